@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * board_layout.h - the board of a topic: what busd tells everybody who may see the topic. One writer: busd.
+ *
+ *   0        BOARD_HEAD           + BOARD_RINGS x 256                  + BOARD_SUBS x 256
+ *   +--------+--------------------+------------------------------------+
+ *   | head   | struct board_ring  | struct board_sub                   |
+ *   +--------+--------------------+------------------------------------+
+ *
+ * Publishers look at epoch after each fence of theirs; subscribers look at a ring's state and next_ring and at their
+ * own evicted count when they find nothing, before they sleep, and when they are lapped. Everything else is for tools.
+ *
+ * Descriptive fields of an entry are guarded by its gen (a seqlock: odd while busd writes; readers retry at most
+ * BOARD_RETRIES times and then show the entry as changing). Words that protocols use (state, next_ring, evicted) are
+ * atomics of their own and need no retry.
+ */
+#ifndef BUS_BOARD_LAYOUT_H
+#define BUS_BOARD_LAYOUT_H
+
+#include "base/atomic.h"
+#include "base/base.h"
+#include "base/clock.h"
+
+#define BOARD_MAGIC    UINT64_C(0x4452414f42535542) /* "BUSBOARD" */
+#define BOARD_VERSION  1
+#define BOARD_RINGS    1024
+#define BOARD_SUBS     1024
+#define BOARD_NODES    16 /* NUMA nodes shown by number; pages of higher ones are added up in the last */
+#define BOARD_NAME_MAX 64 /* of a publisher or subscriber, with the final 0 */
+#define BOARD_TOPIC_MAX 256
+#define BOARD_RETRIES  1000
+
+struct board_head {
+	_Atomic uint64_t epoch; /* number of the last membership change; stored after it was sent, before fence F2 */
+	uint64_t pad0[15];
+	/* calibration of the raw counter: seqlock */
+	_Atomic uint32_t cal_gen;
+	uint32_t pad1;
+	_Atomic uint64_t cal_base_counter, cal_base_ns, cal_mult;
+	uint64_t pad2[12];
+	/* written once, before anybody is given the board */
+	uint64_t magic;
+	uint32_t version;
+	uint32_t features;
+	uint64_t topic_id;
+	uint64_t created_ns; /* Unix */
+	char topic[BOARD_TOPIC_MAX];
+	/* topic settings, for tools */
+	uint32_t slots; /* of a new ring */
+	int32_t numa;	/* as asked: BUS_NUMA_* of bus.h */
+	uint64_t bytes;
+	uint64_t max_bytes; /* growth limit of a ring's payload area */
+	uint32_t flags;	    /* BOARD_TOPIC_* */
+	uint32_t pad3;
+	/* high-water marks: entries at or above were never used */
+	_Atomic uint32_t rings_used;
+	_Atomic uint32_t subs_used;
+	/* counters of rings that were freed, so that totals never go back */
+	_Atomic uint64_t past_messages;
+	_Atomic uint64_t past_bytes;
+	uint64_t pad4[8];
+};
+#define BOARD_TOPIC_EXPLICIT 1u /* made by bus-topic create: stays without clients */
+#define BOARD_TOPIC_HUGE     2u /* huge pages asked */
+#define BOARD_HEAD	     4096
+static_assert(sizeof(struct board_head) <= BOARD_HEAD, "the head has a page of its own");
+
+enum board_ring_state {
+	BOARD_RING_FREE = 0,
+	BOARD_RING_OPEN = 1,   /* its publisher is attached */
+	BOARD_RING_CLOSED = 2, /* no more messages will come; read to the end. next_ring is set before this */
+};
+
+struct board_ring {
+	_Atomic uint32_t state; /* enum board_ring_state */
+	_Atomic uint32_t gen;	/* seqlock over the descriptive fields */
+	_Atomic uint64_t ring_id;
+	_Atomic uint64_t next_ring; /* the ring that continues this one; 0: none (yet) */
+	/* descriptive */
+	uint64_t client_id;
+	uint64_t pub_id;
+	uint64_t segment_id;
+	uint64_t first_seq;
+	uint64_t opened_ns;
+	uint32_t pid, uid;
+	uint32_t slots;
+	uint32_t page_kib; /* 4, or 2048: huge pages */
+	uint64_t bytes;
+	uint32_t node_pages[BOARD_NODES]; /* where the pages are, by move_pages; in units of page_kib */
+	char name[BOARD_NAME_MAX];
+	uint64_t pad[5];
+};
+static_assert(sizeof(struct board_ring) == 256, "four lines");
+
+enum board_sub_state { BOARD_SUB_FREE = 0, BOARD_SUB_ACTIVE = 1 };
+#define BOARD_SUB_LOSSY 1u /* policy flag */
+
+struct board_sub {
+	_Atomic uint32_t state;	  /* enum board_sub_state */
+	_Atomic uint32_t gen;	  /* seqlock over the descriptive fields */
+	_Atomic uint64_t sub_id;
+	_Atomic uint64_t evicted; /* how often this subscription was evicted from this topic; odd never skipped */
+	/* descriptive */
+	uint64_t client_id;
+	uint64_t segment_id; /* its cursor segment */
+	uint64_t opened_ns;
+	uint32_t pid, uid;
+	uint32_t flags; /* BOARD_SUB_* */
+	int32_t node;	/* NUMA node on which it opened; -1 unknown */
+	char name[BOARD_NAME_MAX];
+	char pattern[96]; /* cut where longer */
+	uint64_t pad[4];
+};
+static_assert(sizeof(struct board_sub) == 256, "four lines");
+
+#define BOARD_RINGS_OFF ((size_t)BOARD_HEAD)
+#define BOARD_SUBS_OFF	(BOARD_RINGS_OFF + BOARD_RINGS * sizeof(struct board_ring))
+#define BOARD_SIZE	(BOARD_SUBS_OFF + BOARD_SUBS * sizeof(struct board_sub))
+
+#endif
