@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bus_stat.h - looking at the bus without taking part: for tools and exporters.
+ *
+ * An observer maps boards, rings and cursors read-only. It gates nobody, wakes nobody, costs publishers and subscribers
+ * nothing, and needs busd only to be given the segments. What it reads was written by the peers themselves: numbers of
+ * a hostile peer may be wrong, but they harm nobody.
+ *
+ * Conventions (errors, threads, fork, ownership) as in bus.h. A struct bus_stat belongs to one thread at a time.
+ */
+#ifndef BUS_STAT_H
+#define BUS_STAT_H
+
+#include <bus.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct bus_stat;
+
+#define BUS_STAT_NODES 16
+
+struct bus_stat_pub {
+	uint64_t id;	  /* of the publisher */
+	uint64_t ring_id; /* its present ring */
+	uint64_t client_id;
+	uint32_t pid, uid;
+	char name[BUS_NAME_MAX + 1];
+	uint64_t messages; /* published on this ring's chain: its next sequence number */
+	uint64_t bytes;	   /* payload bytes published on this ring */
+	uint32_t ring_slots;
+	uint32_t closed;      /* 1: it has gone, its ring is kept for readers */
+	uint64_t ring_bytes;
+	double used_ratio;    /* fill by the slowest gating subscriber, slots or bytes, whichever is more; 0 to 1 */
+	uint64_t blocked_ns;  /* total time blocked on a full ring, the present block included */
+	uint32_t blocked_now; /* 1 while blocked */
+	uint32_t waiting_asleep;
+	uint64_t blocked_by;  /* sub id of whom it waits for, 0 nobody */
+	uint64_t refused;     /* sends that ended without publishing */
+	uint64_t wakes;
+	uint64_t evictions;
+	uint64_t opened_ns;
+	uint64_t last_time_ns; /* time stamp of its newest message, 0 none */
+	uint32_t page_kib;     /* 4, or 2048: huge pages */
+	uint32_t node_pages[BUS_STAT_NODES];
+};
+
+struct bus_stat_sub {
+	uint64_t id;
+	uint64_t client_id;
+	uint32_t pid, uid;
+	char name[BUS_NAME_MAX + 1];
+	char pattern[96];
+	uint32_t lossy;
+	uint32_t asleep;
+	int32_t node; /* where it ran when it opened, -1 unknown */
+	uint32_t holds; /* publishers of this topic that are blocked by this subscriber now */
+	uint64_t lag_messages; /* published and not yet released, over all rings of the topic */
+	uint64_t lag_ns;       /* age of the oldest of them, 0 if none */
+	uint64_t delivered;
+	uint64_t lost;
+	uint64_t evictions;
+	uint64_t opened_ns;
+};
+
+struct bus_stat_topic {
+	char name[BUS_TOPIC_MAX + 1];
+	uint64_t id;
+	uint64_t messages; /* published since the topic was made, over all publishers, past ones too */
+	uint64_t bytes;
+	uint64_t created_ns;
+	uint64_t memory_bytes; /* of its rings */
+	uint32_t slots;	       /* settings for a new ring */
+	int32_t numa;
+	uint64_t ring_bytes, max_bytes;
+	uint32_t explicit_;
+	uint32_t huge;
+	uint64_t lag_messages; /* of the worst reliable subscriber, else of the worst */
+	uint64_t lag_ns;
+	uint64_t lost;
+	int publisher_count, subscriber_count;
+	const struct bus_stat_pub *publishers; /* open ones first */
+	const struct bus_stat_sub *subscribers;
+};
+
+/* Opens an observer of the topics that match pattern (NULL: all) and that the caller may see. */
+int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern) BUS_MUST_CHECK;
+
+/*
+ * Takes a snapshot. Returns the number of topics; *topics (sorted by name) is valid until the next refresh or close.
+ * *now_ns: Unix time of the snapshot, for rates between two.
+ */
+int bus_stat_refresh(struct bus_stat *stat, const struct bus_stat_topic **topics, uint64_t *now_ns) BUS_MUST_CHECK;
+
+/*
+ * The newest n messages that the rings of one topic hold, oldest first (by time stamp across publishers), copied: valid
+ * until the next peek or close. Returns how many (fewer where the rings hold fewer, or they were overwritten during the
+ * look). -ENOENT: no such topic.
+ */
+int bus_stat_peek(struct bus_stat *stat, const char *topic, int n, const struct bus_msg **msgs) BUS_MUST_CHECK;
+
+void bus_stat_close(struct bus_stat *stat);
+
+struct bus_stat_client {
+	uint64_t id;
+	uint32_t pid, uid, gid;
+	uint32_t publishers, subscriptions;
+	int32_t node;
+	uint64_t connected_ns;
+	uint64_t memory_bytes;
+	uint64_t queued; /* control events it has not taken yet */
+	char name[BUS_NAME_MAX + 1];
+	char command[32];
+};
+
+/* Walks the clients: set client->id to 0 to begin. 1: *client is the next one; 0: no more. */
+int bus_stat_client_next(struct bus *bus, struct bus_stat_client *client) BUS_MUST_CHECK;
+
+struct bus_stat_daemon {
+	uint32_t pid, uid;
+	uint32_t nodes;
+	uint32_t private_;
+	uint64_t started_ns;
+	uint64_t memory_bytes, memory_limit;
+	uint64_t topics, clients, rings, subscriptions, evictions;
+	uint64_t max_message_bytes;
+	char version[32];
+	char socket[108];
+};
+int bus_stat_daemon(struct bus *bus, struct bus_stat_daemon *ret) BUS_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif
