@@ -50,7 +50,7 @@ SAY = $(if $(filter 1,$(V)),@:,@printf '  %-5s %s\n')
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all demo check lint tidy format help clean deps FORCE
+.PHONY: all everything demo check lint tidy format help clean deps FORCE
 
 # As many jobs as processors, unless the caller says otherwise.
 ifeq ($(MAKELEVEL),0)
@@ -62,12 +62,15 @@ include $(filter-out mk/build.mk mk/test.mk mk/install.mk,$(sort $(wildcard mk/*
 
 all: $(PRODUCTS) $(EXAMPLES) ## build library, busd, tools and examples into build/
 
+# What lint compiles: all there is. mk/bench.mk and others add their programs to MORE_PROGRAMS.
+everything: all $(TEST_PROGS) $(MORE_PROGRAMS)
+
 # Packages: each target asks for its own set, once, before anything is compiled.
 GOALS := $(or $(MAKECMDGOALS),all)
 DEP_SETS := build \
-	$(if $(filter test tests check asan ubsan tsan model crash,$(GOALS)),test) \
-	$(if $(filter bench bench-peers,$(GOALS)),bench) \
-	$(if $(filter lint lint-build tidy format,$(GOALS)),test bench lint) \
+	$(if $(filter test tests check asan ubsan tsan model everything,$(GOALS)),test) \
+	$(if $(filter bench bench-peers everything,$(GOALS)),bench) \
+	$(if $(filter lint tidy format,$(GOALS)),test bench lint) \
 	$(if $(filter fuzz,$(GOALS)),fuzz) \
 	$(if $(filter deb,$(GOALS)),deb)
 deps:
