@@ -17,7 +17,7 @@ $(UNIT): packaging/busd.service FORCE
 	@sed -e 's|@BINDIR@|$(BINDIR)|' $< >$@
 
 manifest: $(PC_FILE) $(UNIT)
-	@{ echo 'libbus0 755 $(BUILD)/libbus.so.0 $(LIBDIR)/libbus.so.0'; \
+	@{ echo 'libbus0 644 $(BUILD)/libbus.so.0 $(LIBDIR)/libbus.so.0'; \
 	echo 'libbus-dev link libbus.so.0 $(LIBDIR)/libbus.so'; \
 	echo 'libbus-dev 644 $(LIBBUS_A) $(LIBDIR)/libbus.a'; \
 	echo 'libbus-dev 644 $(PC_FILE) $(LIBDIR)/pkgconfig/libbus.pc'; \
