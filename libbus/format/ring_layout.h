@@ -50,9 +50,9 @@ struct ring_geometry {
  * | field             | writer    | readers                      | ordering                                    |
  * | frontier_seq/_pos | publisher | every reader, each peek and release | stored, then full fence R1; read after A1 |
  * | head              | publisher | joiners, tools               | release after commit; lags the commit words |
- * | final_seq         | publisher | readers at the end           | release; seq + 1, 0: unset                  |
  * | bytes, ...        | publisher | tools                        | relaxed, for show                           |
  * | waiting           | publisher | gating readers after W2      | generation; 0: awake                        |
+ * | final_seq         | publisher | readers that found nothing   | release; next seq + 1, 0: unset             |
  * | blocked_*, ...    | publisher | tools                        | relaxed, for show                           |
  */
 struct ring_writer_page {
@@ -61,13 +61,14 @@ struct ring_writer_page {
 	_Atomic uint64_t frontier_pos; /* payload below this minus bytes may be gone */
 	uint64_t pad0[14];
 	/* pair 1: changes with each message; nobody reads it on the live path */
-	_Atomic uint64_t head;      /* next sequence number */
-	_Atomic uint64_t final_seq; /* last seq + 1 + 1 when the publisher closed this ring itself; 0: it did not */
-	_Atomic uint64_t bytes;     /* payload bytes published, headers excluded */
-	uint64_t pad1[13];
-	/* pair 2 */
+	_Atomic uint64_t head;  /* next sequence number */
+	_Atomic uint64_t bytes; /* payload bytes published, headers excluded */
+	uint64_t pad1[14];
+	/* pair 2: rarely written; readers look at it when they flush or find nothing */
 	_Atomic uint32_t waiting; /* generation while blocked on a full ring; 0 awake */
-	uint32_t pad2[31];
+	uint32_t pad2;
+	_Atomic uint64_t final_seq; /* next seq + 1 once the publisher ended this ring itself; 0: it did not */
+	uint64_t pad3[14];
 	/* pair 3: counters for people */
 	_Atomic uint64_t blocked_ns;    /* time spent blocked, finished blocks only */
 	_Atomic uint64_t blocked_since; /* counter at which the present block began; 0 not blocked */
@@ -75,7 +76,7 @@ struct ring_writer_page {
 	_Atomic uint64_t refused;       /* publishes that ended with -EAGAIN or a deadline */
 	_Atomic uint64_t wakes;         /* FUTEX_WAKE calls made for readers */
 	_Atomic uint64_t evictions;     /* readers evicted at this publisher's request */
-	uint64_t pad3[10];
+	uint64_t pad4[10];
 };
 static_assert(sizeof(struct ring_writer_page) == 512, "writer page is four pairs of lines");
 static_assert(offsetof(struct ring_writer_page, head) == 128, "head on the second pair");

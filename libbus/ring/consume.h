@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * consume.h - the reading path: peek, release. Inline. Everything read here was written by a peer: each shared word is
+ * loaded once into a local and checked before it is used; an address is made only of masked positions.
+ */
+#ifndef BUS_CONSUME_H
+#define BUS_CONSUME_H
+
+#include "ring/cursor.h"
+
+enum ring_look {
+	RING_EMPTY = 0,
+	RING_MESSAGE = 1,
+	RING_LAPPED = 2,      /* overwritten, or about to be: ring_reader_lapped() */
+	RING_GARBAGE = 3,     /* not a message: the publisher is broken or hostile */
+	RING_UNSUPPORTED = 4, /* needs a newer library; may be skipped */
+};
+
+/* The slot of a message, private: nobody can change it any more. */
+struct ring_peeked {
+	uint64_t seq, pos, time;
+	uint32_t len, head_len, key_len;
+	uint32_t flags, key_hash;
+	uint64_t in[3];
+};
+
+/* Whether the publisher may have begun to overwrite message seq, whose bytes start at pos. Call after an acquire fence. */
+static inline bool ring_overwritten(const struct ring_view *v, uint64_t seq, uint64_t pos)
+{
+	uint64_t fs = bus_load_relaxed(&v->page->frontier_seq);
+	uint64_t fp = bus_load_relaxed(&v->page->frontier_pos);
+
+	return bus_unlikely((int64_t)(fs - seq - v->slot_count) > 0 || (int64_t)(fp - pos - v->bytes) > 0);
+}
+
+/* Reads the message at rd->ahead. On RING_MESSAGE *p is filled; the caller moves rd->ahead by one to borrow it. */
+static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, struct ring_peeked *p)
+{
+	const struct ring_view *v = &rd->view;
+	const struct ring_slot *slot = ring_slot_of(v, rd->ahead);
+	uint64_t c = bus_load_acquire(&slot->commit); /* A2, pairs with R2 */
+	uint64_t lens, attrs, total;
+
+	if (c != rd->ahead + 1)
+		return c > rd->ahead + 1 ? RING_LAPPED : RING_EMPTY;
+	p->seq = rd->ahead;
+	p->pos = bus_load_relaxed(&slot->pos);
+	p->time = bus_load_relaxed(&slot->time);
+	lens = bus_load_relaxed(&slot->lens);
+	attrs = bus_load_relaxed(&slot->attrs);
+	p->len = (uint32_t)lens;
+	p->head_len = (uint16_t)(lens >> 32);
+	p->key_len = (uint8_t)(lens >> 48);
+	p->flags = (uint32_t)attrs;
+	p->key_hash = (uint32_t)(attrs >> 32);
+	if (p->flags & RING_FLAG_INLINE) {
+		p->in[0] = bus_load_relaxed(&slot->in[0]);
+		p->in[1] = bus_load_relaxed(&slot->in[1]);
+		p->in[2] = bus_load_relaxed(&slot->in[2]);
+	}
+	bus_fence_acquire(); /* A1, pairs with R1 */
+	if (ring_overwritten(v, p->seq, p->pos))
+		return RING_LAPPED;
+	total = (uint64_t)p->head_len + p->len;
+	if (bus_unlikely(total > (p->flags & RING_FLAG_INLINE ? RING_INLINE_MAX : v->bytes) || p->key_len > p->head_len ||
+			 (p->pos & (RING_POS_ALIGN - 1)) != 0 || lens >> 56 != RING_LAYOUT_VERSION))
+		return RING_GARBAGE;
+	if (bus_unlikely(p->flags & RING_FLAG_MUST_MASK & ~RING_FLAG_KNOWN))
+		return RING_UNSUPPORTED;
+	return RING_MESSAGE;
+}
+
+/* Where the head and payload of a peeked message lie, unless it is inline. */
+static inline const uint8_t *ring_reader_at(const struct ring_reader *rd, uint64_t pos)
+{
+	return rd->view.payload + (pos & rd->view.byte_mask);
+}
+
+/*
+ * Gives back the k oldest borrowed messages; the oldest starts at oldest_pos. false: at least one was overwritten while it
+ * was borrowed: all k count as lost. The cursor is published now where that is due.
+ */
+static inline bool ring_reader_release(struct ring_reader *rd, uint64_t k, uint64_t oldest_pos)
+{
+	bool stale;
+
+	bus_fence_acquire(); /* A1 again: what was read in place was read before this look at the frontier */
+	stale = ring_overwritten(&rd->view, rd->cur, oldest_pos);
+	rd->cur += k;
+	if (bus_unlikely(stale)) {
+		rd->lost += k;
+		rd->lost_unsaid += k;
+	} else {
+		rd->delivered += k;
+	}
+	if (rd->cur - rd->flushed >= rd->flush_every || oldest_pos - rd->flushed_pos >= rd->flush_bytes ||
+	    bus_load_relaxed(&rd->view.page->waiting) != 0) {
+		rd->flushed_pos = oldest_pos;
+		ring_reader_flush(rd);
+	}
+	return !stale;
+}
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "ring/gate.h"
+
+void ring_pub_init(struct ring_pub *pub, const struct ring_view *view, uint64_t ring_id, uint64_t first_seq,
+		   const _Atomic uint64_t *epoch)
+{
+	*pub = (struct ring_pub){
+		.n = first_seq,
+		.limit_seq = first_seq, /* the first publish refreshes */
+		.epoch = epoch,
+		.view = *view,
+		.ring_id = ring_id,
+	};
+}
+
+/*
+ * How far one member has read. UINT64_MAX where it does not gate. Each shared word is read once.
+ * `last` begins at 0, not at start: a reader tags its entry with a cursor that it took before busd chose start.
+ */
+static uint64_t member_cursor(struct ring_member *m, uint64_t ring_id, uint64_t n)
+{
+	uint64_t c;
+
+	if (bus_load_acquire(&m->entry->ring_id) != ring_id)
+		return m->start;
+	c = bus_load_acquire(&m->entry->cursor); /* A-cursor: what lies below has been read */
+	if (c == CURSOR_PARKED)
+		return UINT64_MAX;
+	if (c < m->last || c > n) {
+		m->lying = true;
+		return UINT64_MAX;
+	}
+	m->last = c;
+	return c;
+}
+
+enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
+{
+	const struct ring_view *v = &pub->view;
+	uint64_t gs = pub->n, gp, ls, lp;
+
+	bus_fence_seq_cst(); /* F1, pairs with F2 in busd */
+	if (bus_load_acquire(pub->epoch) != pub->seen) {
+		pub->slowest = 0;
+		return RING_NEWS;
+	}
+	pub->slowest = 0;
+	for (uint32_t i = 0; i < pub->member_count; i++) {
+		struct ring_member *m = &pub->members[i];
+		uint64_t c;
+
+		if (!m->gates || m->lying)
+			continue;
+		c = member_cursor(m, pub->ring_id, pub->n);
+		if (c < gs) {
+			gs = c;
+			pub->slowest = m->sub_id;
+		}
+	}
+	if (pub->n - gs >= v->slot_count)
+		return RING_BLOCKED;
+	/* Byte gate: where the oldest unread message starts. Our own slot, which nobody else can write. */
+	gp = gs < pub->n ? bus_load_relaxed(&ring_slot_of(v, gs)->pos) : pub->pos;
+	ls = bus_min_u64(gs + v->slot_count, pub->n + bus_max_u64(1, v->slot_count / 8));
+	lp = bus_min_u64(gp + v->bytes, pub->pos + bus_max_u64(v->bytes / 8, need));
+	if (lp < pub->pos + need)
+		return RING_BLOCKED;
+	pub->limit_seq = bus_max_u64(pub->limit_seq, ls);
+	pub->limit_pos = bus_max_u64(pub->limit_pos, lp);
+	bus_store_relaxed(&v->page->frontier_seq, pub->limit_seq);
+	bus_store_relaxed(&v->page->frontier_pos, pub->limit_pos);
+	bus_fence_seq_cst(); /* R1: nobody sees a byte below the new limit change before it can see the frontier */
+	return RING_ROOM;
+}
+
+void ring_pub_wait_begin(struct ring_pub *pub)
+{
+	if (++pub->waiting_gen == 0)
+		pub->waiting_gen = 1;
+	bus_store_relaxed(&pub->view.page->waiting, pub->waiting_gen);
+	bus_fence_seq_cst(); /* W3, pairs with W2: either we see the flushed cursor or its reader sees us waiting */
+}
+
+void ring_pub_wait_end(struct ring_pub *pub)
+{
+	bus_store_relaxed(&pub->view.page->waiting, 0);
+}
+
+void ring_pub_final(struct ring_pub *pub)
+{
+	bus_store_release(&pub->view.page->final_seq, pub->n + 1);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gate.h - how far a publisher may go: the publisher's own state, its members, and refresh().
+ *
+ * A member is a subscription attached to the publisher's ring. A reliable one gates: the publisher does not overwrite
+ * what it has not released. All words of a member's cursor segment are hostile. refresh() runs about 8 times per lap;
+ * between two of them publishing looks at no cursor at all.
+ */
+#ifndef BUS_GATE_H
+#define BUS_GATE_H
+
+#include "ring/ring.h"
+
+struct ring_member {
+	/* shared, read-only for us */
+	const struct cursor_entry *entry;
+	const _Atomic uint32_t *waiting;
+	/* private */
+	uint64_t start;	 /* gates from here until the entry carries our ring's id */
+	uint64_t last;	 /* the newest cursor seen; an honest one never goes back */
+	uint64_t atwake; /* what was published when it was woken last */
+	uint32_t woken;	 /* generation for which it was woken */
+	bool gates;
+	bool lying;  /* its cursor ran backwards or ahead: ignored, and to be reported */
+	void *owner; /* the caller's */
+	uint64_t sub_id;
+};
+
+enum ring_room {
+	RING_BLOCKED = 0, /* the slowest gating reader leaves no room */
+	RING_ROOM = 1,
+	RING_NEWS = 2, /* board.epoch moved: receive memberships, ring_pub_seen(), try again; not there: blocked */
+};
+
+struct ring_pub {
+	/* the publishing path, one line */
+	uint64_t n;	    /* next sequence number */
+	uint64_t pos;	    /* next payload position */
+	uint64_t limit_seq; /* may publish below these without looking at anybody */
+	uint64_t limit_pos;
+	const _Atomic uint64_t *epoch; /* of the topic's board */
+	uint64_t seen;		       /* membership number that we act on */
+	struct ring_member *members;
+	uint32_t member_count;
+	bool wake_owed; /* an epoch moved and its memberships were not there: somebody may sleep whom we do not know */
+	/* the ring */
+	struct ring_view view;
+	uint64_t bytes; /* published payload */
+	uint64_t ring_id;
+	uint64_t slowest; /* sub_id of the slowest gating member at the last refresh, 0 none */
+	uint32_t waiting_gen;
+	/* Wakes one member: increments the bell word that it sleeps on and calls FUTEX_WAKE. false: has no bell yet. */
+	bool (*wake)(struct ring_pub *pub, struct ring_member *member);
+};
+
+void ring_pub_init(struct ring_pub *pub, const struct ring_view *view, uint64_t ring_id, uint64_t first_seq,
+		   const _Atomic uint64_t *epoch);
+
+/*
+ * Looks at the gates and moves the limit so that `need` payload bytes may be published, if they may. `need` must be at
+ * most ring_message_max(). On RING_BLOCKED pub->slowest says whom to blame (0: unknown, or news that did not come).
+ */
+enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need);
+
+/* Memberships up to `number` are in pub->members now. */
+static inline void ring_pub_seen(struct ring_pub *pub, uint64_t number)
+{
+	pub->seen = number;
+}
+
+/* A blocked publisher's sleep: begin sets the waiting generation (after the caller has read its bells, before it looks
+ * once more); end clears it. */
+void ring_pub_wait_begin(struct ring_pub *pub);
+void ring_pub_wait_end(struct ring_pub *pub);
+
+/* Ends the ring: readers that reach n know that nothing follows. */
+void ring_pub_final(struct ring_pub *pub);
+
+#endif

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * publish.h - the publishing path: room, commit, wake. Inline: this is what is measured in nanoseconds.
+ *
+ *	need = ring_need(head_len, len);
+ *	while (!ring_pub_room(pub, need))
+ *		ring_pub_refresh(), or block
+ *	write the message at ring_pub_at(pub), or pass it as inline words
+ *	ring_pub_commit(pub, &message);           as often as wanted
+ *	ring_pub_wake(pub)                        once per batch
+ */
+#ifndef BUS_PUBLISH_H
+#define BUS_PUBLISH_H
+
+#include "ring/gate.h"
+
+/* How many slots ahead the publisher asks for ownership of the lines that it will write. */
+#ifndef RING_PREFETCH_SLOTS
+#define RING_PREFETCH_SLOTS 8
+#endif
+
+struct ring_message {
+	uint64_t time; /* raw counter */
+	uint32_t len, head_len, key_len;
+	uint32_t flags; /* RING_FLAG_HEADERS; INLINE is added by the commit */
+	uint32_t key_hash;
+	uint64_t in[3]; /* head and payload, where ring_need() is 0 */
+};
+
+static inline bool ring_pub_room(const struct ring_pub *pub, uint64_t need)
+{
+	return bus_likely(pub->n < pub->limit_seq && pub->pos + need <= pub->limit_pos);
+}
+
+/* Where the next message's head and payload go: `need` contiguous bytes. */
+static inline uint8_t *ring_pub_at(const struct ring_pub *pub)
+{
+	return pub->view.payload + (pub->pos & pub->view.byte_mask);
+}
+
+static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_message *m)
+{
+	struct ring_slot *slot = ring_slot_of(&pub->view, pub->n);
+	uint64_t need = ring_need(m->head_len, m->len);
+	uint32_t flags = m->flags;
+
+#ifndef BUS_EXPLORE
+	__builtin_prefetch(ring_slot_of(&pub->view, pub->n + RING_PREFETCH_SLOTS), 1);
+#endif
+	if (need == 0) {
+		flags |= RING_FLAG_INLINE;
+		bus_store_relaxed(&slot->in[0], m->in[0]);
+		bus_store_relaxed(&slot->in[1], m->in[1]);
+		bus_store_relaxed(&slot->in[2], m->in[2]);
+	}
+	bus_store_relaxed(&slot->pos, pub->pos);
+	bus_store_relaxed(&slot->time, m->time);
+	bus_store_relaxed(&slot->lens, ring_pack_lens(m->len, m->head_len, m->key_len));
+	bus_store_relaxed(&slot->attrs, ring_pack_attrs(flags, m->key_hash));
+	bus_store_release(&slot->commit, pub->n + 1); /* R2, pairs with A2 */
+	pub->n++;
+	pub->pos += need;
+	pub->bytes += m->len;
+	bus_store_release(&pub->view.page->head, pub->n);
+	bus_store_relaxed(&pub->view.page->bytes, pub->bytes);
+}
+
+/*
+ * A member that waits is woken once per generation. A waiting word is taken for hostile only if since its last wake the
+ * cursor has not reached what was published then: an honest reader reads all of it before it sleeps again.
+ */
+static inline void ring_pub_wake_member(struct ring_pub *pub, struct ring_member *m, uint32_t w)
+{
+	if (m->atwake != 0 && bus_load_acquire(&m->entry->ring_id) == pub->ring_id &&
+	    bus_load_acquire(&m->entry->cursor) < m->atwake)
+		return;
+	if (!pub->wake(pub, m))
+		return; /* no bell yet: it sleeps in slices until there is one */
+	m->woken = w;
+	m->atwake = pub->n;
+}
+
+/*
+ * Wakes who sleeps, after one or more commits. RING_NEWS: somebody joined meanwhile and may sleep already: receive the
+ * memberships, ring_pub_seen(), call again; where they are not there set pub->wake_owed and treat the next publish as an
+ * unknown gate.
+ */
+static inline enum ring_room ring_pub_wake(struct ring_pub *pub)
+{
+	bus_fence_seq_cst();						/* W1, pairs with W3 */
+	if (bus_unlikely(bus_load_acquire(pub->epoch) != pub->seen)) /* after W1, not before */
+		return RING_NEWS;
+	for (uint32_t i = 0; i < pub->member_count; i++) {
+		struct ring_member *m = &pub->members[i];
+		uint32_t w = bus_load_acquire(m->waiting);
+
+		if (bus_unlikely(w != 0 && w != m->woken))
+			ring_pub_wake_member(pub, m, w);
+	}
+	return RING_ROOM;
+}
+
+#endif
