@@ -37,7 +37,7 @@ SAN_FLAGS := $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-f
 
 # What every C file of the project is compiled with; -MMD -MP write the dependency files.
 BUS_CFLAGS  := -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(SAN_FLAGS) -MMD -MP
-BUS_LDFLAGS := $(SAN_FLAGS) -Wl,--as-needed -Wl,-z,relro
+BUS_LDFLAGS := $(SAN_FLAGS) -Wl,--as-needed -Wl,-z,relro,-z,now
 
 # Who sees which headers. Tools, examples and benchmarks see the public ones only.
 INC_PUBLIC := -I libbus/include
@@ -108,7 +108,7 @@ clean: ## remove build/
 
 # A target of INTERFACES whose part of the tree is absent says so and fails: without this, make
 # would find a directory of that name and report success.
-OPTIONAL := $(sort $(shell sed -n 's/^\([a-z][a-z-]*\):\([^=].*\)*$$/\1/p' $(wildcard mk/*.mk) Makefile))
+OPTIONAL := $(sort $(shell sed -n 's/^\([a-z][a-z -]*\):.*/\1/p' $(wildcard mk/*.mk) Makefile))
 ABSENT := $(filter-out $(OPTIONAL),model tsan fuzz bench bench-peers)
 ifeq ($(wildcard scripts/demo.sh),)
 ABSENT += demo

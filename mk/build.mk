@@ -34,6 +34,12 @@ $(BUILD)/flags: FORCE
 	@mkdir -p $(@D)
 	@echo '$(FLAGS_NOW)' | cmp -s - $@ || echo '$(FLAGS_NOW)' >$@
 
+# So does a source that came or went: what is linked is the list of today.
+$(BUILD)/objects: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIB_OBJS) $(BUSD_OBJS) $(TOOL_OBJS)' | cmp -s - $@ || \
+		echo '$(LIB_OBJS) $(BUSD_OBJS) $(TOOL_OBJS)' >$@
+
 # Position-independent once, for libbus.so, libbus.a and busd alike. initial-exec: no call to
 # find a thread's page. No semantic interposition: own functions may be inlined.
 $(BUILD)/obj/libbus/%.o: OBJ_FLAGS := $(INC_LIBBUS) -fPIC -ftls-model=initial-exec -fno-semantic-interposition
@@ -51,24 +57,24 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags | deps
 # LINK,objects and libraries: the one way to link a program.
 LINK = $(Q)mkdir -p $(@D) && $(CC) $(CFLAGS) $(BUS_LDFLAGS) $(LDFLAGS) -o $@
 
-$(BUILD)/libbus.so.0: $(LIB_OBJS) libbus/libbus.map
+$(BUILD)/libbus.so.0: $(LIB_OBJS) $(BUILD)/objects libbus/libbus.map
 	$(SAY) LD $@
 	$(LINK) -shared -Wl,-soname,libbus.so.0 -Wl,--version-script=libbus/libbus.map \
-		$(if $(SAN),,-Wl,-z,defs) $(LIB_OBJS) $(LIB_LIBS)
+		-Wl,-Bsymbolic-functions $(if $(SAN),,-Wl,-z,defs) $(LIB_OBJS) $(LIB_LIBS)
 
 $(LIBBUS_SO): $(BUILD)/libbus.so.0
 	$(Q)ln -sf libbus.so.0 $@
 
-$(LIBBUS_A): $(LIB_OBJS)
+$(LIBBUS_A): $(LIB_OBJS) $(BUILD)/objects
 	$(SAY) AR $@
 	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $(LIB_OBJS)
 
-$(BUILD)/busd: $(BUSD_OBJS) $(CORE_OBJS)
+$(BUILD)/busd: $(BUSD_OBJS) $(CORE_OBJS) $(BUILD)/objects
 	$(SAY) LD $@
-	$(LINK) $^ $(BUSD_LIBS)
+	$(LINK) $(BUSD_OBJS) $(CORE_OBJS) $(BUSD_LIBS)
 
 # What tools share; an archive, so that each program takes only what it uses.
-$(BUILD)/libtool.a: $(TOOL_OBJS) $(BUILD)/flags
+$(BUILD)/libtool.a: $(TOOL_OBJS) $(BUILD)/objects
 	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $(TOOL_OBJS)
 
 # The run path serves build/ (beside the program) and an installation (../lib) alike.
