@@ -408,7 +408,9 @@ struct ctl_ev_ring {
 	uint32_t entry;	      /* in the cursor segment */
 	uint32_t flags;	      /* CTL_RING_* */
 	uint64_t start;	      /* first sequence number to read; FRESH rings only */
-	uint32_t pid, uid;
+	uint32_t pid, uid;    /* of the publisher */
+	uint32_t bell_word;   /* of the publisher, in the bell page that this subscriber's process has for `uid` */
+	uint32_t pad;
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX]; /* of the publisher */
 };
