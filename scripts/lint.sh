@@ -141,7 +141,7 @@ check_symbols() {
   # Prototypes of the public headers, as the preprocessor leaves them.
   declared=$(for h in libbus/include/*.h; do echo "#include \"$h\""; done | gcc -E -P -I libbus/include -I . - |
     tr '\n;' ' \n' | grep -v 'static ' | grep -oE '\bbus_[a-z0-9_]+ ?\(' | tr -d ' (' | sort -u)
-  comm -23 <(echo "$exported") <(echo "$declared") | sed 's|^|libbus.so: exported but in no public header: |'
+  comm -23 <(echo "$exported" | grep .) <(echo "$declared") | sed 's|^|libbus.so: exported but in no public header: |'
   comm -13 <(echo "$exported") <(echo "$declared") | sed 's|^|libbus.so: declared but not exported: |'
 }
 
