@@ -28,6 +28,7 @@ endif
 ifeq ($(origin CXX),default)
 CXX := g++
 endif
+OBJCOPY ?= objcopy
 CFLAGS  ?= -O2 -g
 LDFLAGS ?=
 

@@ -22,11 +22,12 @@ BUSD_LIBS := -luring -lnuma -lyaml -lpthread -lm
 TOOL_LIBS := -ljansson -lncursesw -lpthread -lm
 
 LIBBUS_SO := $(BUILD)/libbus.so
-LIBBUS_A  := $(BUILD)/libbus.a
+# For tests and whatever else looks inside: the objects as they are. Users get the other one.
+LIBBUS_A  := $(BUILD)/obj/libbus.a
 BUSD      := $(if $(BUSD_SRCS),$(BUILD)/busd)
 TOOLS     := $(patsubst tools/%.c,$(BUILD)/%,$(TOOL_MAINS))
 EXAMPLES  := $(patsubst docs/examples/%.c,$(BUILD)/examples/%,$(EX_SRCS))
-PRODUCTS  := $(if $(LIB_SRCS),$(BUILD)/libbus.so.0 $(LIBBUS_SO) $(LIBBUS_A)) $(BUSD) $(TOOLS)
+PRODUCTS  := $(if $(LIB_SRCS),$(BUILD)/libbus.so.0 $(LIBBUS_SO) $(BUILD)/libbus.a) $(BUSD) $(TOOLS)
 
 # A change of flags rebuilds: the file changes only when they do.
 $(BUILD)/flags: FLAGS_NOW = $(CC) $(CFLAGS) $(CPPFLAGS) $(BUS_CFLAGS) $(LDFLAGS) $(BUS_LDFLAGS)
@@ -66,8 +67,15 @@ $(LIBBUS_SO): $(BUILD)/libbus.so.0
 	$(Q)ln -sf libbus.so.0 $@
 
 $(LIBBUS_A): $(LIB_OBJS) $(BUILD)/objects
-	$(SAY) AR $@
 	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $(LIB_OBJS)
+
+# The static library as users get it: one object whose only global names are the public ones, as
+# in libbus.so, so that ring_writer_init of ours never meets a function of theirs.
+$(BUILD)/libbus.a: $(LIBBUS_A)
+	$(SAY) AR $@
+	$(Q)$(LD) -r -o $(BUILD)/obj/libbus_public.o --whole-archive $(LIBBUS_A)
+	$(Q)$(OBJCOPY) -w --keep-global-symbol='bus_[!_]*' $(BUILD)/obj/libbus_public.o
+	$(Q)rm -f $@ && $(AR) rcs $@ $(BUILD)/obj/libbus_public.o
 
 $(BUILD)/busd: $(BUSD_OBJS) $(CORE_OBJS) $(BUILD)/objects
 	$(SAY) LD $@

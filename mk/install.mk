@@ -19,7 +19,7 @@ $(UNIT): packaging/busd.service FORCE
 manifest: $(PC_FILE) $(UNIT)
 	@{ echo 'libbus0 644 $(BUILD)/libbus.so.0 $(LIBDIR)/libbus.so.0'; \
 	echo 'libbus-dev link libbus.so.0 $(LIBDIR)/libbus.so'; \
-	echo 'libbus-dev 644 $(LIBBUS_A) $(LIBDIR)/libbus.a'; \
+	echo 'libbus-dev 644 $(BUILD)/libbus.a $(LIBDIR)/libbus.a'; \
 	echo 'libbus-dev 644 $(PC_FILE) $(LIBDIR)/pkgconfig/libbus.pc'; \
 	for f in $(notdir $(wildcard libbus/include/*.h)); do \
 		echo "libbus-dev 644 libbus/include/$$f $(INCDIR)/$$f"; done; \

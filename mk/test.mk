@@ -1,8 +1,9 @@
 # Test programs, test runs and the sanitizer variants.
 #
-#   tests/unit/NAME.c          cmocka program, linked with libbus.a; busd_NAME.c also with busd
+#   tests/unit/NAME.c          cmocka program, linked with all of libbus, internals too; busd_NAME.c also with
+#                              busd, main.c excepted
 #   tests/integration/NAME.c   program over the public headers and libbus.so
-#   tests/hostile/NAME.c       program that also sees the internal headers, linked with libbus.a
+#   tests/hostile/NAME.c       program that also sees the internal headers, linked like a unit test
 #   tests/crash/NAME.c         likewise
 #   tests/*/NAME.sh            script; a program of the same name is its instrument, no test itself
 #   tests/progs/NAME.c         program for scripts to use, linked like a hostile one

@@ -9,8 +9,8 @@
 #   sizes      functions and files stay small (scripts/lint/long.txt lists the exceptions)
 #   format     clang-format finds nothing to change
 #   compile    no compiler warning in any program, test or example
-#   symbols    ring/ needs no libc but mem*; the libraries define only bus_ and bus__ names, and
-#              export what the public headers declare
+#   symbols    ring/ needs no libc but mem*; internal names tell their file; the
+#              libraries define what the public headers declare, and nothing more
 #   cppcheck   warnings and portability
 #   shell      shellcheck on every script
 set -u
@@ -124,7 +124,8 @@ check_compile() {
 }
 
 check_symbols() {
-  local lib=$LINT_BUILD/libbus.a so=$LINT_BUILD/libbus.so.0 objs own
+  local lib=$LINT_BUILD/libbus.a so=$LINT_BUILD/libbus.so.0 objs own obj stem layer
+  lint_make "$lib" "$so" >/dev/null 2>&1 || { echo 'libbus does not build (see the check compile)'; return; }
   objs=("$LINT_BUILD"/obj/libbus/ring/*.o)
   if [ ${#objs[@]} -gt 0 ]; then
     # What ring/ takes from itself and from the layers below is its own affair.
@@ -133,9 +134,15 @@ check_symbols() {
       grep -vxE 'mem(cpy|move|set|cmp)|__stack_chk_fail|_GLOBAL_OFFSET_TABLE_' |
       sed 's|^|libbus/ring: calls outside itself: |'
   fi
-  [ -e "$lib" ] && nm --defined-only -g "$lib" 2>/dev/null | awk 'NF == 3 { print $3 }' |
-    grep -vE '^bus__?[a-z]' | sed 's|^|libbus.a: a global name without bus_ or bus__: |'
-  [ -e "$so" ] || return
+  nm --defined-only -g "$lib" | awk 'NF == 3 { print $3 }' |
+    grep -vE '^bus_[a-z]' | sed 's|^|libbus.a: a global name that is not public: |'
+  # Inside, a name that crosses files is bus__ something, or begins with its file or layer.
+  for obj in "$LINT_BUILD"/obj/libbus/{base,format,ring,os,api}/*.o; do
+    stem=$(basename "$obj" .o) layer=$(basename "$(dirname "$obj")")
+    nm --defined-only -g "$obj" | awk 'NF == 3 { print $3 }' |
+      grep -vE "^(bus_|bus__|${layer}_|${stem}_|${stem%%_*}_)" |
+      sed "s|^|libbus/$layer/$stem.c: name of no file or layer: |"
+  done
   local exported declared
   exported=$(nm -D --defined-only "$so" | awk '$2 != "A" { sub(/@.*/, "", $3); print $3 }' | sort -u)
   # Prototypes of the public headers, as the preprocessor leaves them.
