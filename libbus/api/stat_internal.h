@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_internal.h - reading boards, rings and cursors without taking part: the pure half of bus_stat.h.
+ * stat_internal.h - looking at boards, rings and cursors without taking part: the pure half of
+ * bus_stat.h.
  *
- * Everything here works on mapped memory that the caller names in a struct stat_view; nothing here
- * knows of a connection, a lock or a socket. stat.c collects the view, stat_snapshot.c turns it into
- * struct bus_stat_topic, stat_peek.c copies messages out of it.
+ * What is declared here works on mapped memory that the caller names in a struct stat_view and knows
+ * of no connection, lock or socket:
+ *
+ *	stat.c           collects the view from a connection's segments, asks busd about itself
+ *	stat_board.c     the view's index, entries of a board
+ *	stat_snapshot.c  struct bus_stat_topic from a view
+ *	stat_peek.c      copies of the newest messages from a view
  *
  * The memory is written by others while it is read, and some of them may be hostile: each shared word
  * is loaded once into a local, each index is masked by the geometry that busd told, each retry is
@@ -17,22 +22,24 @@
 
 #include "format/board_layout.h"
 #include "format/ring_layout.h"
+#include "ring/consume.h"
 
-/* A mapped board, at least BOARD_SIZE bytes. */
+/* A mapped board of BOARD_SIZE bytes. */
 struct stat_board {
 	uint64_t topic_id;
 	const void *base;
 };
 
-/* A mapped ring; its payload area is mapped twice in a row. */
+/* A mapped ring whose geometry has passed ring_geometry_ok(). */
 struct stat_ring {
 	uint64_t ring_id;
 	uint64_t topic_id;
-	const void *base;
-	struct ring_geometry geometry;
+	uint64_t first_seq;
+	uint64_t size; /* of its segment */
+	struct ring_view view;
 };
 
-/* Where in a cursor segment the entry of a ring was when the view was made. */
+/* Where in a cursor segment the entry of a ring was when the view was indexed. */
 struct stat_tag {
 	uint64_t ring_id;
 	uint32_t entry;
@@ -41,73 +48,71 @@ struct stat_tag {
 /* A mapped cursor segment of `entries` entries. */
 struct stat_cursors {
 	uint64_t sub_id;
-	const void *base;
+	const struct cursor_segment *base;
 	uint32_t entries;
 	uint32_t tag_count;
-	struct stat_tag *tags; /* by ring_id; filled by bus__stat_view_index() */
+	struct stat_tag *tags; /* by ring_id; made by bus__stat_view_index() */
 };
 
 struct stat_view {
 	struct stat_board *boards;
-	struct stat_ring *rings;     /* by ring_id after bus__stat_view_index() */
-	struct stat_cursors *cursors; /* by sub_id after bus__stat_view_index() */
+	struct stat_ring *rings;      /* by ring_id once indexed */
+	struct stat_cursors *cursors; /* by sub_id once indexed */
 	size_t board_count, ring_count, cursors_count;
 };
 
-/* Whether busd's geometry can be used at all for a mapping of `size` bytes (busd may be newer, or not busd). */
-bool bus__stat_geometry_ok(const struct ring_geometry *g, uint64_t size);
-
-/* Sorts the view and finds out which entries are in use. -ENOMEM. */
+/* Sorts the view and finds the entries that are in use. -ENOMEM: free the view. */
 int bus__stat_view_index(struct stat_view *view);
 
-/* Frees what bus__stat_view_index() allocated and the three arrays. */
+/* Frees the three arrays and the tags; not what they point to. */
 void bus__stat_view_free(struct stat_view *view);
 
 const struct stat_ring *bus__stat_view_ring(const struct stat_view *view, uint64_t ring_id);
+const struct stat_cursors *bus__stat_view_cursors(const struct stat_view *view, uint64_t sub_id);
 
-/* The topic's name (BUS_TOPIC_MAX + 1 bytes), without anything else. -EPROTO: no board that this library can read. */
-int bus__stat_board_name(const struct stat_board *board, char *ret);
+/* The entry of a ring, NULL: none carries its id. To be checked again when it is read. */
+const struct cursor_entry *bus__stat_cursors_entry(const struct stat_cursors *cursors,
+						   uint64_t ring_id);
 
-/* Consistent copy of a board's entry; -ENOENT: free, -EAGAIN: it changed all the while (id and state are set). */
+/* Copies the topic's name. -EPROTO: not a board that this library can read. */
+int bus__stat_board_name(const struct stat_board *board, char ret[BUS_TOPIC_MAX + 1]);
+
+/* The calibration of the raw counter. false: there is none. */
+bool bus__stat_board_clock(const struct stat_board *board, struct bus_calibration *ret);
+
+/* How many entries of each kind were ever in use. */
+uint32_t bus__stat_board_rings(const struct stat_board *board);
+uint32_t bus__stat_board_subs(const struct stat_board *board);
+
+/*
+ * A consistent copy of an entry. 0; -ENOENT: it is free; -EAGAIN: busd changed it all the while, only
+ * its state and id are filled in, and its name says so.
+ */
 int bus__stat_board_ring(const struct stat_board *board, uint32_t index, struct board_ring *ret);
 int bus__stat_board_sub(const struct stat_board *board, uint32_t index, struct board_sub *ret);
 
-/* The calibration of the raw counter; mult 0: there is none (yet). */
-void bus__stat_calibration(const struct stat_board *board, struct bus_calibration *ret);
-
 /*
- * What a board, its rings and their readers say now. On success ret->publishers and ret->subscribers are
- * allocated: bus__stat_topic_free(). -EPROTO, -ENOMEM.
+ * What a board, its rings and their readers say now. On success ret->publishers and ret->subscribers
+ * are allocated, to be freed by bus__stat_topic_free(). -EPROTO: no board; -ENOMEM.
  */
 int bus__stat_topic(const struct stat_view *view, const struct stat_board *board,
 		    struct bus_stat_topic *ret);
 void bus__stat_topic_free(struct bus_stat_topic *topic);
 
-/* A slot as it was at one moment, its lengths checked against the geometry. */
-struct stat_slot {
-	uint64_t seq, pos, counter;
-	uint32_t len, head_len, key_len;
-	uint32_t flags, key_hash;
-	uint64_t in[3];
-};
+/* RING_MESSAGE and *ret, exactly as a lossy reader that stands at seq would see it. */
+enum ring_look bus__stat_slot(const struct stat_ring *ring, uint64_t seq, struct ring_peeked *ret);
 
-/* 0; -ENOENT: that message is not there (not yet, or no more); -EBADMSG: what is there is no message. */
-int bus__stat_slot(const struct stat_ring *ring, uint64_t seq, struct stat_slot *ret);
-
-/* Bytes of payload area that the message occupies. */
-uint64_t bus__stat_slot_span(const struct stat_slot *slot);
-
-/* What a look at the newest messages found: msgs and all that they point to are one allocation each. */
+/* Messages copied out of rings, and what their pointers lead to. */
 struct stat_peeked {
 	struct bus_msg *msgs;
 	struct bus_peer *peers;
-	char (*names)[BUS_NAME_MAX + 1];
+	struct board_ring *rings;
 	void **copies;
 	int count;
 	char topic[BUS_TOPIC_MAX + 1];
 };
 
-/* The newest n of all rings of the board's topic, oldest first. ret->count of them. -EPROTO, -ENOMEM, -EINVAL. */
+/* The newest n messages of the board's topic, oldest first. Returns how many. -EPROTO, -ENOMEM. */
 int bus__stat_peek(const struct stat_view *view, const struct stat_board *board, int n,
 		   struct stat_peeked *ret);
 void bus__stat_peeked_free(struct stat_peeked *peeked);

@@ -35,6 +35,7 @@ void explore_fence(int order);
 #define bus_fence_acquire() explore_fence(memory_order_acquire)
 #define bus_fence_release() explore_fence(memory_order_release)
 #define bus_fence_seq_cst() explore_fence(memory_order_seq_cst)
+#define bus_fence_light() ((void)0)
 
 #else
 
@@ -57,6 +58,12 @@ extern _Atomic uint32_t bus__tsan_fence_word;
 #define bus_fence_release() atomic_thread_fence(memory_order_release)
 #define bus_fence_seq_cst() atomic_thread_fence(memory_order_seq_cst)
 #endif
+
+/*
+ * The cheap half of an asymmetric pair: keeps the compiler from reordering, costs nothing. The other half is
+ * wake_barrier() of os/wake.h, which has the kernel put a full fence into every running thread that may be here.
+ */
+#define bus_fence_light() atomic_signal_fence(memory_order_seq_cst)
 
 #endif
 

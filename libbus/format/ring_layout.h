@@ -138,6 +138,8 @@ static inline uint64_t ring_pack_attrs(uint32_t flags, uint32_t key_hash)
  *
  * | field     | writer     | readers                    | ordering                                    |
  * | waiting   | subscriber | every publisher after W1   | generation; 0 awake; stored before fence W3 |
+ * | idle      | subscriber | publishers, before a commit | relaxed: whether a time stamp may be shared |
+ * | wants_fence | subscriber | publishers, at attach    | written before the join                     |
  * | ring_id   | subscriber | that ring's publisher      | release after the cursor it tags            |
  * | cursor    | subscriber | that ring's publisher, busd | release, then fence W2                      |
  * | lost, ... | subscriber | tools                      | relaxed, for show                           |
@@ -153,10 +155,12 @@ static_assert(sizeof(struct cursor_entry) == BUS_LINE, "an entry is one line");
 #define CURSOR_PARKED UINT64_MAX
 
 struct cursor_segment {
-	_Atomic uint32_t waiting; /* generation while asleep or armed; 0 awake */
+	_Atomic uint32_t waiting;     /* generation while asleep or armed; 0 awake */
+	_Atomic uint32_t idle;	      /* 1 while polling and finding nothing for long: nobody is in a burst */
+	_Atomic uint32_t wants_fence; /* this subscriber cannot make publishers' stores visible by itself (membarrier) */
 	uint32_t pad0;
 	_Atomic uint64_t sleeps; /* for show */
-	uint64_t pad1[14];
+	uint64_t pad1[13];
 	struct cursor_entry entry[];
 };
 static_assert(offsetof(struct cursor_segment, entry) == BUS_LINE_PAIR, "entries after the waiting pair");

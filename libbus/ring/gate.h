@@ -42,6 +42,7 @@ struct ring_pub {
 	uint64_t seen;		       /* membership number that we act on */
 	struct ring_member *members;
 	uint32_t member_count;
+	bool fences;	/* W1 is a real fence: somebody in this pair has no membarrier */
 	bool wake_owed; /* an epoch moved and its memberships were not there: somebody may sleep whom we do not know */
 	/* the ring */
 	struct ring_view view;

@@ -14,11 +14,6 @@
 
 #include "ring/gate.h"
 
-/* How many slots ahead the publisher asks for ownership of the lines that it will write. */
-#ifndef RING_PREFETCH_SLOTS
-#define RING_PREFETCH_SLOTS 8
-#endif
-
 struct ring_message {
 	uint64_t time; /* raw counter */
 	uint32_t len, head_len, key_len;
@@ -44,9 +39,6 @@ static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_messa
 	uint64_t need = ring_need(m->head_len, m->len);
 	uint32_t flags = m->flags;
 
-#ifndef BUS_EXPLORE
-	__builtin_prefetch(ring_slot_of(&pub->view, pub->n + RING_PREFETCH_SLOTS), 1);
-#endif
 	if (need == 0) {
 		flags |= RING_FLAG_INLINE;
 		bus_store_relaxed(&slot->in[0], m->in[0]);
@@ -81,13 +73,27 @@ static inline void ring_pub_wake_member(struct ring_pub *pub, struct ring_member
 }
 
 /*
+ * W1 is asymmetric. A fence in each publish cost a third of the single-message rate (bench/ring_variants.c), and the
+ * reader that it is for sleeps rarely. So the publisher only keeps the compiler in order, and a subscriber that is about to
+ * sleep has the kernel run a full fence on every publisher that is running (W3, wake_barrier()). Where either side lacks
+ * that system call, pub->fences makes W1 a fence.
+ */
+static inline void ring_pub_w1(const struct ring_pub *pub)
+{
+	if (bus_unlikely(pub->fences))
+		bus_fence_seq_cst();
+	else
+		bus_fence_light();
+}
+
+/*
  * Wakes who sleeps, after one or more commits. RING_NEWS: somebody joined meanwhile and may sleep already: receive the
  * memberships, ring_pub_seen(), call again; where they are not there set pub->wake_owed and treat the next publish as an
  * unknown gate.
  */
 static inline enum ring_room ring_pub_wake(struct ring_pub *pub)
 {
-	bus_fence_seq_cst();						/* W1, pairs with W3 */
+	ring_pub_w1(pub); /* W1, pairs with W3 */
 	if (bus_unlikely(bus_load_acquire(pub->epoch) != pub->seen)) /* after W1, not before */
 		return RING_NEWS;
 	for (uint32_t i = 0; i < pub->member_count; i++) {
