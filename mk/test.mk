@@ -1,7 +1,7 @@
 # Test programs, test runs and the sanitizer variants.
 #
 #   tests/unit/NAME.c          cmocka program, linked with all of libbus, internals too; busd_NAME.c also with
-#                              busd, main.c excepted
+#                              busd, main.c excepted; what tools share is there too
 #   tests/integration/NAME.c   program over the public headers and libbus.so
 #   tests/hostile/NAME.c       program that also sees the internal headers, linked like a unit test
 #   tests/crash/NAME.c         likewise
@@ -23,6 +23,7 @@ TEST_OBJS   := $(call obj,$(TEST_SRCS)) $(TESTLIB_OBJ)
 .SECONDARY: $(TEST_OBJS)
 
 $(BUILD)/obj/tests/%.o: OBJ_FLAGS := $(INC_LIBBUS) -I tests
+$(BUILD)/obj/tests/unit/%.o: OBJ_FLAGS := $(INC_LIBBUS) -I tests -I tools
 $(BUILD)/obj/tests/integration/%.o: OBJ_FLAGS := $(INC_PUBLIC) -I tests
 $(BUILD)/obj/tests/unit/busd_%.o: OBJ_FLAGS := $(INC_BUSD) -I tests
 
@@ -38,9 +39,9 @@ $(BUSD_UNITS): $(BUILD)/%: $(BUILD)/obj/%.o $(BUSD_TESTABLE) $(BUILD)/tests/libt
 	$(SAY) LD $@
 	$(LINK) $^ -lcmocka $(BUSD_LIBS)
 
-$(A_TESTS): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/tests/libtest.a $(LIBBUS_A)
+$(A_TESTS): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/tests/libtest.a $(BUILD)/libtool.a $(LIBBUS_A)
 	$(SAY) LD $@
-	$(LINK) $^ -lcmocka $(LIB_LIBS) -lm
+	$(LINK) $^ -lcmocka $(LIB_LIBS) $(TOOL_LIBS)
 
 $(SO_TESTS): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/tests/libtest.a $(LIBBUS_SO)
 	$(SAY) LD $@
