@@ -1,0 +1,302 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bus-topic.c - creates, removes, lists and describes topics.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "tool.h"
+
+enum {
+	OPT_SLOTS = TOOL_LONG,
+	OPT_BYTES,
+	OPT_MAX_BYTES,
+	OPT_NUMA,
+	OPT_HUGE,
+	OPT_EXCLUSIVE,
+	OPT_FORCE,
+	OPT_JSON,
+	OPT_STREAM,
+	OPT_MAX_AGE,
+	OPT_SYNC,
+};
+
+static const struct tool_option options[] = {
+	{ OPT_SLOTS, "slots", "N", "create: messages that each ring holds (1024)" },
+	{ OPT_BYTES, "bytes", "B", "create: payload that each ring holds (256K)" },
+	{ OPT_MAX_BYTES, "max-bytes", "B", "create: how far a ring may grow for a large message" },
+	{ OPT_NUMA, "numa", "WHERE",
+	  "create: memory on NUMA node N, auto (where the first\nsubscriber runs; default) or interleave" },
+	{ OPT_HUGE, "huge", "[=or-not]",
+	  "create: rings in huge pages; or-not: in ordinary ones where\nthe pool is short" },
+	{ OPT_EXCLUSIVE, "exclusive", NULL, "create: fail where the topic exists" },
+	{ OPT_FORCE, "force", NULL, "rm: also while the topic is in use" },
+	{ OPT_JSON, "json", NULL, "ls, info: as JSON" },
+	{ OPT_STREAM, "stream", NULL, "create: keep messages on disk" },
+	{ OPT_MAX_AGE, "max-age", "TIME", "create --stream: how long" },
+	{ OPT_SYNC, "sync", "HOW", "create --stream: none, interval:MS, batch" },
+	{ 0 },
+};
+
+static const struct tool tool = {
+	"bus-topic",
+	"create [OPTION...] TOPIC\nrm [--force] TOPIC\nls [--json] [PATTERN]\ninfo [--json] TOPIC",
+	"Creates, removes, lists and describes topics. Publishing creates a topic too;\n"
+	"such a one goes with its last user, one that was created stays.",
+	options,
+};
+
+struct job {
+	struct bus_topic_opts opts;
+	bool force, json;
+	bool settings_given; /* options that only create knows */
+};
+
+/* ---- command line ---- */
+
+static void set_numa(struct job *job, const char *text)
+{
+	if (strcmp(text, "auto") == 0)
+		job->opts.numa = BUS_NUMA_AUTO;
+	else if (strcmp(text, "interleave") == 0)
+		job->opts.numa = BUS_NUMA_INTERLEAVE;
+	else if (text[0] >= '0' && text[0] <= '9')
+		job->opts.numa = BUS_NUMA_NODE((int32_t)tool_number("--numa", text, 0, 1023));
+	else
+		tool_fail_usage("--numa: \"%s\" is not a node's number, auto or interleave", text);
+}
+
+static void set_huge(struct job *job, const char *text)
+{
+	if (text && strcmp(text, "or-not") != 0)
+		tool_fail_usage("--huge: \"%s\" is unknown, there is --huge and --huge=or-not", text);
+	job->opts.flags |= text ? BUS_TOPIC_HUGE_OR_NOT : BUS_TOPIC_HUGE;
+}
+
+static _Noreturn void refuse_stream(const char *option)
+{
+	tool_fail(TOOL_USAGE,
+		  "%s: this busd has no streams; its topics are live, nothing is kept on disk",
+		  option);
+}
+
+static void set_option(struct job *job, int opt)
+{
+	if (opt != OPT_FORCE && opt != OPT_JSON)
+		job->settings_given = true;
+	switch (opt) {
+	case OPT_SLOTS:
+		job->opts.slots = (uint32_t)tool_number("--slots", optarg, 16, 1u << 26);
+		break;
+	case OPT_BYTES:
+		job->opts.bytes = tool_size("--bytes", optarg, 1, UINT64_MAX / 2);
+		break;
+	case OPT_MAX_BYTES:
+		job->opts.max_bytes = tool_size("--max-bytes", optarg, 1, UINT64_MAX / 2);
+		break;
+	case OPT_NUMA:
+		set_numa(job, optarg);
+		break;
+	case OPT_HUGE:
+		set_huge(job, optarg);
+		break;
+	case OPT_EXCLUSIVE:
+		job->opts.flags |= BUS_TOPIC_EXCLUSIVE;
+		break;
+	case OPT_FORCE:
+		job->force = true;
+		break;
+	case OPT_JSON:
+		job->json = true;
+		break;
+	case OPT_STREAM:
+		refuse_stream("--stream");
+	case OPT_MAX_AGE:
+		refuse_stream("--max-age");
+	case OPT_SYNC:
+		refuse_stream("--sync");
+	}
+}
+
+/* ---- showing ---- */
+
+static const char *numa_text(int32_t numa, char *buf, size_t size)
+{
+	if (numa == BUS_NUMA_AUTO)
+		return "auto";
+	if (numa == BUS_NUMA_INTERLEAVE)
+		return "interleave";
+	snprintf(buf, size, "%d", numa - 1);
+	return buf;
+}
+
+static const char *huge_text(uint32_t flags)
+{
+	return flags & BUS_TOPIC_HUGE ? "yes" : flags & BUS_TOPIC_HUGE_OR_NOT ? "or-not" : "no";
+}
+
+static json_t *to_json(const struct bus_topic_info *info)
+{
+	char numa[16];
+
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:o}", "topic",
+			 info->name, "explicit", info->explicit_ != 0, "publishers",
+			 (json_int_t)info->publishers, "subscribers", (json_int_t)info->subscribers,
+			 "rings", (json_int_t)info->rings, "slots", (json_int_t)info->slots,
+			 "bytes", (json_int_t)info->bytes, "max_bytes", (json_int_t)info->max_bytes,
+			 "numa", numa_text(info->numa, numa, sizeof(numa)), "huge",
+			 huge_text(info->flags), "memory_bytes", (json_int_t)info->memory_bytes,
+			 "created", tool_json_time(info->created_ns));
+}
+
+static void show_row(const struct bus_topic_info *info)
+{
+	printf("%-32s %5u %5u %5u %8s %8s %9s  %s\n", info->name, info->publishers,
+	       info->subscribers, info->rings, tool_count(info->slots).s, tool_bytes(info->bytes).s,
+	       tool_bytes(info->memory_bytes).s, info->explicit_ ? "created" : "on demand");
+}
+
+static void show_one(const struct bus_topic_info *info)
+{
+	char numa[16];
+
+	printf("topic        %s\n", info->name);
+	printf("made         %s, %s\n", info->created_ns ? tool_time(info->created_ns).s : "-",
+	       info->explicit_ ? "created: stays until it is removed"
+			       : "on demand: goes with its last user");
+	printf("publishers   %u\n", info->publishers);
+	printf("subscribers  %u\n", info->subscribers);
+	printf("memory       %s in %u ring%s\n", tool_bytes(info->memory_bytes).s, info->rings,
+	       info->rings == 1 ? "" : "s");
+	printf("a new ring   %u slots, %s of payload, may grow to %s\n", info->slots,
+	       tool_bytes(info->bytes).s,
+	       info->max_bytes ? tool_bytes(info->max_bytes).s : "busd's limit");
+	printf("numa         %s\n", numa_text(info->numa, numa, sizeof(numa)));
+	printf("huge pages   %s\n", huge_text(info->flags));
+}
+
+/* ---- the commands ---- */
+
+static int create(struct bus *bus, const struct job *job, const char *topic)
+{
+	int err = bus_topic_create(bus, topic, &job->opts);
+
+	if (err)
+		tool_fail_bus(bus, err, "create topic \"%s\"", topic);
+	return TOOL_DONE;
+}
+
+static int rm(struct bus *bus, const struct job *job, const char *topic)
+{
+	int err = bus_topic_remove(bus, topic, job->force ? BUS_TOPIC_FORCE : 0);
+
+	if (err)
+		tool_fail_bus(bus, err, "remove topic \"%s\"", topic);
+	return TOOL_DONE;
+}
+
+static int ls(struct bus *bus, const struct job *job, const char *pattern)
+{
+	struct bus_topic_info info = { .name = "" };
+	json_t *array = job->json ? json_array() : NULL;
+	int n, rows = 0;
+
+	while ((n = bus_topic_next(bus, pattern, &info)) > 0) {
+		if (array) {
+			json_array_append_new(array, to_json(&info));
+			continue;
+		}
+		if (rows++ == 0)
+			printf("%-32s %5s %5s %5s %8s %8s %9s  %s\n", "TOPIC", "PUBS", "SUBS",
+			       "RINGS", "SLOTS", "BYTES", "MEMORY", "MADE");
+		show_row(&info);
+	}
+	if (n < 0)
+		tool_fail_bus(bus, n, "list the topics");
+	if (array)
+		tool_json_print(array);
+	return TOOL_DONE;
+}
+
+static int info_of(struct bus *bus, const struct job *job, const char *topic)
+{
+	struct bus_topic_info info = { .name = "" };
+	int n = bus_topic_next(bus, topic, &info);
+
+	if (n < 0)
+		tool_fail_bus(bus, n, "describe topic \"%s\"", topic);
+	if (n == 0)
+		tool_fail(TOOL_FAILED,
+			  "cannot describe topic \"%s\": there is no such topic, or no right to see it",
+			  topic);
+	if (job->json)
+		tool_json_print(to_json(&info));
+	else
+		show_one(&info);
+	return TOOL_DONE;
+}
+
+static const struct command {
+	const char *name;
+	int (*run)(struct bus *bus, const struct job *job, const char *topic);
+	bool topic_needed, takes_settings, takes_force, takes_json;
+} commands[] = {
+	{ "create", create, true, true, false, false },
+	{ "rm", rm, true, false, true, false },
+	{ "ls", ls, false, false, false, true },
+	{ "info", info_of, true, false, false, true },
+};
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	tool_fail_usage("\"%s\" is not one of create, rm, ls, info", name);
+}
+
+/* The topic, NULL: none given. */
+static const char *check_arguments(const struct command *command, const struct job *job, int argc,
+				   char **argv)
+{
+	const char *topic = optind < argc ? argv[optind++] : NULL;
+
+	if (optind < argc)
+		tool_fail_usage("%s takes one topic, \"%s\" is too much", command->name,
+				argv[optind]);
+	if (command->topic_needed && !topic)
+		tool_fail_usage("%s: no TOPIC given", command->name);
+	if (job->settings_given && !command->takes_settings)
+		tool_fail_usage("%s does not take options that say how a topic is to be made",
+				command->name);
+	if (job->force && !command->takes_force)
+		tool_fail_usage("%s does not take --force", command->name);
+	if (job->json && !command->takes_json)
+		tool_fail_usage("%s does not take --json", command->name);
+	if (command->topic_needed)
+		tool_check_topic(topic);
+	return topic;
+}
+
+int main(int argc, char **argv)
+{
+	struct job job = { .opts = { .size = sizeof(job.opts) } };
+	const struct command *command;
+	const char *topic;
+	struct bus *bus;
+	int opt, code;
+
+	tool_begin(&tool);
+	while ((opt = tool_next_option(argc, argv)) != -1)
+		set_option(&job, opt);
+	if (optind == argc)
+		tool_fail_usage("no command given: create, rm, ls or info");
+	command = find_command(argv[optind++]);
+	topic = check_arguments(command, &job, argc, argv);
+	bus = tool_connect();
+	code = command->run(bus, &job, topic);
+	bus_close(bus);
+	return tool_end(code);
+}
