@@ -8,7 +8,9 @@
  *        CTL_ERROR. busd may take long over an answer (large memory), never over another client's.
  *   ev   handed over in the answer to HELLO. busd tells (CTL_EV_*), the client only acknowledges (CTL_EVC_*). libbus reads
  *        it without ever blocking, from the live path too.
- * What busd sent on ev before it answered on ctl can be read from ev once the answer is there.
+ * What busd sent on ev before it answered on ctl can be read from ev once the answer is there. The answers to PUB_READY,
+ * SUB_JOIN and SUB_REJOIN wait until all events that belong to them were sent: a client that waits for an answer reads ev
+ * meanwhile, or more than CTL_EV_IN_FLIGHT descriptors never get through. Other answers do not wait for queued events.
  *
  * Every descriptive string is NUL-terminated inside its array; a message whose length, type, string or count is wrong
  * ends the connection (busd) or is an error -EPROTO (libbus).
@@ -51,7 +53,8 @@
  *   CTL_EV_SEGMENT hands over a descriptor to be mapped read-only (or, flag CTL_SEG_OWN, read-write, to be answered by
  *   CTL_EVC_SEGMENT_READY on ev). A client gets each segment once; CTL_EV_SEGMENT_GONE says that busd counts it as returned.
  *   A bell page that is still missing is asked for with CTL_EVC_WANT_BELL and arrives as CTL_EV_SEGMENT with CTL_SEG_OWN;
- *   until then its sleepers sleep in short slices.
+ *   until then its sleepers sleep in short slices. The page of the client itself (HELLO) is not sent again where it is
+ *   its own peer; its own rings and cursors are, as a second, read-only mapping.
  *
  * ---- Flow control
  *   busd keeps at most CTL_EV_IN_FLIGHT unread descriptors to one client and queues the rest; the client sends
