@@ -10,6 +10,7 @@
  *	stat_board.c     the view's index, entries of a board
  *	stat_snapshot.c  struct bus_stat_topic from a view
  *	stat_peek.c      copies of the newest messages from a view
+ *	stat_metrics.c   a snapshot as OpenMetrics text
  *
  * The memory is written by others while it is read, and some of them may be hostile: each shared word
  * is loaded once into a local, each index is masked by the geometry that busd told, each retry is
@@ -116,5 +117,9 @@ struct stat_peeked {
 int bus__stat_peek(const struct stat_view *view, const struct stat_board *board, int n,
 		   struct stat_peeked *ret);
 void bus__stat_peeked_free(struct stat_peeked *peeked);
+
+/* A snapshot as OpenMetrics text, to be freed by the caller. -ENOMEM. */
+int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus_stat_topic *topics,
+			  int topic_count, char **text, size_t *len);
 
 #endif

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bus.c - connecting and closing.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/bus_internal.h"
+#include "api/opts.h"
+#include "format/topic_name.h"
+
+int bus__node(void)
+{
+	unsigned cpu, node;
+
+	return getcpu(&cpu, &node) == 0 ? (int)node : -1;
+}
+
+int bus__check_topic(const char *topic)
+{
+	const char *why;
+
+	if (topic == NULL)
+		return bus__fail(-EINVAL, "no topic name");
+	why = topic_name_check(topic);
+	return why == NULL ? 0 : bus__fail(-EINVAL, "\"%.255s\" is not a topic name: %s", topic, why);
+}
+
+int bus_topic_check(const char *name)
+{
+	return bus__check_topic(name);
+}
+
+const char *bus_version(void)
+{
+	return BUS_VERSION;
+}
+
+void bus__calibration(const struct board_head *board, struct bus_calibration *ret)
+{
+	for (int i = 0; i < BOARD_RETRIES; i++) {
+		uint32_t gen = bus_load_acquire(&board->cal_gen);
+
+		ret->base_counter = bus_load_relaxed(&board->cal_base_counter);
+		ret->base_ns = bus_load_relaxed(&board->cal_base_ns);
+		ret->mult = bus_load_relaxed(&board->cal_mult);
+		bus_fence_acquire();
+		if (gen % 2 == 0 && bus_load_relaxed(&board->cal_gen) == gen)
+			return;
+		bus_cpu_relax();
+	}
+}
+
+static int take_hello(struct bus *bus, const struct ctl_hello_reply *r, const int *fds, int nfds)
+{
+	int err;
+
+	if (nfds != 3 || r->slot >= BELL_WORDS || !bus_is_pow2(r->page_bytes))
+		return bus__fail(-EPROTO, "busd at %s sent a greeting that makes no sense", bus->socket);
+	bus->client_id = r->client_id;
+	bus->uid = r->uid;
+	bus->slot = r->slot;
+	bus->page_bytes = r->page_bytes;
+	err = shm_map_segment(&bus->busd_bell, fds[1], sizeof(struct bell_page), false);
+	if (err == 0)
+		err = bus__own_bell_add(bus, r->uid, fds[2]);
+	if (err < 0)
+		return bus__fail(err, "cannot map bell pages: %s", strerror(-err));
+	bus->bell = &((const struct bell_page *)bus->busd_bell.base)->word[r->slot];
+	return 0;
+}
+
+static int greet(struct bus *bus)
+{
+	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello), .node = bus__node() };
+	struct ctl_head attach = BUS__HEAD(CTL_ATTACH, ctl_head);
+	struct ctl_hello_reply reply;
+	struct ctl_ok ok;
+	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
+
+	hello.head.magic = CTL_MAGIC;
+	memcpy(hello.name, bus->name, sizeof(hello.name));
+	err = bus__request_locked(bus, &hello, &reply, sizeof(reply), fds, &nfds);
+	if (err < 0)
+		return err;
+	if (reply.head.magic != CTL_MAGIC)
+		err = bus__fail(-EPROTO, "what listens at %s is not busd", bus->socket);
+	else
+		err = take_hello(bus, &reply, fds, nfds);
+	for (int i = err < 0 ? 0 : 1; i < nfds; i++)
+		close(fds[i]);
+	if (err < 0)
+		return err;
+	bus->ev = fds[0];
+	return bus__request_locked(bus, &attach, &ok, sizeof(ok), NULL, NULL);
+}
+
+static void set_name(struct bus *bus, const char *name)
+{
+	size_t len;
+
+	if (name == NULL)
+		name = program_invocation_short_name;
+	len = strnlen(name, sizeof(bus->name) - 1);
+	memcpy(bus->name, name, len);
+}
+
+static void free_bus(struct bus *bus)
+{
+	if (bus->ctl >= 0)
+		close(bus->ctl);
+	if (bus->ev >= 0)
+		close(bus->ev);
+	bus__inbox_free(&bus->orphans);
+	bus__segments_free(bus);
+	shm_unmap(&bus->busd_bell);
+	pthread_mutex_destroy(&bus->request_lock);
+	pthread_mutex_destroy(&bus->lock);
+	shm_private_free(bus, sizeof(*bus));
+}
+
+static struct bus *new_bus(const struct bus_connect_opts *opts)
+{
+	struct bus *bus = shm_private_alloc(sizeof(*bus));
+
+	if (bus == NULL)
+		return NULL;
+	bus->ctl = -1;
+	bus->ev = -1;
+	bus->timeout_ns = opts->timeout_ns > 0 ? (uint64_t)opts->timeout_ns : BUS__TIMEOUT_NS;
+	bus->fences = wake_barrier_register() < 0;
+	pthread_mutex_init(&bus->request_lock, NULL);
+	pthread_mutex_init(&bus->lock, NULL);
+	bus__inbox_init(&bus->orphans);
+	set_name(bus, opts->name);
+	return bus;
+}
+
+/* One attempt. -EAGAIN: a private busd left just now; once more. */
+static int connect_once(struct bus **ret, const struct bus_connect_opts *opts, uint64_t deadline_ns)
+{
+	struct bus *bus = new_bus(opts);
+	int err;
+
+	if (bus == NULL)
+		return bus__fail(-ENOMEM, "out of memory");
+	bus->ctl = bus__find_and_connect(opts, deadline_ns, bus->socket, sizeof(bus->socket));
+	if (bus->ctl < 0) {
+		err = bus->ctl;
+		free_bus(bus);
+		return err;
+	}
+	err = greet(bus);
+	if (err < 0) {
+		free_bus(bus);
+		return err == -EPIPE ? -EAGAIN : err;
+	}
+	bus->magic = BUS__MAGIC;
+	*ret = bus;
+	return 0;
+}
+
+int bus_connect(struct bus **ret, const struct bus_connect_opts *opts)
+{
+	struct bus_connect_opts o;
+	uint64_t deadline;
+	int err = bus__opts_copy(&o, sizeof(o), opts);
+
+	bus__why_clear();
+	if (ret == NULL || err == -EINVAL || o.timeout_ns < 0 || (o.flags & ~BUS_CONNECT_NO_AUTOSTART))
+		return bus__fail(-EINVAL, "bus_connect: bad arguments");
+	if (err < 0)
+		return bus__fail(err, "bus_connect: an option that this library (" BUS_VERSION ") does not know");
+	deadline = bus_monotonic_ns() + (o.timeout_ns > 0 ? (uint64_t)o.timeout_ns : BUS__TIMEOUT_NS);
+	for (int i = 0; i < 20; i++) {
+		err = connect_once(ret, &o, deadline);
+		if (err != -EAGAIN)
+			return err;
+		if (bus_monotonic_ns() >= deadline)
+			break;
+		usleep(5000);
+	}
+	return bus__fail(-EPROTO, "what listens there hung up without an answer: not busd, or a busd that is leaving");
+}
+
+void bus_close(struct bus *bus)
+{
+	if (bus == NULL || bus->magic != BUS__MAGIC)
+		return;
+	while (bus->pubs != NULL)
+		bus_pub_close(bus->pubs);
+	while (bus->subs != NULL)
+		bus_sub_close(bus->subs);
+	bus->magic = 0;
+	free_bus(bus);
+}

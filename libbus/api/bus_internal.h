@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bus_internal.h - what the files of api/ share: the connection, its segments, and the two objects on it.
+ *
+ * Locks of a struct bus, in the order in which they may be taken:
+ *   request_lock   one control request at a time; held while its answer is waited for
+ *   lock           tables, lists and inboxes; never held over anything that blocks
+ * A pub or sub belongs to one thread; the only part of it that others touch is its inbox, under bus->lock.
+ */
+#ifndef BUS_INTERNAL_H
+#define BUS_INTERNAL_H
+
+#include <bus.h>
+#include <pthread.h>
+
+#include "base/atomic.h"
+#include "base/base.h"
+#include "base/clock.h"
+#include "format/control_proto.h"
+#include "os/control_sock.h"
+#include "os/shm_map.h"
+#include "os/wake.h"
+
+#define BUS__MAGIC	0x6275735f62757331u
+#define BUS__PUB_MAGIC	0x6275735f70756231u
+#define BUS__SUB_MAGIC	0x6275735f73756231u
+#define BUS__SPIN_NS	20000	    /* default of spin_ns */
+#define BUS__SLICE_NS	1000000	    /* sleep while a peer has no bell for us yet */
+#define BUS__TIMEOUT_NS 5000000000u /* default of control calls */
+#define BUS__BUCKETS	256
+
+/* A mapped segment that busd handed over. Reference counted: one that is gone stays mapped until its last user puts it. */
+struct bus__segment {
+	uint64_t id;
+	uint32_t kind, flags; /* enum ctl_segment_kind, CTL_SEG_* */
+	void *base;	      /* a ring: its writer page, with the payload mapped twice */
+	size_t size;	      /* of the segment */
+	struct ring_geometry geometry;
+	uint64_t topic_id, owner_id;
+	uint32_t entries, uid;
+	/* private to segments.c */
+	struct shm_map map;
+	uint32_t refs;
+	bool gone;
+	struct bus__segment *next;
+};
+
+/* A bell page of ours: for the sleepers of one user. */
+struct bus__bell {
+	uint32_t uid;
+	bool wanted; /* asked for, not here yet */
+	struct bell_page *page;
+	struct shm_map map;
+	struct bus__bell *next;
+};
+
+/* An event that waits for the thread that owns its object. */
+struct bus__event {
+	struct bus__event *next;
+	uint16_t type; /* CTL_EV_MEMBER, CTL_EV_RING, CTL_EV_RING_GONE */
+	union {
+		struct ctl_ev_member member;
+		struct ctl_ev_ring ring;
+		struct ctl_ev_ring_gone ring_gone;
+	};
+};
+
+struct bus__inbox {
+	struct bus__event *first, **last;
+};
+
+struct bus {
+	uint64_t magic; /* reads 0 in a forked child */
+	int ctl, ev;
+	const _Atomic uint32_t *bell; /* busd's word for this client: moves when there are events */
+	_Atomic uint32_t pumped;      /* its value before the last complete reception */
+	_Atomic uint32_t gone;	      /* busd hung up or said goodbye */
+	pthread_mutex_t request_lock;
+	pthread_mutex_t lock;
+	uint64_t client_id;
+	uint32_t uid, slot;
+	size_t page_bytes;
+	uint64_t timeout_ns;
+	uint32_t request_number;
+	bool fences; /* this process could not register for membarrier: its publishers fence */
+	struct shm_map busd_bell;
+	struct bus__segment *segments[BUS__BUCKETS];
+	struct bus__bell *bells;
+	struct bus_pub *pubs;
+	struct bus_sub *subs;
+	struct bus__inbox orphans; /* events for objects that are being opened */
+	int opening;
+	uint64_t resend_after; /* CLOCK_MONOTONIC: do not ask again before */
+	char name[CTL_NAME_MAX];
+	char socket[108];
+};
+
+/* ---- why.c: the sentence for the last failure of this thread ---- */
+int bus__fail(int err, const char *format, ...) BUS_PRINTF(2, 3); /* sets the sentence, returns err */
+void bus__why_clear(void);
+
+/* ---- find.c: which socket, and starting a private busd ---- */
+int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path, size_t path_size);
+
+/* ---- control.c ---- */
+
+/*
+ * Sends a request (its ctl_head has type and len set) and waits for its answer of exactly reply_size bytes. *nfds: room in
+ * fds on entry, how many came on return (the caller's); both may be NULL. 0, or -errno with the sentence set.
+ */
+int bus__request(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds);
+int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds);
+
+/* Receives all events that are there, never blocks. 0, or -EPIPE where busd has gone. */
+int bus__pump(struct bus *bus);
+int bus__pump_locked(struct bus *bus);
+
+/* Whether busd rang since the last complete reception. One load of a shared word. */
+static inline bool bus__rung(const struct bus *bus)
+{
+	return bus_load_acquire(bus->bell) != bus_load_relaxed(&bus->pumped);
+}
+
+void bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t value);
+
+void bus__inbox_init(struct bus__inbox *inbox);
+struct bus__event *bus__inbox_take(struct bus__inbox *inbox); /* the first, unlinked; NULL */
+void bus__inbox_push(struct bus__inbox *inbox, struct bus__event *event);
+void bus__inbox_free(struct bus__inbox *inbox);
+
+#define BUS__HEAD(kind, struct_type) { .type = (kind), .version = CTL_VERSION, .len = sizeof(struct struct_type) }
+
+/* ---- segments.c: under bus->lock ---- */
+struct bus__segment *bus__segment_get(struct bus *bus, uint64_t id);
+void bus__segment_put(struct bus *bus, struct bus__segment *seg);
+void bus__segments_each(struct bus *bus, int (*fn)(struct bus__segment *seg, void *arg), void *arg);
+struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segment *ev, int fd, int *err);
+void bus__segment_gone(struct bus *bus, uint64_t id);
+void bus__segments_free(struct bus *bus);
+void bus__segment_missing(struct bus *bus, uint64_t id); /* asks busd to send it again */
+/* Our own bell page for the sleepers of a user; NULL: asked for. */
+struct bell_page *bus__own_bell(struct bus *bus, uint32_t uid);
+int bus__own_bell_add(struct bus *bus, uint32_t uid, int fd);
+/* The bell word on which a peer client wakes us; NULL: not here (yet). *seg gets a reference to be put, or NULL. */
+const _Atomic uint32_t *bus__peer_bell(struct bus *bus, uint64_t client_id, struct bus__segment **seg);
+
+/* ---- bus.c ---- */
+int bus__check_topic(const char *topic);
+int bus__node(void); /* NUMA node on which the caller runs, -1 unknown */
+void bus__calibration(const struct board_head *board, struct bus_calibration *ret);
+
+/* ---- pub.c, sub.c: called by the pump, under bus->lock ---- */
+bool bus__pub_take_event(struct bus *bus, struct bus__event *event); /* false: no such publisher */
+bool bus__sub_take_event(struct bus *bus, struct bus__event *event);
+
+/* Publishes the cursors of all subscriptions that this thread used last: before any sleep of the thread. */
+void bus__flush_thread(void);
+
+#endif

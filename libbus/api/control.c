@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * control.c - requests and events. A request waits for busd; events are taken without ever blocking, from the publishing
+ * and reading path too, and end in the inbox of the object that they are for.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/bus_internal.h"
+
+/* ---- requests ---- */
+
+static int busd_is_gone(struct bus *bus)
+{
+	bus_store_release(&bus->gone, 1);
+	return bus__fail(-EPIPE, "busd at %s has gone; messages still flow between attached peers, but this needs it",
+			 bus->socket);
+}
+
+static int send_request(struct bus *bus, const void *req, uint64_t deadline)
+{
+	int err = control_send(bus->ctl, req, NULL, 0);
+
+	while (err == -EAGAIN) {
+		struct pollfd p = { .fd = bus->ctl, .events = POLLOUT };
+
+		if (bus_monotonic_ns() >= deadline)
+			return bus__fail(-ETIMEDOUT, "busd at %s does not read requests", bus->socket);
+		poll(&p, 1, 50);
+		err = control_send(bus->ctl, req, NULL, 0);
+	}
+	if (err == -EPIPE)
+		return busd_is_gone(bus);
+	return err < 0 ? bus__fail(err, "cannot send to busd at %s: %s", bus->socket, strerror(-err)) : 0;
+}
+
+static int take_answer(struct bus *bus, struct control_packet *p, const struct ctl_head *req, void *reply, size_t reply_size,
+		       int *fds, int *nfds)
+{
+	int room = nfds != NULL ? *nfds : 0;
+
+	if (p->head.type == CTL_ERROR && p->len == sizeof(struct ctl_error)) {
+		struct ctl_error e;
+
+		control_close_fds(p);
+		memcpy(&e, p->bytes, sizeof(e));
+		e.why[sizeof(e.why) - 1] = '\0';
+		if (e.error <= 0 || e.error > 4095)
+			e.error = EPROTO;
+		return bus__fail(-e.error, "%s", e.why);
+	}
+	if (p->head.type != (CTL_REPLY | req->type) || p->len != reply_size || p->fd_count > room) {
+		control_close_fds(p);
+		return bus__fail(-EPROTO, "busd at %s sent an answer of type %u and %zu bytes to request %u", bus->socket,
+				 p->head.type, p->len, req->type);
+	}
+	if (p->fds_lost) {
+		control_close_fds(p);
+		return bus__fail(-EMFILE, "this process is out of file descriptors; raise its limit (ulimit -n)");
+	}
+	memcpy(reply, p->bytes, reply_size);
+	for (int i = 0; i < p->fd_count; i++)
+		fds[i] = p->fds[i];
+	if (nfds != NULL)
+		*nfds = p->fd_count;
+	return 0;
+}
+
+int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds)
+{
+	uint64_t deadline = bus_monotonic_ns() + bus->timeout_ns;
+	struct ctl_head *head = req;
+	struct control_packet p;
+	int err;
+
+	if (bus_load_acquire(&bus->gone))
+		return busd_is_gone(bus);
+	head->req = ++bus->request_number;
+	err = send_request(bus, req, deadline);
+	if (err < 0)
+		return err;
+	for (;;) {
+		err = control_recv(bus->ctl, &p);
+		if (err == 1) {
+			if (p.head.req == head->req)
+				return take_answer(bus, &p, head, reply, reply_size, fds, nfds);
+			control_close_fds(&p); /* to a request that we gave up */
+			continue;
+		}
+		if (err == -EPIPE)
+			return busd_is_gone(bus);
+		if (err < 0)
+			return bus__fail(err, "what listens at %s does not speak busd's protocol", bus->socket);
+		if (control_wait(bus->ctl, deadline) == -ETIMEDOUT)
+			return bus__fail(-ETIMEDOUT, "busd at %s did not answer within %.1f s", bus->socket,
+					 (double)bus->timeout_ns / 1e9);
+	}
+}
+
+int bus__request(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds)
+{
+	int err;
+
+	if (bus->magic != BUS__MAGIC)
+		return -ECHILD;
+	pthread_mutex_lock(&bus->request_lock);
+	err = bus__request_locked(bus, req, reply, reply_size, fds, nfds);
+	pthread_mutex_unlock(&bus->request_lock);
+	return err;
+}
+
+/* ---- inboxes ---- */
+
+void bus__inbox_init(struct bus__inbox *inbox)
+{
+	inbox->first = NULL;
+	inbox->last = &inbox->first;
+}
+
+void bus__inbox_push(struct bus__inbox *inbox, struct bus__event *event)
+{
+	event->next = NULL;
+	*inbox->last = event;
+	inbox->last = &event->next;
+}
+
+struct bus__event *bus__inbox_take(struct bus__inbox *inbox)
+{
+	struct bus__event *event = inbox->first;
+
+	if (event != NULL) {
+		inbox->first = event->next;
+		if (inbox->first == NULL)
+			inbox->last = &inbox->first;
+	}
+	return event;
+}
+
+void bus__inbox_free(struct bus__inbox *inbox)
+{
+	struct bus__event *event;
+
+	while ((event = bus__inbox_take(inbox)) != NULL)
+		free(event);
+}
+
+/* ---- events ---- */
+
+void bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t value)
+{
+	struct ctl_evc msg = { .head = BUS__HEAD(type, ctl_evc), .id = id, .value = value };
+
+	/* busd reads this socket always; where it is full or gone, the next acknowledgement or hang-up says the same. */
+	if (control_send(bus->ev, &msg, NULL, 0) == -EPIPE)
+		bus_store_release(&bus->gone, 1);
+}
+
+static void segment_event(struct bus *bus, struct control_packet *p)
+{
+	struct ctl_ev_segment ev;
+	int err = 0;
+
+	memcpy(&ev, p->bytes, sizeof(ev));
+	if (p->fd_count != 1 || p->fds_lost) {
+		bus__segment_missing(bus, ev.segment_id);
+		return;
+	}
+	if (ev.flags & CTL_SEG_OWN) {
+		if (ev.kind == CTL_SEG_BELL && bus__own_bell_add(bus, ev.uid, p->fds[0]) == 0) {
+			control_close_fds(p); /* before READY: busd seals what nobody holds writable */
+			bus__acknowledge(bus, CTL_EVC_SEGMENT_READY, ev.segment_id, 0);
+		}
+		return;
+	}
+	if (bus__segment_add(bus, &ev, p->fds[0], &err) == NULL && err == -ENOMEM)
+		bus__segment_missing(bus, ev.segment_id);
+}
+
+static bool deliver(struct bus *bus, struct bus__event *event)
+{
+	return event->type == CTL_EV_MEMBER ? bus__pub_take_event(bus, event) : bus__sub_take_event(bus, event);
+}
+
+static void object_event(struct bus *bus, const struct control_packet *p, size_t size)
+{
+	struct bus__event *event;
+
+	if (p->len != size)
+		return;
+	event = calloc(1, sizeof(*event));
+	if (event == NULL)
+		return; /* a lost membership shows as an epoch without it: the publisher blocks rather than guess */
+	event->type = p->head.type;
+	memcpy(&event->member, p->bytes, size);
+	if (deliver(bus, event))
+		return;
+	if (bus->opening > 0)
+		bus__inbox_push(&bus->orphans, event);
+	else
+		free(event);
+}
+
+static void one_event(struct bus *bus, struct control_packet *p)
+{
+	struct ctl_ev_segment_gone gone;
+
+	switch (p->head.type) {
+	case CTL_EV_SEGMENT:
+		if (p->len == sizeof(struct ctl_ev_segment))
+			segment_event(bus, p);
+		break;
+	case CTL_EV_SEGMENT_GONE:
+		if (p->len == sizeof(gone)) {
+			memcpy(&gone, p->bytes, sizeof(gone));
+			bus__segment_gone(bus, gone.segment_id);
+		}
+		break;
+	case CTL_EV_MEMBER:
+		object_event(bus, p, sizeof(struct ctl_ev_member));
+		break;
+	case CTL_EV_RING:
+		object_event(bus, p, sizeof(struct ctl_ev_ring));
+		break;
+	case CTL_EV_RING_GONE:
+		object_event(bus, p, sizeof(struct ctl_ev_ring_gone));
+		break;
+	case CTL_EV_BYE:
+		bus_store_release(&bus->gone, 1);
+		break;
+	default:
+		break; /* a newer busd may tell more than we understand */
+	}
+	control_close_fds(p);
+}
+
+static void adopt_orphans(struct bus *bus)
+{
+	struct bus__inbox left;
+	struct bus__event *event;
+
+	bus__inbox_init(&left);
+	while ((event = bus__inbox_take(&bus->orphans)) != NULL) {
+		if (deliver(bus, event))
+			continue;
+		if (bus->opening > 0)
+			bus__inbox_push(&left, event);
+		else
+			free(event);
+	}
+	bus__inbox_init(&bus->orphans);
+	while ((event = bus__inbox_take(&left)) != NULL)
+		bus__inbox_push(&bus->orphans, event);
+}
+
+/*
+ * The bell is read before the socket: an event that comes after the last look rings it again, and bus__rung() says so.
+ */
+int bus__pump_locked(struct bus *bus)
+{
+	uint32_t bell = bus_load_acquire(bus->bell);
+	struct control_packet p;
+	uint64_t with_fds = 0;
+	int err;
+
+	while ((err = control_recv(bus->ev, &p)) == 1) {
+		if (p.head.type == CTL_EV_SEGMENT)
+			with_fds++;
+		one_event(bus, &p);
+	}
+	if (with_fds > 0)
+		bus__acknowledge(bus, CTL_EVC_ACK, 0, with_fds);
+	if (bus->orphans.first != NULL)
+		adopt_orphans(bus);
+	bus_store_release(&bus->pumped, bell);
+	if (err < 0) {
+		bus_store_release(&bus->gone, 1);
+		return -EPIPE;
+	}
+	return 0;
+}
+
+int bus__pump(struct bus *bus)
+{
+	int err;
+
+	if (bus->magic != BUS__MAGIC)
+		return -ECHILD;
+	pthread_mutex_lock(&bus->lock);
+	err = bus__pump_locked(bus);
+	pthread_mutex_unlock(&bus->lock);
+	return err;
+}

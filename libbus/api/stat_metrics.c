@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stat_metrics.c - a snapshot as OpenMetrics text, from the one table of metrics. Called by stat.c and by
+ * unit tests. Knows snapshots only: no shared memory, no connection.
+ *
+ * The format wants all samples of a family together, so each family walks the whole snapshot.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/stat_internal.h"
+#include "format/metric_table.h"
+
+static const struct metric {
+	const char *family, *type, *unit, *help;
+} metrics[METRIC_COUNT] = {
+#define METRIC_ROW(id, family, type, unit, key, labels, help) { family, type, unit, help },
+	METRIC_TABLE(METRIC_ROW)
+#undef METRIC_ROW
+};
+
+struct exposition {
+	FILE *out;
+	const struct bus_stat_daemon *daemon;
+	const struct bus_stat_topic *topics;
+	int topic_count;
+};
+
+static void begin_family(struct exposition *e, enum metric_id id)
+{
+	const struct metric *m = &metrics[id];
+
+	fprintf(e->out, "# TYPE bus_%s %s\n", m->family, m->type);
+	if (*m->unit)
+		fprintf(e->out, "# UNIT bus_%s %s\n", m->family, m->unit);
+	fprintf(e->out, "# HELP bus_%s %s.\n", m->family, m->help);
+}
+
+static void begin_sample(struct exposition *e, enum metric_id id)
+{
+	const char *type = metrics[id].type;
+
+	fprintf(e->out, "bus_%s%s", metrics[id].family,
+		strcmp(type, "counter") == 0 ? "_total"
+		: strcmp(type, "info") == 0  ? "_info"
+					     : "");
+}
+
+/* A name may hold anything: what the format cannot carry is shown as '?'. */
+static void put_label(struct exposition *e, const char *lead, const char *name, const char *value)
+{
+	fprintf(e->out, "%s%s=\"", lead, name);
+	for (const char *p = value; *p; p++) {
+		if (*p == '\n')
+			fputs("\\n", e->out);
+		else if (*p == '"' || *p == '\\')
+			fprintf(e->out, "\\%c", *p);
+		else
+			fputc((unsigned char)*p < 0x20 || (unsigned char)*p > 0x7e ? '?' : *p,
+			      e->out);
+	}
+	fputc('"', e->out);
+}
+
+static void put_count(struct exposition *e, uint64_t value)
+{
+	fprintf(e->out, " %" PRIu64 "\n", value);
+}
+
+static void put_seconds(struct exposition *e, uint64_t ns)
+{
+	fprintf(e->out, " %" PRIu64 ".%09" PRIu64 "\n", ns / 1000000000, ns % 1000000000);
+}
+
+/* ---- busd ---- */
+
+static void put_daemon(struct exposition *e)
+{
+	const struct bus_stat_daemon *d = e->daemon;
+	const struct {
+		enum metric_id id;
+		uint64_t value;
+	} plain[] = {
+		{ METRIC_CLIENTS, d->clients },
+		{ METRIC_TOPICS, d->topics },
+		{ METRIC_RINGS, d->rings },
+		{ METRIC_SUBSCRIPTIONS, d->subscriptions },
+		{ METRIC_EVICTIONS, d->evictions },
+		{ METRIC_MEMORY, d->memory_bytes },
+		{ METRIC_MEMORY_LIMIT, d->memory_limit },
+	};
+
+	begin_family(e, METRIC_BUILD);
+	begin_sample(e, METRIC_BUILD);
+	put_label(e, "{", "version", d->version);
+	fputs("} 1\n", e->out);
+	begin_family(e, METRIC_START_TIME);
+	begin_sample(e, METRIC_START_TIME);
+	put_seconds(e, d->started_ns);
+	for (size_t i = 0; i < BUS_ARRAY_LEN(plain); i++) {
+		begin_family(e, plain[i].id);
+		begin_sample(e, plain[i].id);
+		put_count(e, plain[i].value);
+	}
+}
+
+static void put_numa(struct exposition *e)
+{
+	uint64_t bytes[BUS_STAT_NODES] = { 0 };
+	uint32_t nodes = e->daemon->nodes;
+
+	for (int i = 0; i < e->topic_count; i++)
+		for (int j = 0; j < e->topics[i].publisher_count; j++) {
+			const struct bus_stat_pub *p = &e->topics[i].publishers[j];
+
+			for (int k = 0; k < BUS_STAT_NODES; k++)
+				bytes[k] += (uint64_t)p->node_pages[k] * p->page_kib * 1024;
+		}
+	begin_family(e, METRIC_NUMA_MEMORY);
+	for (uint32_t k = 0; k < BUS_STAT_NODES; k++) {
+		char number[16];
+
+		if (k >= nodes && bytes[k] == 0)
+			continue;
+		snprintf(number, sizeof(number), "%u", k);
+		begin_sample(e, METRIC_NUMA_MEMORY);
+		put_label(e, "{", "node", number);
+		fputc('}', e->out);
+		put_count(e, bytes[k]);
+	}
+}
+
+/* ---- topics ---- */
+
+static void put_topic_count(struct exposition *e, enum metric_id id, const char *topic,
+			    const char *direction, uint64_t value)
+{
+	begin_sample(e, id);
+	put_label(e, "{", "topic", topic);
+	if (direction)
+		put_label(e, ",", "direction", direction);
+	fputc('}', e->out);
+	put_count(e, value);
+}
+
+static void put_one_topic(struct exposition *e, enum metric_id id, const struct bus_stat_topic *t)
+{
+	uint64_t out = 0;
+
+	switch (id) {
+	case METRIC_TOPIC_MESSAGES:
+		for (int i = 0; i < t->subscriber_count; i++)
+			out += t->subscribers[i].delivered;
+		put_topic_count(e, id, t->name, "in", t->messages);
+		put_topic_count(e, id, t->name, "out", out);
+		break;
+	case METRIC_TOPIC_BYTES:
+		put_topic_count(e, id, t->name, "in", t->bytes);
+		break;
+	case METRIC_TOPIC_PUBLISHERS:
+		for (int i = 0; i < t->publisher_count; i++)
+			out += !t->publishers[i].closed;
+		put_topic_count(e, id, t->name, NULL, out);
+		break;
+	case METRIC_TOPIC_SUBSCRIBERS:
+		put_topic_count(e, id, t->name, NULL, (uint64_t)t->subscriber_count);
+		break;
+	default: /* METRIC_TOPIC_MEMORY */
+		put_topic_count(e, id, t->name, NULL, t->memory_bytes);
+		break;
+	}
+}
+
+/*
+ * Two samples must never have the same labels. Where one process has two publishers (or subscribers) of one name on a
+ * topic, their numbers are added to the name.
+ */
+static void put_peer(struct exposition *e, const char *topic, const char *kind, const char *name,
+		     bool twice, uint64_t id, uint32_t pid)
+{
+	char full[BUS_NAME_MAX + 24], number[16];
+
+	if (twice)
+		snprintf(full, sizeof(full), "%s#%" PRIu64, name, id);
+	else
+		snprintf(full, sizeof(full), "%s", name);
+	snprintf(number, sizeof(number), "%u", pid);
+	put_label(e, "{", "topic", topic);
+	put_label(e, ",", kind, full);
+	put_label(e, ",", "pid", number);
+}
+
+static void put_pub(struct exposition *e, enum metric_id id, const struct bus_stat_topic *t, int at)
+{
+	const struct bus_stat_pub *p = &t->publishers[at];
+	bool twice = false;
+
+	if (id == METRIC_TOPIC_LAST_SEQ && p->messages == 0)
+		return;
+	for (int i = 0; i < t->publisher_count; i++)
+		twice = twice || (i != at && t->publishers[i].pid == p->pid &&
+				  strcmp(t->publishers[i].name, p->name) == 0);
+	begin_sample(e, id);
+	put_peer(e, t->name, "publisher", p->name, twice, p->id, p->pid);
+	fputc('}', e->out);
+	switch (id) {
+	case METRIC_TOPIC_LAST_SEQ:
+		put_count(e, p->messages - 1);
+		break;
+	case METRIC_RING_USED:
+		fprintf(e->out, " %.6f\n", p->used_ratio);
+		break;
+	case METRIC_PUBLISH_BLOCKED_SECONDS:
+		put_seconds(e, p->blocked_ns);
+		break;
+	case METRIC_PUBLISH_BLOCKED:
+		put_count(e, p->blocked_now);
+		break;
+	case METRIC_PUBLISH_REFUSED:
+		put_count(e, p->refused);
+		break;
+	case METRIC_PUBLISH_WAKES:
+		put_count(e, p->wakes);
+		break;
+	default: /* METRIC_PUBLISH_EVICTIONS */
+		put_count(e, p->evictions);
+		break;
+	}
+}
+
+static void put_sub(struct exposition *e, enum metric_id id, const struct bus_stat_topic *t, int at)
+{
+	const struct bus_stat_sub *s = &t->subscribers[at];
+	bool twice = false;
+
+	for (int i = 0; i < t->subscriber_count; i++)
+		twice = twice || (i != at && t->subscribers[i].pid == s->pid &&
+				  strcmp(t->subscribers[i].name, s->name) == 0);
+	begin_sample(e, id);
+	put_peer(e, t->name, "subscriber", s->name, twice, s->id, s->pid);
+	if (id == METRIC_LOST)
+		put_label(e, ",", "reason", s->lossy ? "overwritten" : "evicted");
+	fputc('}', e->out);
+	switch (id) {
+	case METRIC_LOST:
+		put_count(e, s->lost);
+		break;
+	case METRIC_LAG_MESSAGES:
+		put_count(e, s->lag_messages);
+		break;
+	case METRIC_LAG_SECONDS:
+		put_seconds(e, s->lag_ns);
+		break;
+	case METRIC_DELIVERED:
+		put_count(e, s->delivered);
+		break;
+	case METRIC_SUB_EVICTIONS:
+		put_count(e, s->evictions);
+		break;
+	case METRIC_HOLDS:
+		put_count(e, s->holds);
+		break;
+	default: /* METRIC_ASLEEP */
+		put_count(e, s->asleep);
+		break;
+	}
+}
+
+static void put_family(struct exposition *e, enum metric_id id)
+{
+	begin_family(e, id);
+	for (int i = 0; i < e->topic_count; i++) {
+		const struct bus_stat_topic *t = &e->topics[i];
+
+		switch (id) {
+		case METRIC_TOPIC_MESSAGES:
+		case METRIC_TOPIC_BYTES:
+		case METRIC_TOPIC_PUBLISHERS:
+		case METRIC_TOPIC_SUBSCRIBERS:
+		case METRIC_TOPIC_MEMORY:
+			put_one_topic(e, id, t);
+			break;
+		case METRIC_TOPIC_LAST_SEQ:
+		case METRIC_RING_USED:
+		case METRIC_PUBLISH_BLOCKED_SECONDS:
+		case METRIC_PUBLISH_BLOCKED:
+		case METRIC_PUBLISH_REFUSED:
+		case METRIC_PUBLISH_WAKES:
+		case METRIC_PUBLISH_EVICTIONS:
+			for (int j = 0; j < t->publisher_count; j++)
+				put_pub(e, id, t, j);
+			break;
+		default:
+			for (int j = 0; j < t->subscriber_count; j++)
+				put_sub(e, id, t, j);
+			break;
+		}
+	}
+}
+
+int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus_stat_topic *topics,
+			  int topic_count, char **text, size_t *len)
+{
+	struct exposition e = { .daemon = daemon, .topics = topics, .topic_count = topic_count };
+	char *made = NULL;
+	size_t size = 0;
+	bool failed;
+
+	e.out = open_memstream(&made, &size);
+	if (!e.out)
+		return -ENOMEM;
+	put_daemon(&e);
+	put_numa(&e);
+	for (int id = METRIC_NUMA_MEMORY + 1; id < METRIC_COUNT; id++)
+		put_family(&e, (enum metric_id)id);
+	fputs("# EOF\n", e.out);
+	failed = ferror(e.out) != 0;
+	failed = fclose(e.out) != 0 || failed;
+	if (failed) {
+		free(made);
+		return -ENOMEM;
+	}
+	*text = made;
+	*len = size;
+	return 0;
+}
