@@ -100,6 +100,13 @@ int bus_stat_refresh(struct bus_stat *stat, const struct bus_stat_topic **topics
  */
 int bus_stat_peek(struct bus_stat *stat, const char *topic, int n, const struct bus_msg **msgs) BUS_MUST_CHECK;
 
+/*
+ * Takes a snapshot and writes it, with what busd says of itself, as OpenMetrics text (it ends with "# EOF"). *text has
+ * *len bytes and a final 0 behind them; valid until the next call or close. Errors as bus_stat_refresh(); -EPIPE.
+ */
+int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len) BUS_MUST_CHECK;
+
+/* Closes; to be called before the bus_close() of its bus. NULL is allowed. */
 void bus_stat_close(struct bus_stat *stat);
 
 struct bus_stat_client {

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stat.c - bus_stat.h over a connection: asks busd for the segments, keeps them mapped while they are looked at, asks busd
+ * about itself and its clients. What the memory means is worked out elsewhere (stat_internal.h).
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/bus_internal.h"
+#include "api/stat_internal.h"
+#include "format/topic_name.h"
+
+/* busd sends a few descriptors at a time: so long without another one, and there are no more to come. */
+#define OPEN_PATIENCE_NS    UINT64_C(500000000)
+#define REFRESH_PATIENCE_NS UINT64_C(20000000)
+
+struct bus_stat {
+	struct bus *bus;
+	struct stat_view view;
+	struct bus__segment **held; /* what the view points into; each has a reference of ours */
+	size_t held_count;
+	struct bus_stat_topic *topics;
+	int topic_count;
+	struct stat_peeked peeked;
+	char *text; /* of bus_stat_metrics() */
+	char pattern[BUS_TOPIC_MAX + 1];
+};
+
+static bool is_childs(const struct bus *bus)
+{
+	return bus->magic != BUS__MAGIC;
+}
+
+/* ---- the view ---- */
+
+static void let_go(struct bus_stat *stat)
+{
+	bus__stat_view_free(&stat->view);
+	pthread_mutex_lock(&stat->bus->lock);
+	for (size_t i = 0; i < stat->held_count; i++)
+		bus__segment_put(stat->bus, stat->held[i]);
+	pthread_mutex_unlock(&stat->bus->lock);
+	free(stat->held);
+	stat->held = NULL;
+	stat->held_count = 0;
+}
+
+static bool is_wanted(const struct bus_stat *stat, const struct bus__segment *seg)
+{
+	const struct stat_board board = { .base = seg->base };
+	char name[BUS_TOPIC_MAX + 1];
+
+	if (seg->gone)
+		return false;
+	if (seg->kind == CTL_SEG_RING || seg->kind == CTL_SEG_CURSOR)
+		return true;
+	return seg->kind == CTL_SEG_BOARD && bus__stat_board_name(&board, name) == 0 &&
+	       topic_matches(stat->pattern, name);
+}
+
+static int count_segment(struct bus__segment *seg, void *arg)
+{
+	struct bus_stat *stat = arg;
+
+	stat->held_count += is_wanted(stat, seg);
+	return 0;
+}
+
+static int hold_segment(struct bus__segment *seg, void *arg)
+{
+	struct bus_stat *stat = arg;
+	struct stat_view *view = &stat->view;
+
+	if (!is_wanted(stat, seg))
+		return 0;
+	stat->held[stat->held_count++] = bus__segment_get(stat->bus, seg->id);
+	if (seg->kind == CTL_SEG_BOARD) {
+		view->boards[view->board_count++] =
+			(struct stat_board){ .topic_id = seg->topic_id, .base = seg->base };
+	} else if (seg->kind == CTL_SEG_CURSOR) {
+		view->cursors[view->cursors_count++] = (struct stat_cursors){
+			.sub_id = seg->owner_id, .base = seg->base, .entries = seg->entries
+		};
+	} else {
+		struct stat_ring *ring = &view->rings[view->ring_count++];
+
+		ring->ring_id = seg->owner_id;
+		ring->topic_id = seg->topic_id;
+		ring->first_seq = seg->geometry.first_seq;
+		ring->size = seg->size;
+		ring_view_init(&ring->view, seg->base, &seg->geometry);
+	}
+	return 0;
+}
+
+static int hold_all(struct bus_stat *stat)
+{
+	size_t n;
+
+	stat->held_count = 0;
+	bus__segments_each(stat->bus, count_segment, stat);
+	n = stat->held_count + 1; /* never an empty allocation */
+	stat->held_count = 0;
+	stat->held = malloc(n * sizeof(*stat->held));
+	stat->view.boards = malloc(n * sizeof(*stat->view.boards));
+	stat->view.rings = malloc(n * sizeof(*stat->view.rings));
+	stat->view.cursors = malloc(n * sizeof(*stat->view.cursors));
+	if (!stat->held || !stat->view.boards || !stat->view.rings || !stat->view.cursors)
+		return -ENOMEM;
+	bus__segments_each(stat->bus, hold_segment, stat);
+	return 0;
+}
+
+static int take_view(struct bus_stat *stat)
+{
+	int err;
+
+	let_go(stat);
+	pthread_mutex_lock(&stat->bus->lock);
+	err = hold_all(stat);
+	pthread_mutex_unlock(&stat->bus->lock);
+	if (err == 0)
+		err = bus__stat_view_index(&stat->view);
+	if (err < 0)
+		let_go(stat);
+	return err;
+}
+
+/* How many rings and readers stand on the boards of the view whose memory is not in it. */
+static size_t missing(const struct stat_view *view)
+{
+	struct board_ring ring;
+	struct board_sub sub;
+	size_t n = 0;
+
+	for (size_t i = 0; i < view->board_count; i++) {
+		const struct stat_board *board = &view->boards[i];
+		uint32_t rings = bus__stat_board_rings(board), subs = bus__stat_board_subs(board);
+
+		for (uint32_t k = 0; k < rings; k++)
+			n += bus__stat_board_ring(board, k, &ring) == 0 &&
+			     !bus__stat_view_ring(view, ring.ring_id);
+		for (uint32_t k = 0; k < subs; k++)
+			n += bus__stat_board_sub(board, k, &sub) == 0 &&
+			     !bus__stat_view_cursors(view, sub.sub_id);
+	}
+	return n;
+}
+
+/*
+ * Receives what busd has for us and takes the view; then waits for what the boards promise, and for `expected` segments,
+ * as long as something comes within patience_ns. That busd has gone is no error: the memory is still there to be read.
+ */
+static int receive_view(struct bus_stat *stat, uint64_t expected, uint64_t patience_ns)
+{
+	uint64_t give_up = bus_monotonic_ns() + patience_ns;
+	size_t seen = 0;
+
+	for (;;) {
+		struct pollfd fd = { .fd = stat->bus->ev, .events = POLLIN };
+		bool there = bus__pump(stat->bus) == 0;
+		int err = take_view(stat);
+
+		if (err < 0)
+			return bus__fail(err, "cannot look at the bus: out of memory");
+		if (!there || (stat->held_count >= expected && missing(&stat->view) == 0))
+			return 0;
+		if (stat->held_count > seen) {
+			seen = stat->held_count;
+			give_up = bus_monotonic_ns() + patience_ns;
+		} else if (bus_monotonic_ns() >= give_up) {
+			return 0; /* gone meanwhile, or not for our eyes */
+		}
+		if (poll(&fd, 1, 5) < 0 && errno != EINTR)
+			return bus__fail(-errno, "cannot wait for busd: %s", strerror(errno));
+	}
+}
+
+/* ---- topics ---- */
+
+static void forget_topics(struct bus_stat *stat)
+{
+	for (int i = 0; i < stat->topic_count; i++)
+		bus__stat_topic_free(&stat->topics[i]);
+	free(stat->topics);
+	stat->topics = NULL;
+	stat->topic_count = 0;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const struct bus_stat_topic *)a)->name,
+		      ((const struct bus_stat_topic *)b)->name);
+}
+
+int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern)
+{
+	struct ctl_observe req = { .head = BUS__HEAD(CTL_OBSERVE, ctl_observe) };
+	const char *reason = topic_pattern_check(pattern ? pattern : ">");
+	struct bus_stat *stat;
+	struct ctl_ok ok;
+	int err;
+
+	if (is_childs(bus))
+		return bus__fail(-ECHILD, "the connection belongs to the parent process");
+	if (reason)
+		return bus__fail(-EINVAL, "topic pattern \"%.*s\" %s", BUS_TOPIC_MAX, pattern,
+				 reason);
+	stat = calloc(1, sizeof(*stat));
+	if (!stat)
+		return bus__fail(-ENOMEM, "cannot look at the bus: out of memory");
+	stat->bus = bus;
+	strcpy(stat->pattern, pattern ? pattern : ">");
+	strcpy(req.pattern, stat->pattern);
+	err = bus__request(bus, &req, &ok, sizeof(ok), NULL, NULL);
+	if (err == 0)
+		err = receive_view(stat, ok.value, OPEN_PATIENCE_NS);
+	if (err < 0) {
+		bus_stat_close(stat);
+		return err;
+	}
+	*ret = stat;
+	return 0;
+}
+
+int bus_stat_refresh(struct bus_stat *stat, const struct bus_stat_topic **topics, uint64_t *now_ns)
+{
+	int err;
+
+	if (is_childs(stat->bus))
+		return bus__fail(-ECHILD, "the connection belongs to the parent process");
+	err = receive_view(stat, 0, REFRESH_PATIENCE_NS);
+	if (err < 0)
+		return err;
+	forget_topics(stat);
+	stat->topics = calloc(stat->view.board_count + 1, sizeof(*stat->topics));
+	if (!stat->topics)
+		return bus__fail(-ENOMEM, "cannot look at the bus: out of memory");
+	*now_ns = bus_realtime_ns();
+	for (size_t i = 0; i < stat->view.board_count; i++) {
+		err = bus__stat_topic(&stat->view, &stat->view.boards[i],
+				      &stat->topics[stat->topic_count]);
+		if (err == -ENOMEM)
+			return bus__fail(-ENOMEM, "cannot look at the bus: out of memory");
+		stat->topic_count += err == 0;
+	}
+	qsort(stat->topics, (size_t)stat->topic_count, sizeof(*stat->topics), by_name);
+	*topics = stat->topics;
+	return stat->topic_count;
+}
+
+static const struct stat_board *find_board(const struct bus_stat *stat, const char *topic)
+{
+	char name[BUS_TOPIC_MAX + 1];
+
+	for (size_t i = 0; i < stat->view.board_count; i++)
+		if (bus__stat_board_name(&stat->view.boards[i], name) == 0 && strcmp(name, topic) == 0)
+			return &stat->view.boards[i];
+	return NULL;
+}
+
+int bus_stat_peek(struct bus_stat *stat, const char *topic, int n, const struct bus_msg **msgs)
+{
+	const struct stat_board *board;
+	int err;
+
+	if (is_childs(stat->bus))
+		return bus__fail(-ECHILD, "the connection belongs to the parent process");
+	if (n < 1)
+		return bus__fail(-EINVAL, "cannot peek at %d messages: at least 1", n);
+	/* The snapshot points into this view no more than by numbers: it stays valid. */
+	err = receive_view(stat, 0, REFRESH_PATIENCE_NS);
+	if (err < 0)
+		return err;
+	board = find_board(stat, topic);
+	if (!board)
+		return bus__fail(-ENOENT, "there is no topic \"%.*s\", or no right to see it",
+				 BUS_TOPIC_MAX, topic);
+	bus__stat_peeked_free(&stat->peeked);
+	err = bus__stat_peek(&stat->view, board, n, &stat->peeked);
+	if (err < 0)
+		return bus__fail(err, "cannot copy messages of \"%s\": %s", topic, strerror(-err));
+	*msgs = stat->peeked.msgs;
+	return stat->peeked.count;
+}
+
+int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len)
+{
+	const struct bus_stat_topic *topics;
+	struct bus_stat_daemon daemon;
+	uint64_t now_ns;
+	int err, n;
+
+	n = bus_stat_refresh(stat, &topics, &now_ns);
+	if (n < 0)
+		return n;
+	err = bus_stat_daemon(stat->bus, &daemon);
+	if (err < 0)
+		return err;
+	free(stat->text);
+	stat->text = NULL;
+	err = bus__stat_openmetrics(&daemon, topics, n, &stat->text, len);
+	if (err < 0)
+		return bus__fail(err, "cannot write metrics: out of memory");
+	*text = stat->text;
+	return 0;
+}
+
+void bus_stat_close(struct bus_stat *stat)
+{
+	struct ctl_head req = { .type = CTL_UNOBSERVE, .version = CTL_VERSION, .len = sizeof(req) };
+	struct ctl_ok ok;
+
+	if (!stat || is_childs(stat->bus))
+		return; /* a child's copy: its parent's mappings are not there */
+	/* Where busd has gone there is nothing to undo. */
+	bus__request(stat->bus, &req, &ok, sizeof(ok), NULL, NULL);
+	let_go(stat);
+	forget_topics(stat);
+	bus__stat_peeked_free(&stat->peeked);
+	free(stat->text);
+	free(stat);
+}
+
+/* ---- busd and its clients ---- */
+
+/* A string of busd's: it may be newer than we are, and it may not be busd. */
+static void copy_text(char *to, size_t size, const char *from, size_t from_size)
+{
+	size_t len = strnlen(from, from_size);
+
+	if (len >= size)
+		len = size - 1;
+	memcpy(to, from, len);
+	to[len] = 0;
+}
+
+int bus_stat_client_next(struct bus *bus, struct bus_stat_client *client)
+{
+	struct ctl_client_next req = { .head = BUS__HEAD(CTL_CLIENT_NEXT, ctl_client_next) };
+	struct ctl_client_next_reply reply;
+	int err;
+
+	if (is_childs(bus))
+		return bus__fail(-ECHILD, "the connection belongs to the parent process");
+	req.after = client->id;
+	err = bus__request(bus, &req, &reply, sizeof(reply), NULL, NULL);
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err;
+	if (reply.client_id <= client->id) /* or the walk would not end */
+		return bus__fail(-EPROTO, "busd lists its clients in no order");
+	*client = (struct bus_stat_client){
+		.id = reply.client_id,
+		.pid = reply.pid,
+		.uid = reply.uid,
+		.gid = reply.gid,
+		.publishers = reply.publishers,
+		.subscriptions = reply.subscriptions,
+		.node = reply.node,
+		.connected_ns = reply.connected_ns,
+		.memory_bytes = reply.memory_bytes,
+		.queued = reply.queued,
+	};
+	copy_text(client->name, sizeof(client->name), reply.name, sizeof(reply.name));
+	copy_text(client->command, sizeof(client->command), reply.command, sizeof(reply.command));
+	return 1;
+}
+
+int bus_stat_daemon(struct bus *bus, struct bus_stat_daemon *ret)
+{
+	struct ctl_head req = { .type = CTL_INFO, .version = CTL_VERSION, .len = sizeof(req) };
+	struct ctl_info_reply reply;
+	int err;
+
+	if (is_childs(bus))
+		return bus__fail(-ECHILD, "the connection belongs to the parent process");
+	err = bus__request(bus, &req, &reply, sizeof(reply), NULL, NULL);
+	if (err < 0)
+		return err;
+	*ret = (struct bus_stat_daemon){
+		.pid = reply.pid,
+		.uid = reply.uid,
+		.nodes = reply.nodes,
+		.private_ = reply.private_,
+		.started_ns = reply.started_ns,
+		.memory_bytes = reply.memory_bytes,
+		.memory_limit = reply.memory_limit,
+		.topics = reply.topics,
+		.clients = reply.clients,
+		.rings = reply.rings,
+		.subscriptions = reply.subscriptions,
+		.evictions = reply.evictions,
+		.max_message_bytes = reply.max_message_bytes,
+	};
+	copy_text(ret->version, sizeof(ret->version), reply.version, sizeof(reply.version));
+	copy_text(ret->socket, sizeof(ret->socket), reply.socket, sizeof(reply.socket));
+	return 0;
+}

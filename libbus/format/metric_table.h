@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * metric_table.h - every metric once: what it is called, what it means. The exposition (api/stat_metrics.c), the JSON
+ * of the tools and the table in the manual are made from it or checked against it.
+ *
+ *	X(ID, family, type, unit, key, labels, help)
+ *
+ * family  without "bus_"; a counter's sample adds "_total", an info's "_info"
+ * type    of OpenMetrics
+ * unit    base unit, the last part of the family where there is one
+ * key     in JSON: the family without the thing that it is about; "" where JSON has it otherwise
+ * labels  publisher and subscriber carry the name that the process gave itself and its pid
+ *
+ * What a name means never changes; names may be added.
+ */
+#ifndef BUS_METRIC_TABLE_H
+#define BUS_METRIC_TABLE_H
+
+/* clang-format off */
+#define METRIC_TABLE(X) \
+	X(BUILD, "build", "info", "", "version", "version", \
+	  "Version of the running busd") \
+	X(START_TIME, "start_time_seconds", "gauge", "seconds", "start_time_seconds", "", \
+	  "When busd started, in seconds since 1970") \
+	X(CLIENTS, "clients", "gauge", "", "clients", "", \
+	  "Connected processes") \
+	X(TOPICS, "topics", "gauge", "", "topics", "", \
+	  "Topics") \
+	X(RINGS, "rings", "gauge", "", "rings", "", \
+	  "Rings, those included that are kept for readers after their publisher has gone") \
+	X(SUBSCRIPTIONS, "subscriptions", "gauge", "", "subscriptions", "", \
+	  "Subscriptions") \
+	X(EVICTIONS, "evictions", "counter", "", "evictions", "", \
+	  "Subscribers taken off a topic because they held publishers back for too long") \
+	X(MEMORY, "memory_bytes", "gauge", "bytes", "memory_bytes", "", \
+	  "Shared memory that busd has made and not yet freed") \
+	X(MEMORY_LIMIT, "memory_limit_bytes", "gauge", "bytes", "memory_limit_bytes", "", \
+	  "Shared memory that busd may make") \
+	X(NUMA_MEMORY, "numa_memory_bytes", "gauge", "bytes", "memory_bytes", "node", \
+	  "Memory of the rings seen here by the NUMA node on which its pages are") \
+	X(TOPIC_MESSAGES, "topic_messages", "counter", "", "messages", "topic,direction", \
+	  "Messages published (direction in) and released as good by present subscribers (out)") \
+	X(TOPIC_BYTES, "topic_bytes", "counter", "", "bytes", "topic,direction", \
+	  "Payload bytes published (direction in)") \
+	X(TOPIC_LAST_SEQ, "topic_last_seq", "gauge", "", "last_seq", "topic,publisher,pid", \
+	  "Number of the newest message of a publisher; absent before its first") \
+	X(TOPIC_PUBLISHERS, "topic_publishers", "gauge", "", "", "topic", \
+	  "Publishers attached") \
+	X(TOPIC_SUBSCRIBERS, "topic_subscribers", "gauge", "", "", "topic", \
+	  "Subscribers attached") \
+	X(TOPIC_MEMORY, "topic_memory_bytes", "gauge", "bytes", "memory_bytes", "topic", \
+	  "Memory of the topic's rings") \
+	X(RING_USED, "ring_used_ratio", "gauge", "ratio", "used_ratio", "topic,publisher,pid", \
+	  "How full a publisher's ring is by the slowest subscriber it waits for, by messages or bytes") \
+	X(PUBLISH_BLOCKED_SECONDS, "publish_blocked_seconds", "counter", "seconds", "blocked_seconds", \
+	  "topic,publisher,pid", \
+	  "Time that a publisher has waited for room in its ring, the present wait included") \
+	X(PUBLISH_BLOCKED, "publish_blocked", "gauge", "", "blocked", "topic,publisher,pid", \
+	  "1 while a publisher waits for room in its ring") \
+	X(PUBLISH_REFUSED, "publish_refused", "counter", "", "refused", "topic,publisher,pid", \
+	  "Sends that ended without publishing because the ring was full") \
+	X(PUBLISH_WAKES, "publish_wakes", "counter", "", "wakes", "topic,publisher,pid", \
+	  "Times that a publisher woke a sleeping subscriber") \
+	X(PUBLISH_EVICTIONS, "publish_evictions", "counter", "", "evictions", "topic,publisher,pid", \
+	  "Subscribers evicted because this publisher waited for them too long") \
+	X(LOST, "messages_lost", "counter", "", "lost", "topic,subscriber,pid,reason", \
+	  "Messages that a present subscriber missed: overwritten (it is lossy) or evicted (too slow)") \
+	X(LAG_MESSAGES, "subscriber_lag_messages", "gauge", "messages", "lag_messages", \
+	  "topic,subscriber,pid", \
+	  "Messages published and not yet released by a subscriber") \
+	X(LAG_SECONDS, "subscriber_lag_seconds", "gauge", "seconds", "lag_seconds", \
+	  "topic,subscriber,pid", \
+	  "Age of the oldest unread message") \
+	X(DELIVERED, "subscriber_delivered", "counter", "", "delivered", "topic,subscriber,pid", \
+	  "Messages released as good, of publishers that are still there") \
+	X(SUB_EVICTIONS, "subscriber_evictions", "counter", "", "evictions", "topic,subscriber,pid", \
+	  "Times that this subscriber was evicted from the topic") \
+	X(HOLDS, "subscriber_holds", "gauge", "", "holds", "topic,subscriber,pid", \
+	  "Publishers that wait for this subscriber now") \
+	X(ASLEEP, "subscriber_asleep", "gauge", "", "asleep", "topic,subscriber,pid", \
+	  "1 while a subscriber sleeps until something is published")
+/* clang-format on */
+
+#define METRIC_ID(id, family, type, unit, key, labels, help) METRIC_##id,
+enum metric_id { METRIC_TABLE(METRIC_ID) METRIC_COUNT };
+#undef METRIC_ID
+
+#endif
