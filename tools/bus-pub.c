@@ -443,7 +443,7 @@ static void publish_stdin(struct job *job)
 		}
 		err = send_paced(job, batch, n);
 	}
-	if (tool_stop_signal && tool_input_unfinished(&in))
+	if (tool_stop_signal && !job->unsent && tool_input_unfinished(&in))
 		tool_warn("stopped within %s %ju, which was not published",
 			  job->framing == TOOL_LINES ? "line" : "message", (uintmax_t)in.number + 1);
 	tool_input_close(&in);

@@ -153,8 +153,8 @@ static json_t *to_json(const struct bus_topic_info *info)
 
 static void show_row(const struct bus_topic_info *info)
 {
-	printf("%-32s %5u %5u %5u %8s %8s %9s  %s\n", info->name, info->publishers,
-	       info->subscribers, info->rings, tool_count(info->slots).s, tool_bytes(info->bytes).s,
+	printf("%-32s %5u %5u %5u %8u %8s %9s  %s\n", info->name, info->publishers,
+	       info->subscribers, info->rings, info->slots, tool_bytes(info->bytes).s,
 	       tool_bytes(info->memory_bytes).s, info->explicit_ ? "created" : "on demand");
 }
 

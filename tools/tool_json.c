@@ -9,7 +9,7 @@
 
 void tool_json_print(json_t *json)
 {
-	if (!json || json_dumpf(json, stdout, JSON_COMPACT) < 0)
+	if (!json || json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(15)) < 0)
 		tool_fail(TOOL_FAILED, "cannot write JSON: out of memory, or the output failed");
 	putchar('\n');
 	json_decref(json);

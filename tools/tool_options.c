@@ -121,8 +121,8 @@ static _Noreturn void refuse_option(char **argv, int opt)
 		typed = letter;
 	if (opt == ':')
 		tool_fail_usage("option %s needs a value", typed);
-	if (optopt) /* known, and given a value that it does not take */
-		tool_fail_usage("option %s is not known, or takes no value", typed);
+	if (optopt && strncmp(typed, "--", 2) == 0) /* known, and given a value that it does not take */
+		tool_fail_usage("option %.*s takes no value", (int)strcspn(typed, "="), typed);
 	tool_fail_usage("unknown option %s", typed);
 }
 
@@ -170,10 +170,8 @@ struct bus *tool_connect(void)
 
 void tool_check_topic(const char *name)
 {
-	int err = bus_topic_check(name);
-
-	if (err)
-		tool_fail_bus(NULL, -EINVAL, "use \"%s\" as a topic name", name);
+	if (bus_topic_check(name) < 0)
+		tool_fail_usage("%s", bus_why(NULL));
 }
 
 int tool_end(int code)
