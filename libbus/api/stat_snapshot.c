@@ -347,6 +347,25 @@ static void read_settings(const struct stat_board *board, struct bus_stat_topic 
 	ret->bytes = bus_load_relaxed(&head->past_bytes);
 }
 
+/* Read between two looks at the other clock: the nearest pair of a few, since any of them may be interrupted. */
+static int64_t clock_ahead(const struct bus_calibration *clock)
+{
+	uint64_t least = UINT64_MAX;
+	int64_t ahead = 0;
+
+	for (int i = 0; i < 5; i++) {
+		uint64_t before = bus_realtime_ns();
+		uint64_t stamp = bus_counter_to_ns(clock, bus_counter());
+		uint64_t apart = bus_realtime_ns() - before;
+
+		if (apart < least) {
+			least = apart;
+			ahead = (int64_t)(stamp - before - apart / 2);
+		}
+	}
+	return ahead;
+}
+
 static void sum_up(const struct snapshot *snap, struct bus_stat_topic *ret)
 {
 	bool reliable = false;
@@ -383,6 +402,7 @@ int bus__stat_topic(const struct stat_view *view, const struct stat_board *board
 	if (err < 0)
 		return err;
 	snap.has_clock = bus__stat_board_clock(board, &snap.clock);
+	topic.clock_ahead_ns = snap.has_clock ? clock_ahead(&snap.clock) : 0;
 	read_settings(board, &topic);
 	err = collect_pubs(&snap);
 	if (err == 0)

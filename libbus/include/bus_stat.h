@@ -79,6 +79,7 @@ struct bus_stat_topic {
 	uint64_t lag_messages; /* of the worst reliable subscriber, else of the worst */
 	uint64_t lag_ns;
 	uint64_t lost;
+	int64_t clock_ahead_ns; /* the clock that stamps its messages, minus CLOCK_REALTIME, at the snapshot */
 	int publisher_count, subscriber_count;
 	const struct bus_stat_pub *publishers; /* open ones first */
 	const struct bus_stat_sub *subscribers;

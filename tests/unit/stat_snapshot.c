@@ -370,6 +370,22 @@ static void test_without_clock(void **state)
 	bus__stat_topic_free(&t);
 }
 
+/* The rig's clock runs at the counter's pace, so it is only near: set it off by far more than it moves. */
+static void test_clock_set_apart(void **state)
+{
+	struct stat_rig *rig = *state;
+	struct bus_stat_topic t;
+
+	stat_rig_head(rig)->cal_base_ns += 1000 * SECOND;
+	t = snapshot(rig);
+	assert_age((uint64_t)t.clock_ahead_ns, 1000 * SECOND);
+	bus__stat_topic_free(&t);
+	stat_rig_head(rig)->cal_base_ns -= 3000 * SECOND;
+	t = snapshot(rig);
+	assert_in_range(-t.clock_ahead_ns, 2000 * SECOND - SLACK, 2000 * SECOND);
+	bus__stat_topic_free(&t);
+}
+
 /* A publisher may stamp what it likes: nothing is older than its ring, or from the future. */
 static void test_impossible_stamps(void **state)
 {
@@ -460,6 +476,7 @@ int main(void)
 		TEST(several_of_each),
 		TEST(entry_that_changes),
 		TEST(without_clock),
+		TEST(clock_set_apart),
 		TEST(impossible_stamps),
 		TEST(scribbled_memory),
 	};
