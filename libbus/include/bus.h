@@ -368,7 +368,7 @@ int bus_sub_release(struct bus_sub *sub, int n) BUS_MUST_CHECK;
 /*
  * Copies the next message into buf and releases it: what it returns is whole. 1: *msg describes it (data points into
  * buf, key and headers too), 0: nothing there. -EMSGSIZE: size is too small, msg->len says what is needed, nothing was
- * released. Other errors as bus_sub_peek().
+ * released. -EBUSY: messages are borrowed. Other errors as bus_sub_peek().
  */
 int bus_sub_recv(struct bus_sub *sub, void *buf, size_t size, struct bus_msg *msg) BUS_MUST_CHECK;
 

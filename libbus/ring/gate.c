@@ -34,6 +34,18 @@ static uint64_t member_cursor(struct ring_member *m, uint64_t ring_id, uint64_t 
 	return c;
 }
 
+/*
+ * How far beyond n the limit may run: an eighth of the ring, so that refresh runs 8 times per lap; in large rings less,
+ * because what lies below the frontier minus a lap counts as gone for lossy and late readers.
+ */
+#define LAZY_SLOTS 4096
+#define LAZY_BYTES (1u << 20)
+
+static uint64_t lazy(uint64_t whole, uint64_t most)
+{
+	return bus_max_u64(1, bus_min_u64(whole / 8, most));
+}
+
 enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 {
 	const struct ring_view *v = &pub->view;
@@ -61,8 +73,8 @@ enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 		return RING_BLOCKED;
 	/* Byte gate: where the oldest unread message starts. Our own slot, which nobody else can write. */
 	gp = gs < pub->n ? bus_load_relaxed(&ring_slot_of(v, gs)->pos) : pub->pos;
-	ls = bus_min_u64(gs + v->slot_count, pub->n + bus_max_u64(1, v->slot_count / 8));
-	lp = bus_min_u64(gp + v->bytes, pub->pos + bus_max_u64(v->bytes / 8, need));
+	ls = bus_min_u64(gs + v->slot_count, pub->n + lazy(v->slot_count, LAZY_SLOTS));
+	lp = bus_min_u64(gp + v->bytes, pub->pos + bus_max_u64(lazy(v->bytes, LAZY_BYTES), need));
 	if (lp < pub->pos + need)
 		return RING_BLOCKED;
 	pub->limit_seq = bus_max_u64(pub->limit_seq, ls);
@@ -86,7 +98,13 @@ void ring_pub_wait_end(struct ring_pub *pub)
 	bus_store_relaxed(&pub->view.page->waiting, 0);
 }
 
+/*
+ * Nothing will be written any more, so the frontier comes down to what was: a late reader finds the whole last lap. Readers
+ * that look meanwhile take a message for good that is: nobody overwrites it now.
+ */
 void ring_pub_final(struct ring_pub *pub)
 {
+	bus_store_release(&pub->view.page->frontier_seq, pub->n);
+	bus_store_release(&pub->view.page->frontier_pos, pub->pos);
 	bus_store_release(&pub->view.page->final_seq, pub->n + 1);
 }

@@ -15,6 +15,7 @@ struct ring_member {
 	/* shared, read-only for us */
 	const struct cursor_entry *entry;
 	const _Atomic uint32_t *waiting;
+	const _Atomic uint32_t *idle;
 	/* private */
 	uint64_t start;	 /* gates from here until the entry carries our ring's id */
 	uint64_t last;	 /* the newest cursor seen; an honest one never goes back */

@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pub.c - opening a publisher, and the path of a message from the caller's bytes to the commit.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/message_head.h"
+#include "api/opts.h"
+#include "api/pub_internal.h"
+
+static_assert(sizeof(((struct bus_out *)0)->len) == 4, "lengths are 32 bits");
+
+/* ---- time ---- */
+
+/*
+ * Reading the counter costs as much as all the rest of a publish (rdtsc: 11 ns of 21), so messages of a burst share a stamp:
+ * at most PUB_STAMP_GROUP of them, only while the last group came at less than PUB_BURST_NS a message, and only while no
+ * subscriber is asleep or idle, which would be a sign that this publisher has paused since.
+ */
+static inline bool stamp_shared(struct bus_pub *pub)
+{
+	const struct ring_pub *r = &pub->ring;
+
+	if (pub->stamp_left == 0)
+		return false;
+	for (uint32_t i = 0; i < r->member_count; i++)
+		if ((bus_load_relaxed(r->members[i].waiting) | bus_load_relaxed(r->members[i].idle)) != 0)
+			return false;
+	pub->stamp_left--;
+	return true;
+}
+
+static inline uint64_t take_stamp(struct bus_pub *pub)
+{
+	if (stamp_shared(pub))
+		return pub->stamp;
+	pub->stamp = bus_counter();
+	if (pub->stamp_left != 0) { /* somebody is idle: back to a stamp each */
+		pub->stamp_left = 0;
+		pub->stamp_count = 0;
+	}
+	if (++pub->stamp_count >= PUB_STAMP_GROUP || pub->stamp_began == 0) {
+		bool burst = pub->stamp - pub->stamp_began < pub->burst_ticks;
+
+		pub->stamp_count = 0;
+		pub->stamp_began = pub->stamp;
+		if (burst && pub->ring.member_count > 0 && pub->ring.member_count <= PUB_STAMP_MEMBERS) {
+			pub->stamp_left = PUB_STAMP_GROUP - 1;
+			pub->stamp_count = PUB_STAMP_GROUP - 1; /* the next own stamp ends the group */
+		}
+	}
+	return pub->stamp;
+}
+
+/* ---- sending ---- */
+
+static inline bool may_write(const struct bus_pub *pub, uint64_t need)
+{
+	return bus_likely(ring_pub_room(&pub->ring, need) && !pub->ring.wake_owed);
+}
+
+static inline void wake_readers(struct bus_pub *pub)
+{
+	if (bus_unlikely(ring_pub_wake(&pub->ring) == RING_NEWS))
+		bus__pub_wake_news(pub);
+}
+
+static BUS_COLD int refuse(const struct bus_pub *pub)
+{
+	if (pub->magic != BUS__PUB_MAGIC)
+		return -ECHILD;
+	return pub->claimed ? -EBUSY : -EINVAL;
+}
+
+static inline void put_payload(struct bus_pub *pub, struct ring_message *m, uint64_t need, const void *data)
+{
+	if (need == 0)
+		memcpy(m->in, data, m->len);
+	else
+		memcpy(ring_pub_at(&pub->ring), data, m->len);
+}
+
+int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
+{
+	uint64_t need = ring_need(0, len);
+	struct ring_message m;
+	int err;
+
+	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC || pub->claimed || (data == NULL && len != 0)))
+		return refuse(pub);
+	if (!may_write(pub, need)) {
+		err = bus__pub_make_room(pub, need);
+		if (err < 0)
+			return err;
+	}
+	m.time = take_stamp(pub);
+	m.len = len;
+	m.head_len = 0;
+	m.key_len = 0;
+	m.flags = 0;
+	m.key_hash = 0;
+	if (len != 0)
+		put_payload(pub, &m, need, data);
+	ring_pub_commit(&pub->ring, &m);
+	wake_readers(pub);
+	return 0;
+}
+
+/* Fills the head's part of a message and says how much room the whole needs. */
+static int prepare(struct bus_pub *pub, const struct bus_out *out, uint32_t len, struct ring_message *m, uint64_t *need)
+{
+	uint32_t head_len;
+	int err = message_head_length(out, &head_len);
+
+	if (err < 0)
+		return bus__fail(err, "key or headers of a message on \"%s\": more than %u headers, a name of 0 or over 255 "
+				      "bytes, a value over 65,535 bytes, or together over %u bytes",
+				 pub->topic, BUS_HEADERS_MAX, BUS_HEAD_MAX);
+	*m = (struct ring_message){ .len = len, .key_len = out->key_len };
+	if (head_len != 0) {
+		bool fits = (uint64_t)head_len + len <= RING_INLINE_MAX;
+
+		m->head_len = fits ? head_len : BUS_ALIGN_UP(head_len, RING_HEAD_ALIGN);
+		m->flags = out->header_count > 0 ? RING_FLAG_HEADERS : 0;
+		m->key_hash = out->key_len > 0 ? bus_key_hash(out->key, out->key_len) : 0;
+	}
+	*need = ring_need(m->head_len, len);
+	return 0;
+}
+
+static int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t stamp)
+{
+	struct ring_message m;
+	uint64_t need;
+	uint8_t *at;
+	int err = prepare(pub, out, out->len, &m, &need);
+
+	if (err < 0)
+		return err;
+	if (!may_write(pub, need)) {
+		wake_readers(pub); /* what is committed already must be seen before this thread waits */
+		err = bus__pub_make_room(pub, need);
+		if (err < 0)
+			return err;
+		stamp = bus_counter();
+	}
+	m.time = stamp;
+	at = need == 0 ? (uint8_t *)m.in : ring_pub_at(&pub->ring);
+	if (m.head_len != 0)
+		message_head_write(at, m.head_len, out);
+	if (out->len != 0)
+		memcpy(at + m.head_len, out->data, out->len);
+	ring_pub_commit(&pub->ring, &m);
+	return 0;
+}
+
+int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int count)
+{
+	uint64_t stamp;
+	int done, err = 0;
+
+	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC || pub->claimed))
+		return refuse(pub);
+	if (count <= 0)
+		return count < 0 ? -EINVAL : 0;
+	stamp = bus_counter();
+	for (done = 0; done < count; done++) {
+		err = send_one(pub, &msgs[done], stamp);
+		if (err < 0)
+			break;
+	}
+	if (done == 0)
+		return err;
+	wake_readers(pub);
+	return done;
+}
+
+/* ---- in place ---- */
+
+static const struct bus_out no_attributes;
+
+int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *attr, struct bus_claim *ret)
+{
+	struct ring_message m;
+	uint64_t need;
+	uint8_t *at;
+	int err;
+
+	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC || pub->claimed))
+		return refuse(pub);
+	err = prepare(pub, attr != NULL ? attr : &no_attributes, len, &m, &need);
+	if (err < 0)
+		return err;
+	m.head_len = BUS_ALIGN_UP(m.head_len, RING_HEAD_ALIGN); /* data is aligned, also for a message that is small */
+	/* Even what will travel in the slot is written to the payload area first: the caller may lower len, not its place. */
+	need = BUS_ALIGN_UP(bus_max_u64((uint64_t)m.head_len + len, 1), (uint64_t)RING_POS_ALIGN);
+	if (!may_write(pub, need)) {
+		err = bus__pub_make_room(pub, need);
+		if (err < 0)
+			return err;
+	}
+	at = ring_pub_at(&pub->ring);
+	if (m.head_len != 0)
+		message_head_write(at, m.head_len, attr);
+	pub->claim = m;
+	pub->claim_room = len;
+	pub->claimed = true;
+	ret->data = at + m.head_len;
+	ret->len = len;
+	ret->slot = (uint32_t)(pub->ring.n & pub->ring.view.slot_mask);
+	ret->seq = pub->ring.n;
+	return 0;
+}
+
+int bus_pub_claim(struct bus_pub *pub, uint32_t len, struct bus_claim *ret)
+{
+	return bus_pub_claim_with(pub, len, NULL, ret);
+}
+
+int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
+{
+	struct ring_message *m = &pub->claim;
+
+	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC))
+		return -ECHILD;
+	if (bus_unlikely(!pub->claimed || claim->seq != pub->ring.n))
+		return -EINVAL;
+	pub->claimed = false;
+	if (bus_unlikely(claim->len > pub->claim_room))
+		return -EINVAL;
+	m->len = claim->len;
+	if (m->head_len + m->len <= RING_INLINE_MAX)
+		memcpy(m->in, ring_pub_at(&pub->ring), RING_INLINE_MAX);
+	m->time = take_stamp(pub);
+	ring_pub_commit(&pub->ring, m);
+	wake_readers(pub);
+	return 0;
+}
+
+void bus_pub_abort(struct bus_pub *pub, struct bus_claim *claim)
+{
+	(void)claim;
+	if (pub->magic == BUS__PUB_MAGIC)
+		pub->claimed = false;
+}
+
+/* ---- opening and closing ---- */
+
+/* Maps the ring, closes its descriptor, tells busd, receives the members. On failure nothing of it is left. */
+int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, struct shm_map *map)
+{
+	struct ctl_pub_ready ready = { .head = BUS__HEAD(CTL_PUB_READY, ctl_pub_ready),
+				       .pub_id = r->pub_id,
+				       .ring_id = r->ring_id };
+	struct ctl_pub_ready_reply ready_reply;
+	struct ring_member *members = pub->ring.members;
+	struct ring_view view;
+	int err;
+
+	if (!ring_geometry_ok(&r->geometry, pub->bus->page_bytes) || r->board_index >= BOARD_RINGS) {
+		close(fd);
+		return bus__fail(-EPROTO, "busd at %s sent a ring geometry that makes no sense", pub->bus->socket);
+	}
+	err = shm_map_ring(map, fd, &r->geometry, true);
+	close(fd); /* before READY: busd seals what nobody holds writable */
+	if (err < 0)
+		return bus__fail(err, "cannot map a ring of %llu bytes: %s", (unsigned long long)r->geometry.size,
+				 strerror(-err));
+	ring_view_init(&view, map->base, &r->geometry);
+	ring_writer_init(view.page, r->geometry.first_seq);
+	pub->geometry = r->geometry;
+	pub->max_bytes = r->max_bytes;
+	pub->board_ring = (const struct board_ring *)(const void *)((const uint8_t *)pub->board + BOARD_RINGS_OFF) +
+			  r->board_index;
+	ring_pub_init(&pub->ring, &view, r->ring_id, r->geometry.first_seq, &pub->board->epoch);
+	pub->ring.members = members; /* an empty array that may be used again */
+	pub->ring.wake = bus__pub_wake;
+	pub->ring.fences = pub->bus->fences;
+	pub->ring.bytes = 0;
+	pub->adds = 0;
+	err = bus__request(pub->bus, &ready, &ready_reply, sizeof(ready_reply), NULL, NULL);
+	if (err == 0)
+		err = bus__pub_await_members(pub, ready_reply.number, ready_reply.members);
+	if (err < 0)
+		shm_unmap(map);
+	return err;
+}
+
+static int set_opts(struct bus_pub *pub, const struct bus_pub_opts *o)
+{
+	if (o->full > BUS_FULL_FAIL || o->flags != 0 || o->full_ns < -1 || o->spin_ns < -1 ||
+	    (o->full_ns == -1 && o->full != BUS_FULL_BLOCK))
+		return bus__fail(-EINVAL, "bus_pub_open: bad options");
+	pub->full = o->full;
+	pub->full_ns = o->full_ns == 0 ? 10000000000u : o->full_ns == -1 ? UINT64_MAX : (uint64_t)o->full_ns;
+	pub->spin_ns = o->spin_ns == 0 ? BUS__SPIN_NS : o->spin_ns == -1 ? UINT64_MAX : (uint64_t)o->spin_ns;
+	return 0;
+}
+
+static int find_board(struct bus_pub *pub, uint64_t board_id)
+{
+	struct bus *bus = pub->bus;
+	struct bus_calibration cal = { 0 };
+
+	pthread_mutex_lock(&bus->lock);
+	bus__pump_locked(bus);
+	pub->board_segment = bus__segment_get(bus, board_id);
+	pthread_mutex_unlock(&bus->lock);
+	if (pub->board_segment == NULL || pub->board_segment->kind != CTL_SEG_BOARD)
+		return bus__fail(-EMFILE, "the board of \"%s\" did not arrive: is this process out of file descriptors?",
+				 pub->topic);
+	pub->board = pub->board_segment->base;
+	if (pub->board->magic != BOARD_MAGIC || pub->board->version != BOARD_VERSION)
+		return bus__fail(-EPROTONOSUPPORT, "the board of \"%s\" has version %u, this library reads %u", pub->topic,
+				 pub->board->version, BOARD_VERSION);
+	bus__calibration(pub->board, &cal);
+	pub->burst_ticks = cal.mult == 0 ? 0 : (((uint64_t)PUB_STAMP_GROUP * PUB_BURST_NS) << 32) / cal.mult;
+	return 0;
+}
+
+static int open_ring(struct bus_pub *pub, const struct bus_pub_opts *o)
+{
+	struct ctl_pub_open req = { .head = BUS__HEAD(CTL_PUB_OPEN, ctl_pub_open), .node = bus__node() };
+	struct ctl_pub_reply reply;
+	const char *name = o->name != NULL ? o->name : pub->bus->name;
+	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
+
+	req.settings = (struct ctl_topic_settings){ .slots = o->slots, .bytes = o->bytes, .numa = o->numa };
+	strcpy(req.topic, pub->topic);
+	memcpy(req.name, name, strnlen(name, sizeof(req.name) - 1));
+	err = bus__request(pub->bus, &req, &reply, sizeof(reply), fds, &nfds);
+	if (err < 0)
+		return err;
+	pub->id = reply.pub_id;
+	pub->topic_id = reply.topic_id;
+	err = nfds == 1 ? find_board(pub, reply.board_id) : bus__fail(-EPROTO, "busd handed over %d descriptors", nfds);
+	if (err < 0) {
+		while (nfds > 0)
+			close(fds[--nfds]);
+		return err;
+	}
+	pthread_mutex_lock(&pub->bus->lock);
+	pub->next = pub->bus->pubs;
+	pub->bus->pubs = pub; /* members come by event from here on */
+	pthread_mutex_unlock(&pub->bus->lock);
+	return bus__pub_take_ring(pub, &reply, fds[0], &pub->map);
+}
+
+static void free_pub(struct bus_pub *pub)
+{
+	struct bus *bus = pub->bus;
+
+	bus__pub_drop_members(pub);
+	pthread_mutex_lock(&bus->lock);
+	for (struct bus_pub **at = &bus->pubs; *at != NULL; at = &(*at)->next) {
+		if (*at == pub) {
+			*at = pub->next;
+			break;
+		}
+	}
+	bus__inbox_free(&pub->inbox);
+	bus__segment_put(bus, pub->board_segment);
+	pthread_mutex_unlock(&bus->lock);
+	wake_crowd_free(pub->crowd);
+	shm_unmap(&pub->map);
+	free(pub->ring.members);
+	shm_private_free(pub, sizeof(*pub));
+}
+
+static void tell_closed(struct bus_pub *pub)
+{
+	struct ctl_pub_close req = { .head = BUS__HEAD(CTL_PUB_CLOSE, ctl_pub_close), .pub_id = pub->id };
+	struct ctl_ok ok;
+
+	if (pub->id != 0 && !bus_load_acquire(&pub->bus->gone) &&
+	    bus__request(pub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+		return; /* busd hears of it when the connection ends */
+}
+
+int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic, const struct bus_pub_opts *opts)
+{
+	struct bus_pub_opts o;
+	struct bus_pub *pub;
+	int err;
+
+	bus__why_clear();
+	if (ret == NULL || bus == NULL)
+		return bus__fail(-EINVAL, "bus_pub_open: no connection");
+	if (bus->magic != BUS__MAGIC)
+		return bus__fail(-ECHILD, "this connection belongs to the parent process; connect anew");
+	err = bus__opts_copy(&o, sizeof(o), opts);
+	if (err < 0)
+		return bus__fail(err, "bus_pub_open: bad options");
+	err = bus__check_topic(topic);
+	if (err < 0)
+		return err;
+	pub = shm_private_alloc(sizeof(*pub));
+	if (pub == NULL)
+		return bus__fail(-ENOMEM, "out of memory");
+	pub->bus = bus;
+	bus__inbox_init(&pub->inbox);
+	strcpy(pub->topic, topic);
+	err = set_opts(pub, &o);
+	if (err == 0)
+		err = open_ring(pub, &o);
+	if (err < 0) {
+		tell_closed(pub);
+		free_pub(pub);
+		return err;
+	}
+	pub->magic = BUS__PUB_MAGIC;
+	*ret = pub;
+	return 0;
+}
+
+void bus_pub_close(struct bus_pub *pub)
+{
+	if (pub == NULL || pub->magic != BUS__PUB_MAGIC)
+		return;
+	pub->claimed = false;
+	pub->magic = 0;
+	ring_pub_final(&pub->ring);
+	bus__pub_wake_news(pub); /* sleepers look at final_seq; also when busd is away */
+	tell_closed(pub);
+	free_pub(pub);
+}
+
+int bus_pub_info(struct bus_pub *pub, struct bus_pub_info *ret)
+{
+	if (pub->magic != BUS__PUB_MAGIC)
+		return -ECHILD;
+	if (bus_load_acquire(pub->ring.epoch) != pub->ring.seen)
+		bus__pub_news(pub);
+	*ret = (struct bus_pub_info){ .seq = pub->ring.n,
+				      .ring_bytes = pub->geometry.bytes,
+				      .ring_slots = pub->geometry.slots,
+				      .subscribers = pub->ring.member_count,
+				      .max_message = ring_message_max(pub->geometry.bytes),
+				      .limit_message = ring_message_max(pub->max_bytes) };
+	for (uint32_t i = 0; i < pub->ring.member_count; i++)
+		ret->gating += pub->ring.members[i].gates && !pub->ring.members[i].lying;
+	return 0;
+}

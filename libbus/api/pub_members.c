@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pub_members.c - who is attached to a publisher's ring. busd tells by numbered events; they are applied here, by the
+ * publisher's own thread, when it sees that the board's epoch has moved.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/pub_internal.h"
+
+static struct bus_pub *find_pub(struct bus *bus, uint64_t id)
+{
+	struct bus_pub *pub = bus->pubs;
+
+	while (pub != NULL && pub->id != id)
+		pub = pub->next;
+	return pub;
+}
+
+bool bus__pub_take_event(struct bus *bus, struct bus__event *event)
+{
+	struct bus_pub *pub = find_pub(bus, event->member.pub_id);
+
+	if (pub == NULL)
+		return false;
+	bus__inbox_push(&pub->inbox, event);
+	return true;
+}
+
+/* ---- applying, under bus->lock ---- */
+
+static void free_owner(struct bus *bus, struct pub_member *pm)
+{
+	bus__segment_put(bus, pm->cursors);
+	bus__segment_put(bus, pm->peer_segment);
+	free(pm);
+}
+
+static void remove_member(struct bus_pub *pub, uint64_t sub_id)
+{
+	struct ring_pub *r = &pub->ring;
+
+	for (uint32_t i = 0; i < r->member_count; i++) {
+		if (r->members[i].sub_id != sub_id)
+			continue;
+		free_owner(pub->bus, r->members[i].owner);
+		r->members[i] = r->members[--r->member_count];
+		return;
+	}
+}
+
+static struct ring_member *member_place(struct bus_pub *pub)
+{
+	struct ring_pub *r = &pub->ring;
+
+	if (r->member_count == pub->member_room) {
+		uint32_t room = pub->member_room == 0 ? 8 : pub->member_room * 2;
+		struct ring_member *more = realloc(r->members, room * sizeof(*more));
+
+		if (more == NULL)
+			return NULL;
+		r->members = more;
+		pub->member_room = room;
+	}
+	return &r->members[r->member_count];
+}
+
+static void resolve_bells(struct bus_pub *pub, struct pub_member *pm)
+{
+	if (pm->bell == NULL) {
+		struct bell_page *page = bus__own_bell(pub->bus, pm->uid);
+
+		if (page != NULL)
+			pm->bell = &page->word[pm->bell_word];
+	}
+	if (pm->peer_bell == NULL)
+		pm->peer_bell = bus__peer_bell(pub->bus, pm->client_id, &pm->peer_segment);
+}
+
+static bool add_member(struct bus_pub *pub, const struct ctl_ev_member *ev)
+{
+	struct bus__segment *seg;
+	const struct cursor_segment *cursors;
+	struct pub_member *pm;
+	struct ring_member *m;
+
+	if (ev->ring_id != pub->ring.ring_id)
+		return true; /* for a ring that has been replaced meanwhile */
+	seg = bus__segment_get(pub->bus, ev->segment_id);
+	if (seg == NULL) {
+		bus__segment_missing(pub->bus, ev->segment_id);
+		return false;
+	}
+	m = member_place(pub);
+	pm = calloc(1, sizeof(*pm));
+	if (m == NULL || pm == NULL || seg->kind != CTL_SEG_CURSOR || ev->entry >= seg->entries ||
+	    ev->bell_word >= BELL_WORDS) {
+		bus__segment_put(pub->bus, seg);
+		free(pm);
+		return false;
+	}
+	remove_member(pub, ev->sub_id);
+	m = &pub->ring.members[pub->ring.member_count++];
+	cursors = seg->base;
+	*pm = (struct pub_member){ .cursors = seg, .client_id = ev->client_id, .uid = ev->uid, .bell_word = ev->bell_word };
+	resolve_bells(pub, pm);
+	*m = (struct ring_member){ .entry = &cursors->entry[ev->entry],
+				   .waiting = &cursors->waiting,
+				   .idle = &cursors->idle,
+				   .start = ev->start,
+				   .gates = (ev->flags & CTL_MEMBER_GATES) != 0,
+				   .owner = pm,
+				   .sub_id = ev->sub_id };
+	if (bus_load_acquire(&cursors->wants_fence) != 0)
+		pub->ring.fences = true;
+	pub->adds++;
+	return true;
+}
+
+/* Applies what has come. Stops at an event whose segment is missing: later ones may depend on it. */
+static void apply_inbox(struct bus_pub *pub)
+{
+	while (pub->inbox.first != NULL) {
+		struct bus__event *event = pub->inbox.first;
+		const struct ctl_ev_member *ev = &event->member;
+
+		if (ev->op == CTL_MEMBER_ADD && !add_member(pub, ev))
+			return;
+		if (ev->op == CTL_MEMBER_REMOVE)
+			remove_member(pub, ev->sub_id);
+		if (ev->number > pub->number)
+			pub->number = ev->number;
+		free(bus__inbox_take(&pub->inbox));
+	}
+}
+
+bool bus__pub_news(struct bus_pub *pub)
+{
+	struct bus *bus = pub->bus;
+	uint64_t epoch;
+
+	if (pub->ring.epoch == NULL) /* a failed growth */
+		return false;
+	epoch = bus_load_acquire(pub->ring.epoch);
+	pthread_mutex_lock(&bus->lock);
+	bus__pump_locked(bus);
+	apply_inbox(pub);
+	pthread_mutex_unlock(&bus->lock);
+	if (pub->number < epoch)
+		return false;
+	ring_pub_seen(&pub->ring, epoch);
+	return true;
+}
+
+void bus__pub_wake_news(struct bus_pub *pub)
+{
+	for (int i = 0; i < 100; i++) {
+		if (!bus__pub_news(pub))
+			break;
+		if (ring_pub_wake(&pub->ring) != RING_NEWS) {
+			pub->ring.wake_owed = false;
+			return;
+		}
+	}
+	pub->ring.wake_owed = true;
+}
+
+/* ---- bells ---- */
+
+bool bus__pub_wake(struct ring_pub *ring, struct ring_member *member)
+{
+	struct bus_pub *pub = BUS_CONTAINER_OF(ring, struct bus_pub, ring);
+	struct pub_member *pm = member->owner;
+	struct ring_writer_page *page = ring->view.page;
+
+	if (pm->bell == NULL) {
+		pthread_mutex_lock(&pub->bus->lock);
+		bus__pump_locked(pub->bus);
+		resolve_bells(pub, pm);
+		pthread_mutex_unlock(&pub->bus->lock);
+		if (pm->bell == NULL)
+			return false;
+	}
+	wake_ring(pm->bell);
+	bus_store_relaxed(&page->wakes, bus_load_relaxed(&page->wakes) + 1);
+	return true;
+}
+
+int bus__pub_bells(struct bus_pub *pub, struct wake_word **words, int *count, bool *slice)
+{
+	struct ring_pub *r = &pub->ring;
+	struct wake_word *w = malloc((r->member_count + 1) * sizeof(*w));
+	int n = 0;
+
+	if (w == NULL)
+		return -ENOMEM;
+	*slice = false;
+	w[n++] = (struct wake_word){ pub->bus->bell, bus_load_acquire(pub->bus->bell) };
+	for (uint32_t i = 0; i < r->member_count; i++) {
+		struct pub_member *pm = r->members[i].owner;
+		int j = 0;
+
+		if (!r->members[i].gates || r->members[i].lying)
+			continue;
+		if (pm->peer_bell == NULL) {
+			pthread_mutex_lock(&pub->bus->lock);
+			resolve_bells(pub, pm);
+			pthread_mutex_unlock(&pub->bus->lock);
+		}
+		if (pm->peer_bell == NULL) {
+			*slice = true;
+			continue;
+		}
+		while (j < n && w[j].word != pm->peer_bell)
+			j++;
+		if (j == n)
+			w[n++] = (struct wake_word){ pm->peer_bell, bus_load_acquire(pm->peer_bell) };
+	}
+	*words = w;
+	*count = n;
+	return 0;
+}
+
+int bus__pub_await_members(struct bus_pub *pub, uint64_t number, uint64_t adds)
+{
+	uint64_t deadline = bus_monotonic_ns() + pub->bus->timeout_ns;
+
+	for (;;) {
+		bus__pub_news(pub);
+		if (pub->adds >= adds) {
+			if (number > pub->number)
+				pub->number = number;
+			return 0;
+		}
+		if (bus_load_acquire(&pub->bus->gone))
+			return bus__fail(-EPIPE, "busd at %s went away while \"%s\" was opened", pub->bus->socket, pub->topic);
+		if (control_wait(pub->bus->ev, deadline) == -ETIMEDOUT)
+			return bus__fail(-ETIMEDOUT, "busd at %s did not hand over all subscribers of \"%s\" in time",
+					 pub->bus->socket, pub->topic);
+	}
+}
+
+void bus__pub_drop_members(struct bus_pub *pub)
+{
+	pthread_mutex_lock(&pub->bus->lock);
+	for (uint32_t i = 0; i < pub->ring.member_count; i++)
+		free_owner(pub->bus, pub->ring.members[i].owner);
+	pub->ring.member_count = 0;
+	pthread_mutex_unlock(&pub->bus->lock);
+}

@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pub_room.c - what a publisher does when it may not go on: looks at the gates, spins, sleeps, asks for an eviction, gives
+ * up; and replaces its ring by a larger one for a message that does not fit. Off the fast path.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/pub_internal.h"
+
+#define EVICT_RETRY_NS 1000000000u
+
+struct block {
+	uint64_t began;	     /* CLOCK_MONOTONIC */
+	uint64_t still;	     /* since when the slowest has not moved */
+	uint64_t slowest;    /* sub_id */
+	uint64_t slowest_at; /* its cursor when we looked last */
+	bool looked;	     /* busd has noted the slowest's cursor */
+	uint64_t ask_after;  /* when busd may be asked (again) */
+};
+
+static bool ring_is_closed(const struct bus_pub *pub)
+{
+	return bus_load_acquire(&pub->board_ring->ring_id) != pub->ring.ring_id ||
+	       bus_load_acquire(&pub->board_ring->state) == BOARD_RING_CLOSED;
+}
+
+/* refresh, with memberships received where the epoch moved. RING_NEWS: they are not there: an unknown gate. */
+static enum ring_room look(struct bus_pub *pub, uint64_t need)
+{
+	enum ring_room room = ring_pub_refresh(&pub->ring, need);
+
+	for (int i = 0; room == RING_NEWS && i < 100; i++) {
+		if (!bus__pub_news(pub))
+			return RING_NEWS;
+		room = ring_pub_refresh(&pub->ring, need);
+	}
+	return room;
+}
+
+/* ---- counters for people ---- */
+
+static void block_shown(struct bus_pub *pub, uint64_t counter)
+{
+	struct ring_writer_page *page = pub->ring.view.page;
+
+	bus_store_relaxed(&page->blocked_by, pub->ring.slowest);
+	bus_store_relaxed(&page->blocked_since, counter);
+}
+
+static void block_ended(struct bus_pub *pub, const struct block *b, bool refused)
+{
+	struct ring_writer_page *page = pub->ring.view.page;
+	uint64_t ns = bus_load_relaxed(&page->blocked_ns) + (bus_monotonic_ns() - b->began);
+
+	bus_store_relaxed(&page->blocked_since, 0);
+	bus_store_relaxed(&page->blocked_ns, ns);
+	if (refused)
+		bus_store_relaxed(&page->refused, bus_load_relaxed(&page->refused) + 1);
+}
+
+/* ---- eviction ---- */
+
+static uint64_t slowest_cursor(const struct bus_pub *pub)
+{
+	for (uint32_t i = 0; i < pub->ring.member_count; i++)
+		if (pub->ring.members[i].sub_id == pub->ring.slowest)
+			return pub->ring.members[i].last;
+	return 0;
+}
+
+static void note_progress(struct bus_pub *pub, struct block *b, uint64_t now)
+{
+	uint64_t at = slowest_cursor(pub);
+
+	if (pub->ring.slowest == b->slowest && at == b->slowest_at)
+		return;
+	b->slowest = pub->ring.slowest;
+	b->slowest_at = at;
+	b->still = now;
+	b->looked = false;
+	b->ask_after = 0;
+}
+
+/*
+ * busd believes only its own eyes: it looks once when half of the time has passed and again at its end, and evicts who has
+ * not moved between its looks. 0; or -EPIPE where it is not there and the time is over: nobody can be evicted then.
+ */
+static int evict_if_due(struct bus_pub *pub, struct block *b, uint64_t now)
+{
+	uint64_t half = pub->full_ns / 2;
+	struct ctl_evict req = { .head = BUS__HEAD(CTL_EVICT, ctl_evict),
+				 .pub_id = pub->id,
+				 .ring_id = pub->ring.ring_id,
+				 .grace_ns = half };
+	struct ctl_evict_reply reply;
+	int err;
+
+	if (now - b->still < (b->looked ? pub->full_ns : half) || now < b->ask_after)
+		return 0;
+	err = bus__request(pub->bus, &req, &reply, sizeof(reply), NULL, NULL);
+	if (err < 0) {
+		b->ask_after = now + EVICT_RETRY_NS;
+		return now - b->still >= pub->full_ns ? -ETIMEDOUT : 0;
+	}
+	b->looked = true;
+	if (reply.evicted_sub != 0) {
+		struct ring_writer_page *page = pub->ring.view.page;
+
+		bus_store_relaxed(&page->evictions, bus_load_relaxed(&page->evictions) + 1);
+		b->looked = false;
+		b->still = now;
+	} else if (reply.again_ns != 0 && now - b->still >= pub->full_ns) {
+		b->ask_after = now + bus_min_u64(reply.again_ns, EVICT_RETRY_NS);
+	}
+	return 0;
+}
+
+/* ---- sleeping ---- */
+
+static uint64_t next_deadline(const struct bus_pub *pub, const struct block *b)
+{
+	uint64_t at;
+
+	if (pub->full_ns == UINT64_MAX)
+		return UINT64_MAX;
+	if (pub->full == BUS_FULL_BLOCK)
+		return b->began + pub->full_ns;
+	at = b->still + (b->looked ? pub->full_ns : pub->full_ns / 2);
+	return at > b->ask_after ? at : b->ask_after;
+}
+
+/* One sleep. 1: room, 0: something moved or the time is over, look again, -EINTR, -ENOMEM. */
+static int sleep_once(struct bus_pub *pub, const struct block *b, uint64_t need)
+{
+	struct wake_word *words;
+	int count, err = 0;
+	bool slice;
+	enum ring_room room;
+	uint64_t now, until;
+
+	bus__flush_thread(); /* what this thread has read may be what somebody waits for */
+	err = bus__pub_bells(pub, &words, &count, &slice); /* bells first */
+	if (err < 0)
+		return err;
+	ring_pub_wait_begin(&pub->ring); /* then waiting, fence W3 */
+	room = ring_pub_refresh(&pub->ring, need); /* then look once more */
+	if (room == RING_BLOCKED || room == RING_NEWS) {
+		now = bus_monotonic_ns();
+		until = next_deadline(pub, b);
+		if (slice || room == RING_NEWS) /* news not here: nobody rings when the socket has it */
+			until = bus_min_u64(until, now + BUS__SLICE_NS);
+		if (until > now)
+			err = wake_wait(words, count, until == UINT64_MAX ? -1 : (int64_t)(until - now), &pub->crowd);
+	}
+	ring_pub_wait_end(&pub->ring);
+	free(words);
+	if (room == RING_ROOM)
+		return 1;
+	return err == -EINTR ? -EINTR : 0;
+}
+
+static enum ring_room spin(struct bus_pub *pub, uint64_t need)
+{
+	uint64_t until = pub->spin_ns == UINT64_MAX ? UINT64_MAX : bus_monotonic_ns() + pub->spin_ns;
+	enum ring_room room;
+
+	for (int i = 0;; i++) {
+		room = look(pub, need);
+		if (room == RING_ROOM)
+			return room;
+		for (int k = 0; k < 16; k++)
+			bus_cpu_relax();
+		if (i % 16 == 15 && bus_monotonic_ns() >= until)
+			return room;
+		if (i == 100000)
+			return room; /* also a publisher that never sleeps looks at its deadline now and then */
+	}
+}
+
+static int wait_for_room(struct bus_pub *pub, uint64_t need)
+{
+	struct block b = { .began = bus_monotonic_ns() };
+	enum ring_room room = RING_BLOCKED;
+	int err = 0;
+
+	b.still = b.began;
+	block_shown(pub, bus_counter());
+	while (err == 0) {
+		uint64_t now;
+
+		if (ring_is_closed(pub)) {
+			err = -ESHUTDOWN;
+			break;
+		}
+		room = spin(pub, need);
+		if (room == RING_ROOM)
+			break;
+		now = bus_monotonic_ns();
+		note_progress(pub, &b, now);
+		bus_store_relaxed(&pub->ring.view.page->blocked_by, pub->ring.slowest);
+		if (pub->full == BUS_FULL_BLOCK && pub->full_ns != UINT64_MAX && now - b.began >= pub->full_ns)
+			err = -ETIMEDOUT;
+		else if (pub->full == BUS_FULL_EVICT)
+			err = evict_if_due(pub, &b, now);
+		if (err == 0 && pub->spin_ns != UINT64_MAX) {
+			err = sleep_once(pub, &b, need);
+			if (err == 1) {
+				err = 0;
+				break;
+			}
+		}
+	}
+	block_ended(pub, &b, err < 0);
+	return err;
+}
+
+/* ---- growing ---- */
+
+static int grow(struct bus_pub *pub, uint64_t need)
+{
+	struct ctl_pub_grow req = { .head = BUS__HEAD(CTL_PUB_GROW, ctl_pub_grow),
+				    .pub_id = pub->id,
+				    .next_seq = pub->ring.n,
+				    .need_bytes = need,
+				    .node = bus__node() };
+	struct ring_pub old = pub->ring;
+	struct shm_map old_map = pub->map, map;
+	struct ctl_pub_reply reply;
+	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
+
+	err = bus__request(pub->bus, &req, &reply, sizeof(reply), fds, &nfds);
+	if (err < 0)
+		return err;
+	if (nfds != 1 || reply.geometry.first_seq != pub->ring.n) {
+		while (nfds > 0)
+			close(fds[--nfds]);
+		return bus__fail(-EPROTO, "busd at %s handed over a successor ring that does not follow", pub->bus->socket);
+	}
+	bus__pub_drop_members(pub);
+	err = bus__pub_take_ring(pub, &reply, fds[0], &map);
+	if (err < 0) { /* out of step with busd: this publisher can only be closed. Its old ring stays readable. */
+		pub->ring = old;
+		pub->ring.member_count = 0;
+		pub->ring.limit_seq = 0;
+		pub->ring.epoch = NULL;
+		return err;
+	}
+	pub->map = map;
+	/* The new ring is on the board and every reader has been told: now the old one may end. */
+	ring_pub_final(&old);
+	bus__pub_wake_news(pub); /* who sleeps on the old ring */
+	shm_unmap(&old_map);
+	return 0;
+}
+
+int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
+{
+	enum ring_room room;
+	int err;
+
+	pub->stamp_left = 0; /* whoever comes here may have paused */
+	if (pub->ring.epoch == NULL)
+		return bus__fail(-EPIPE, "an earlier growth of this publisher's ring failed; close it and open it again");
+	if (need > ring_message_max(pub->geometry.bytes)) {
+		err = grow(pub, need);
+		if (err < 0)
+			return err;
+	}
+	if (pub->ring.wake_owed)
+		bus__pub_wake_news(pub);
+	if (ring_is_closed(pub))
+		return bus__fail(-ESHUTDOWN, "topic \"%s\" was removed", pub->topic);
+	room = look(pub, need);
+	if (room == RING_ROOM)
+		return 0;
+	if (pub->full == BUS_FULL_FAIL) {
+		struct ring_writer_page *page = pub->ring.view.page;
+
+		bus_store_relaxed(&page->refused, bus_load_relaxed(&page->refused) + 1);
+		return -EAGAIN;
+	}
+	err = wait_for_room(pub, need);
+	if (err == 0 && pub->ring.wake_owed)
+		bus__pub_wake_news(pub);
+	return err;
+}

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sub.c - opening and closing a subscription.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/opts.h"
+#include "api/sub_internal.h"
+#include "format/topic_name.h"
+
+static_assert((int)BUS_START_NOW == (int)CTL_START_NOW && (int)BUS_START_OLDEST == (int)CTL_START_OLDEST &&
+	      (int)BUS_START_LAST == (int)CTL_START_LAST,
+	      "starts travel as they are");
+
+static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
+{
+	if (o->start > BUS_START_LAST || o->policy > BUS_LOSSY || o->flags != 0 || o->spin_ns < -1 ||
+	    o->max_rings > CURSOR_MAX_ENTRIES)
+		return bus__fail(-EINVAL, "bus_sub_open: bad options");
+	sub->start = o->start;
+	sub->policy = o->policy;
+	sub->spin_ns = o->spin_ns == 0 ? BUS__SPIN_NS : o->spin_ns == -1 ? UINT64_MAX : (uint64_t)o->spin_ns;
+	return 0;
+}
+
+static int map_cursors(struct bus_sub *sub, const struct ctl_sub_reply *r, int fd)
+{
+	int err;
+
+	if (r->entries == 0 || r->entries > CURSOR_MAX_ENTRIES ||
+	    r->size < sizeof(struct cursor_segment) + r->entries * sizeof(struct cursor_entry))
+		err = bus__fail(-EPROTO, "busd sent a cursor segment that makes no sense");
+	else
+		err = shm_map_segment(&sub->map, fd, r->size, true);
+	close(fd); /* before JOIN: busd seals what nobody holds writable */
+	if (err < 0)
+		return err;
+	sub->cursors = sub->map.base;
+	sub->entries = r->entries;
+	bus_store_release(&sub->cursors->wants_fence, wake_barrier_usable() ? 0 : 1);
+	return 0;
+}
+
+/* All rings that existed when busd answered: their events are there, or come as we take them. */
+static int await_rings(struct bus_sub *sub, uint64_t rings)
+{
+	struct bus *bus = sub->bus;
+	uint64_t deadline = bus_monotonic_ns() + bus->timeout_ns;
+
+	for (;;) {
+		bus__sub_news(sub);
+		if (sub->rings_told >= rings)
+			return 0;
+		if (bus_load_acquire(&bus->gone))
+			return bus__fail(-EPIPE, "busd at %s went away during the subscription", bus->socket);
+		if (sub->inbox_stuck) {
+			usleep(1000);
+			if (bus_monotonic_ns() >= deadline)
+				return bus__fail(-EMFILE, "the rings of a subscription did not arrive: is this process out of "
+							  "file descriptors?");
+			continue;
+		}
+		if (control_wait(bus->ev, deadline) == -ETIMEDOUT)
+			return bus__fail(-ETIMEDOUT, "busd at %s did not hand over all rings in time", bus->socket);
+	}
+}
+
+static int join(struct bus_sub *sub)
+{
+	struct ctl_sub_join req = { .head = BUS__HEAD(CTL_SUB_JOIN, ctl_sub_join), .sub_id = sub->id };
+	struct ctl_ok ok;
+	int err;
+
+	bus__sub_begin(sub); /* step 1 */
+	err = bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL); /* step 2 */
+	if (err < 0)
+		return err;
+	bus__sub_joined(sub); /* step 3 */
+	bus__sub_news(sub);
+	return 0;
+}
+
+static int subscribe(struct bus_sub *sub, const char *pattern, const struct bus_sub_opts *o)
+{
+	struct ctl_sub_open req = { .head = BUS__HEAD(CTL_SUB_OPEN, ctl_sub_open),
+				    .flags = o->policy == BUS_LOSSY ? BOARD_SUB_LOSSY : 0,
+				    .start = o->start,
+				    .entries = o->max_rings,
+				    .node = bus__node() };
+	const char *name = o->name != NULL ? o->name : sub->bus->name;
+	struct bus *bus = sub->bus;
+	struct ctl_sub_reply reply;
+	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
+
+	strcpy(req.pattern, pattern);
+	memcpy(req.name, name, strnlen(name, sizeof(req.name) - 1));
+	err = bus__request(bus, &req, &reply, sizeof(reply), fds, &nfds);
+	if (err < 0)
+		return err;
+	if (nfds != 1) {
+		while (nfds > 0)
+			close(fds[--nfds]);
+		return bus__fail(-EPROTO, "busd handed over no cursor segment");
+	}
+	pthread_mutex_lock(&bus->lock);
+	sub->id = reply.sub_id;
+	sub->next = bus->subs;
+	bus->subs = sub;
+	pthread_mutex_unlock(&bus->lock);
+	err = map_cursors(sub, &reply, fds[0]);
+	if (err == 0)
+		err = await_rings(sub, reply.rings);
+	return err < 0 ? err : join(sub);
+}
+
+static void tell_closed(struct bus_sub *sub)
+{
+	struct ctl_sub_close req = { .head = BUS__HEAD(CTL_SUB_CLOSE, ctl_sub_close), .sub_id = sub->id };
+	struct ctl_ok ok;
+
+	if (sub->id == 0)
+		return;
+	/* Nobody waits for us any more, busd there or not. */
+	for (uint32_t i = 0; i < sub->ring_count; i++)
+		ring_reader_park(&sub->rings[i]->rd);
+	if (!bus_load_acquire(&sub->bus->gone) && bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+		return; /* busd hears of it when the connection ends */
+}
+
+static void free_sub(struct bus_sub *sub)
+{
+	struct bus *bus = sub->bus;
+
+	pthread_mutex_lock(&bus->lock);
+	for (struct bus_sub **at = &bus->subs; *at != NULL; at = &(*at)->next) {
+		if (*at == sub) {
+			*at = sub->next;
+			break;
+		}
+	}
+	bus__inbox_free(&sub->inbox);
+	bus__sub_drop_rings(sub);
+	while (sub->topics != NULL) { /* topics whose first ring never came */
+		struct sub_topic *t = sub->topics;
+
+		sub->topics = t->next;
+		bus__segment_put(bus, t->segment);
+		free(t);
+	}
+	pthread_mutex_unlock(&bus->lock);
+	wake_fd_close(sub->fd);
+	wake_crowd_free(sub->crowd);
+	free(sub->words);
+	shm_unmap(&sub->map);
+	shm_private_free(sub, sizeof(*sub));
+}
+
+static void opening(struct bus *bus, int change)
+{
+	pthread_mutex_lock(&bus->lock);
+	bus->opening += change;
+	pthread_mutex_unlock(&bus->lock);
+}
+
+int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern, const struct bus_sub_opts *opts)
+{
+	struct bus_sub_opts o;
+	struct bus_sub *sub;
+	const char *why;
+	int err;
+
+	bus__why_clear();
+	if (ret == NULL || bus == NULL || pattern == NULL)
+		return bus__fail(-EINVAL, "bus_sub_open: no connection or no pattern");
+	if (bus->magic != BUS__MAGIC)
+		return bus__fail(-ECHILD, "this connection belongs to the parent process; connect anew");
+	err = bus__opts_copy(&o, sizeof(o), opts);
+	if (err < 0)
+		return bus__fail(err, "bus_sub_open: bad options");
+	why = topic_pattern_check(pattern);
+	if (why != NULL)
+		return bus__fail(-EINVAL, "\"%.255s\" is not a topic name or pattern: %s", pattern, why);
+	sub = shm_private_alloc(sizeof(*sub));
+	if (sub == NULL)
+		return bus__fail(-ENOMEM, "out of memory");
+	sub->bus = bus;
+	bus__inbox_init(&sub->inbox);
+	err = set_opts(sub, &o);
+	if (err < 0) {
+		shm_private_free(sub, sizeof(*sub));
+		return err;
+	}
+	opening(bus, 1);
+	err = subscribe(sub, pattern, &o);
+	opening(bus, -1);
+	if (err < 0) {
+		tell_closed(sub);
+		free_sub(sub);
+		return err;
+	}
+	bus__sub_register(sub);
+	sub->magic = BUS__SUB_MAGIC;
+	*ret = sub;
+	return 0;
+}
+
+void bus_sub_close(struct bus_sub *sub)
+{
+	if (sub == NULL || sub->magic != BUS__SUB_MAGIC)
+		return;
+	sub->magic = 0;
+	bus__sub_unregister(sub);
+	tell_closed(sub);
+	free_sub(sub);
+}
+
+int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret)
+{
+	if (sub->magic != BUS__SUB_MAGIC)
+		return -ECHILD;
+	*ret = (struct bus_sub_info){ .delivered = sub->past_delivered,
+				      .lost = sub->past_lost,
+				      .evictions = sub->evictions,
+				      .rings = sub->ring_count,
+				      .borrowed = sub->borrow_count };
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		ret->delivered += sub->rings[i]->rd.delivered;
+		ret->lost += sub->rings[i]->rd.lost;
+	}
+	return 0;
+}

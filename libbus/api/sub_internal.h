@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sub_internal.h - a subscription, as sub.c (open, close), sub_rings.c (what busd tells: rings, evictions), sub_read.c (peek and
+ * release) and sub_wait.c (sleeping) see it.
+ */
+#ifndef BUS_SUB_INTERNAL_H
+#define BUS_SUB_INTERNAL_H
+
+#include "api/bus_internal.h"
+#include "ring/consume.h"
+
+#define SUB_BUDGET     256  /* messages from one ring before another one is looked at */
+#define SUB_IDLE_LOOKS 1024 /* empty looks in a row until publishers are told that we are idle */
+
+/* One matching topic: its board, and how often we were evicted from it. */
+struct sub_topic {
+	uint64_t topic_id;
+	struct bus__segment *segment;
+	const struct board_head *board;
+	const struct board_sub *entry; /* ours on the board */
+	uint64_t evicted_seen;
+	uint32_t rings;
+	uint32_t cal_gen;
+	struct bus_calibration cal;
+	struct sub_topic *next;
+	char name[CTL_TOPIC_MAX];
+};
+
+struct sub_ring {
+	struct ring_reader rd;
+	struct sub_topic *topic;
+	uint32_t borrowed;
+	bool active;	/* false: a successor whose predecessor is not drained yet */
+	bool beginning; /* nothing delivered yet: what is gone already was never ours */
+	bool ignored;	/* wrote what is not a message */
+	bool chosen;	/* BUS_START_LAST: begins at its last message */
+	uint64_t prev_ring;
+	struct bus_peer peer;
+	/* waking its publisher, and being woken */
+	uint64_t client_id;
+	uint32_t bell_word;
+	_Atomic uint32_t *bell;
+	const _Atomic uint32_t *peer_bell;
+	struct bus__segment *peer_segment;
+	struct bus__segment *segment;
+	struct bus_sub *sub;
+	struct cursor_entry dummy; /* written instead of ours once busd has given that to another ring */
+	char name[CTL_NAME_MAX];
+};
+
+/* A borrowed message. */
+struct sub_borrow {
+	struct sub_ring *ring;
+	uint64_t pos;
+	uint64_t lost; /* as told with it */
+	uint64_t in[3]; /* head and payload of one that travelled in its slot */
+};
+
+struct bus_sub {
+	uint64_t magic;
+	const void *owner; /* token of the thread that used it last */
+	struct bus *bus;
+	uint32_t bell_seen; /* busd's bell when we looked for events last */
+	int pending;	    /* an error that the next peek returns */
+	/* rings, in the order in which they are looked at */
+	struct sub_ring **rings;
+	uint32_t ring_count, ring_room;
+	uint32_t at;  /* the ring to look at next */
+	uint32_t run; /* messages taken from it in a row */
+	uint32_t looks; /* empty ones in a row */
+	bool ungated;	  /* evicted while busd was away: nobody waits for us */
+	bool inbox_stuck; /* an event waits for its segment */
+	bool rejoin_owed; /* evicted, but messages of that topic are borrowed still */
+	/* borrowed messages, oldest at borrow[first] */
+	uint32_t borrow_first, borrow_count;
+	struct sub_borrow borrow[BUS_BORROW_MAX];
+	/* set up once */
+	uint64_t id;
+	struct shm_map map;
+	struct cursor_segment *cursors;
+	uint32_t entries;
+	uint32_t start, policy;
+	uint64_t spin_ns;
+	bool joined;
+	struct sub_topic *topics;
+	struct bus__inbox inbox;
+	/* sleeping */
+	uint32_t gen;
+	bool announced; /* waiting is not 0 */
+	bool words_stale;
+	bool slice; /* a peer has no bell for us yet */
+	struct wake_word *words;
+	int word_count, word_room;
+	struct wake_crowd *crowd;
+	struct wake_fd *fd;
+	bool armed;
+	/* accounts of rings that are gone */
+	uint64_t past_delivered, past_lost, evictions;
+	uint64_t rings_told; /* EV_RING events applied */
+	struct bus_sub *next; /* of bus->subs */
+	struct bus_sub *next_any, **prev_any; /* of all subscriptions of this process */
+};
+
+/* sub_rings.c. All are called by the owner thread. */
+void bus__sub_news(struct bus_sub *sub); /* busd rang: receive, attach, detach, join again after an eviction */
+void bus__sub_begin(struct bus_sub *sub);  /* join, step 1, of all rings attached so far */
+void bus__sub_joined(struct bus_sub *sub); /* join, step 3 */
+void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r);
+bool bus__sub_evicted(const struct sub_topic *topic);
+void bus__sub_drop_rings(struct bus_sub *sub);
+void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r); /* under bus->lock */
+
+/* sub_wait.c */
+void bus__sub_adopt(struct bus_sub *sub);
+void bus__sub_register(struct bus_sub *sub);
+void bus__sub_unregister(struct bus_sub *sub);
+void bus__sub_flush(struct bus_sub *sub);
+void bus__sub_arm(struct bus_sub *sub); /* peek found nothing, and there is a descriptor */
+void bus__sub_disarm(struct bus_sub *sub);
+const void *bus__thread_token(void);
+
+#endif

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sub_rings.c - which rings a subscription reads: attached and detached as busd tells, joined in three steps, joined again
+ * after an eviction.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/sub_internal.h"
+
+static struct bus_sub *find_sub(struct bus *bus, uint64_t id)
+{
+	struct bus_sub *sub = bus->subs;
+
+	while (sub != NULL && sub->id != id)
+		sub = sub->next;
+	return sub;
+}
+
+bool bus__sub_take_event(struct bus *bus, struct bus__event *event)
+{
+	uint64_t id = event->type == CTL_EV_RING ? event->ring.sub_id : event->ring_gone.sub_id;
+	struct bus_sub *sub = find_sub(bus, id);
+
+	if (sub == NULL)
+		return false;
+	bus__inbox_push(&sub->inbox, event);
+	return true;
+}
+
+/* ---- waking a blocked publisher ---- */
+
+void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r)
+{
+	if (r->bell == NULL) {
+		struct bell_page *page = bus__own_bell(sub->bus, r->peer.uid);
+
+		if (page != NULL)
+			r->bell = &page->word[r->bell_word];
+	}
+	if (r->peer_bell == NULL) {
+		r->peer_bell = bus__peer_bell(sub->bus, r->client_id, &r->peer_segment);
+		sub->words_stale = true;
+	}
+}
+
+static bool wake_publisher(struct ring_reader *rd)
+{
+	struct sub_ring *r = BUS_CONTAINER_OF(rd, struct sub_ring, rd);
+	struct bus *bus = r->sub->bus;
+
+	if (r->bell == NULL) {
+		pthread_mutex_lock(&bus->lock);
+		bus__pump_locked(bus);
+		bus__sub_resolve_bells(r->sub, r);
+		pthread_mutex_unlock(&bus->lock);
+		if (r->bell == NULL)
+			return false;
+	}
+	wake_ring(r->bell);
+	return true;
+}
+
+/* ---- topics, under bus->lock ---- */
+
+static struct sub_topic *topic_for(struct bus_sub *sub, const struct ctl_ev_ring *ev)
+{
+	struct sub_topic *t = sub->topics;
+	struct bus__segment *seg;
+
+	while (t != NULL && t->topic_id != ev->topic_id)
+		t = t->next;
+	if (t != NULL)
+		return t;
+	seg = bus__segment_get(sub->bus, ev->board_id);
+	if (seg == NULL) {
+		bus__segment_missing(sub->bus, ev->board_id);
+		return NULL;
+	}
+	t = calloc(1, sizeof(*t));
+	if (t == NULL || seg->kind != CTL_SEG_BOARD || ev->sub_index >= BOARD_SUBS) {
+		bus__segment_put(sub->bus, seg);
+		free(t);
+		return NULL;
+	}
+	t->topic_id = ev->topic_id;
+	t->segment = seg;
+	t->board = seg->base;
+	t->entry = (const struct board_sub *)(const void *)((const uint8_t *)seg->base + BOARD_SUBS_OFF) + ev->sub_index;
+	t->evicted_seen = bus_load_acquire(&t->entry->evicted);
+	t->cal_gen = bus_load_acquire(&t->board->cal_gen);
+	bus__calibration(t->board, &t->cal);
+	memcpy(t->name, ev->topic, sizeof(t->name) - 1);
+	t->next = sub->topics;
+	sub->topics = t;
+	return t;
+}
+
+static void drop_topic(struct bus_sub *sub, struct sub_topic *topic)
+{
+	for (struct sub_topic **at = &sub->topics; *at != NULL; at = &(*at)->next) {
+		if (*at == topic) {
+			*at = topic->next;
+			break;
+		}
+	}
+	bus__segment_put(sub->bus, topic->segment);
+	free(topic);
+}
+
+/* ---- rings ---- */
+
+static struct sub_ring *find_ring(struct bus_sub *sub, uint64_t ring_id)
+{
+	for (uint32_t i = 0; i < sub->ring_count; i++)
+		if (sub->rings[i]->rd.ring_id == ring_id)
+			return sub->rings[i];
+	return NULL;
+}
+
+static bool ring_place(struct bus_sub *sub)
+{
+	uint32_t room = sub->ring_room == 0 ? 16 : sub->ring_room * 2;
+	struct sub_ring **more;
+
+	if (sub->ring_count < sub->ring_room)
+		return true;
+	more = realloc(sub->rings, room * sizeof(*more));
+	if (more == NULL)
+		return false;
+	sub->rings = more;
+	sub->ring_room = room;
+	return true;
+}
+
+/* Where a ring is begun that was announced after this subscription had joined. */
+static void begin_late(struct bus_sub *sub, struct sub_ring *r, const struct ctl_ev_ring *ev)
+{
+	if (ev->flags & CTL_RING_FRESH) {
+		r->rd.cur = r->rd.ahead = r->rd.flushed = ev->start;
+		ring_reader_tag(&r->rd);
+		return;
+	}
+	/* Activated with the rest, but announced after our step 1. */
+	if (sub->start == BUS_START_OLDEST)
+		ring_reader_begin_oldest(&r->rd);
+	ring_reader_tag(&r->rd);
+	if (sub->start != BUS_START_OLDEST)
+		ring_reader_joined_now(&r->rd);
+}
+
+/* false: a segment is missing; the event stays. */
+static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
+{
+	struct bus *bus = sub->bus;
+	const struct board_ring *board_ring;
+	struct bus__segment *seg;
+	struct sub_topic *topic;
+	struct ring_view view;
+	struct sub_ring *r;
+
+	if (ev->entry >= sub->entries || ev->board_index >= BOARD_RINGS || ev->bell_word >= BELL_WORDS ||
+	    find_ring(sub, ev->ring_id) != NULL)
+		return true; /* nonsense, or told twice */
+	topic = topic_for(sub, ev);
+	if (topic == NULL)
+		return false;
+	seg = bus__segment_get(bus, ev->segment_id);
+	if (seg == NULL) {
+		bus__segment_missing(bus, ev->segment_id);
+		return false;
+	}
+	r = seg->kind == CTL_SEG_RING && ring_place(sub) ? calloc(1, sizeof(*r)) : NULL;
+	if (r == NULL) {
+		bus__segment_put(bus, seg);
+		return false;
+	}
+	board_ring = (const struct board_ring *)(const void *)((const uint8_t *)topic->board + BOARD_RINGS_OFF) +
+		     ev->board_index;
+	ring_view_init(&view, seg->base, &seg->geometry);
+	ring_reader_init(&r->rd, &view, ev->ring_id, &sub->cursors->entry[ev->entry], &board_ring->state, BOARD_RING_CLOSED,
+			 seg->geometry.first_seq);
+	r->rd.wake = wake_publisher;
+	r->topic = topic;
+	r->sub = sub;
+	r->segment = seg;
+	r->prev_ring = ev->prev_ring;
+	r->active = ev->prev_ring == 0 || find_ring(sub, ev->prev_ring) == NULL;
+	r->beginning = !(ev->flags & CTL_RING_FRESH);
+	r->client_id = ev->client_id;
+	r->bell_word = ev->bell_word;
+	memcpy(r->name, ev->name, sizeof(r->name) - 1);
+	r->peer = (struct bus_peer){ .id = ev->pub_id, .pid = ev->pid, .uid = ev->uid, .name = r->name };
+	bus__sub_resolve_bells(sub, r);
+	topic->rings++;
+	sub->rings[sub->ring_count++] = r;
+	sub->words_stale = true;
+	if (sub->joined || (ev->flags & CTL_RING_FRESH))
+		begin_late(sub, r, ev);
+	return true;
+}
+
+/* busd took the ring away: its entry may be another ring's soon. What is there can still be read. */
+static void orphan_ring(struct bus_sub *sub, uint64_t ring_id)
+{
+	static const _Atomic uint32_t closed = BOARD_RING_CLOSED;
+	struct sub_ring *r = find_ring(sub, ring_id);
+
+	if (r == NULL)
+		return;
+	r->rd.entry = &r->dummy;
+	r->rd.closed = &closed;
+}
+
+static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
+{
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		if (sub->rings[i] != r)
+			continue;
+		memmove(&sub->rings[i], &sub->rings[i + 1], (sub->ring_count - i - 1) * sizeof(sub->rings[0]));
+		sub->ring_count--;
+		if (sub->at > i)
+			sub->at--;
+		break;
+	}
+	if (sub->at >= sub->ring_count)
+		sub->at = 0;
+	sub->words_stale = true;
+	sub->past_delivered += r->rd.delivered;
+	sub->past_lost += r->rd.lost;
+	if (--r->topic->rings == 0)
+		drop_topic(sub, r->topic);
+	bus__segment_put(sub->bus, r->segment);
+	bus__segment_put(sub->bus, r->peer_segment);
+	free(r);
+}
+
+/* Its last message has been read and nothing of it is borrowed: the next one in its line may be read. */
+void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r)
+{
+	uint64_t id = r->rd.ring_id, unsaid = r->rd.lost_unsaid;
+	struct bus *bus = sub->bus;
+
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		if (sub->rings[i]->prev_ring == id && !sub->rings[i]->active) {
+			sub->rings[i]->active = true;
+			sub->rings[i]->rd.lost_unsaid += unsaid;
+		}
+	}
+	bus_store_release(&r->rd.entry->ring_id, 0);
+	pthread_mutex_lock(&bus->lock);
+	remove_ring(sub, r);
+	bus__acknowledge(bus, CTL_EVC_RING_DONE, id, sub->id);
+	pthread_mutex_unlock(&bus->lock);
+}
+
+void bus__sub_drop_rings(struct bus_sub *sub)
+{
+	while (sub->ring_count > 0)
+		remove_ring(sub, sub->rings[sub->ring_count - 1]);
+	free(sub->rings);
+	sub->rings = NULL;
+}
+
+/* ---- joining ---- */
+
+/* The time stamp of a ring's newest message; 0: it has none. */
+static uint64_t newest_time(const struct sub_ring *r, uint64_t *seq)
+{
+	uint64_t head = bus_load_acquire(&r->rd.view.page->head);
+	const struct ring_slot *slot;
+
+	if (head <= r->rd.cur)
+		return 0;
+	*seq = head - 1;
+	slot = ring_slot_of(&r->rd.view, head - 1);
+	return bus_load_acquire(&slot->commit) >= head ? bus_load_relaxed(&slot->time) : 0;
+}
+
+/* BUS_START_LAST: of each topic's rings the one whose newest message is the newest begins there. */
+static void choose_last(struct bus_sub *sub, struct sub_topic *topic)
+{
+	struct sub_ring *best = NULL;
+	uint64_t best_time = 0, best_seq = 0;
+
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		uint64_t seq = 0, time;
+
+		if (sub->rings[i]->topic != topic)
+			continue;
+		time = newest_time(sub->rings[i], &seq);
+		if (time > best_time) {
+			best = sub->rings[i];
+			best_time = time;
+			best_seq = seq;
+		}
+	}
+	if (best != NULL) {
+		best->chosen = true;
+		best->rd.cur = best->rd.ahead = best_seq;
+	}
+}
+
+void bus__sub_begin(struct bus_sub *sub)
+{
+	if (sub->start == BUS_START_LAST)
+		for (struct sub_topic *t = sub->topics; t != NULL; t = t->next)
+			choose_last(sub, t);
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		struct sub_ring *r = sub->rings[i];
+
+		if (!r->beginning)
+			continue; /* attached meanwhile: begun already */
+		if (sub->start == BUS_START_OLDEST)
+			ring_reader_begin_oldest(&r->rd);
+		else if (!r->chosen)
+			r->rd.cur = r->rd.ahead = bus_max_u64(r->rd.cur, bus_load_acquire(&r->rd.view.page->head));
+		ring_reader_tag(&r->rd);
+	}
+}
+
+void bus__sub_joined(struct bus_sub *sub)
+{
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		struct sub_ring *r = sub->rings[i];
+
+		if (!r->beginning)
+			continue;
+		if (sub->start == BUS_START_OLDEST || r->chosen) {
+			ring_reader_begin_oldest(&r->rd);
+			ring_reader_flush(&r->rd);
+		} else {
+			ring_reader_joined_now(&r->rd);
+		}
+	}
+	sub->joined = true;
+}
+
+/* ---- evictions ---- */
+
+bool bus__sub_evicted(const struct sub_topic *topic)
+{
+	return bus_load_acquire(&topic->entry->evicted) != topic->evicted_seen;
+}
+
+static bool borrows_from(const struct bus_sub *sub, const struct sub_topic *topic)
+{
+	for (uint32_t i = 0; i < sub->ring_count; i++)
+		if (sub->rings[i]->topic == topic && sub->rings[i]->borrowed > 0)
+			return true;
+	return false;
+}
+
+/*
+ * Joins a topic again, in the same three steps. What was missed is counted only when it is known where reading goes on, and
+ * the cursor never goes back: the shared head lags the commit words. Without busd reading goes on all the same, as a reader
+ * that nobody waits for.
+ */
+static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
+{
+	struct ctl_sub_join req = { .head = BUS__HEAD(CTL_SUB_REJOIN, ctl_sub_join),
+				    .sub_id = sub->id,
+				    .topic_id = topic->topic_id };
+	struct ctl_ok ok;
+
+	topic->evicted_seen = bus_load_acquire(&topic->entry->evicted);
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		struct ring_reader *rd = &sub->rings[i]->rd;
+		uint64_t head, was = rd->cur;
+
+		if (sub->rings[i]->topic != topic || rd->drained)
+			continue;
+		head = bus_load_acquire(&rd->view.page->head);
+		if (head > rd->cur)
+			rd->cur = rd->ahead = head;
+		ring_reader_tag(rd);
+		rd->cur = rd->ahead = was; /* counted below */
+	}
+	if (bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+		sub->ungated = true; /* shown by bus-stat as evicted; loss stays counted */
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		struct ring_reader *rd = &sub->rings[i]->rd;
+		uint64_t was = rd->cur;
+
+		if (sub->rings[i]->topic != topic || rd->drained)
+			continue;
+		ring_reader_joined_now(rd);
+		rd->lost += rd->cur - was;
+		rd->lost_unsaid += rd->cur - was;
+	}
+	sub->evictions++;
+	sub->pending = -ESTALE;
+}
+
+static void look_for_evictions(struct bus_sub *sub)
+{
+	sub->rejoin_owed = false;
+	for (struct sub_topic *t = sub->topics; t != NULL; t = t->next) {
+		if (!bus__sub_evicted(t))
+			continue;
+		if (borrows_from(sub, t)) /* whether they are good is said when they are released */
+			sub->rejoin_owed = true;
+		else
+			rejoin(sub, t);
+	}
+}
+
+/* ---- news ---- */
+
+static void apply_inbox(struct bus_sub *sub)
+{
+	sub->inbox_stuck = false;
+	while (sub->inbox.first != NULL) {
+		struct bus__event *event = sub->inbox.first;
+
+		if (event->type == CTL_EV_RING && !attach_ring(sub, &event->ring)) {
+			sub->inbox_stuck = true;
+			return;
+		}
+		if (event->type == CTL_EV_RING)
+			sub->rings_told++;
+		else
+			orphan_ring(sub, event->ring_gone.ring_id);
+		free(bus__inbox_take(&sub->inbox));
+	}
+}
+
+void bus__sub_news(struct bus_sub *sub)
+{
+	struct bus *bus = sub->bus;
+
+	pthread_mutex_lock(&bus->lock);
+	sub->bell_seen = bus_load_acquire(bus->bell); /* before the socket: what comes later rings again */
+	bus__pump_locked(bus);
+	apply_inbox(sub);
+	if (sub->slice) {
+		for (uint32_t i = 0; i < sub->ring_count; i++)
+			bus__sub_resolve_bells(sub, sub->rings[i]);
+	}
+	pthread_mutex_unlock(&bus->lock);
+	if (sub->joined)
+		look_for_evictions(sub);
+}

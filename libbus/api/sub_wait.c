@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sub_wait.c - sleeping until there is something to read, and the descriptor for epoll. The order of steps is the
+ * protocol's: bells are read, waiting is announced, a barrier, one more look, and only then the kernel puts us to sleep.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "api/sub_internal.h"
+
+/* ---- which thread uses which subscription ---- */
+
+static __thread char thread_mark; /* its address tells threads apart */
+static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct bus_sub *all_subs;
+
+const void *bus__thread_token(void)
+{
+	return &thread_mark;
+}
+
+/* A thread that slept with an unflushed cursor of another subscription could wait for the publisher that waits for it. */
+void bus__sub_adopt(struct bus_sub *sub)
+{
+	pthread_mutex_lock(&all_lock);
+	sub->owner = bus__thread_token();
+	pthread_mutex_unlock(&all_lock);
+}
+
+void bus__sub_register(struct bus_sub *sub)
+{
+	pthread_mutex_lock(&all_lock);
+	sub->owner = bus__thread_token();
+	sub->next_any = all_subs;
+	sub->prev_any = &all_subs;
+	if (all_subs != NULL)
+		all_subs->prev_any = &sub->next_any;
+	all_subs = sub;
+	pthread_mutex_unlock(&all_lock);
+}
+
+void bus__sub_unregister(struct bus_sub *sub)
+{
+	pthread_mutex_lock(&all_lock);
+	*sub->prev_any = sub->next_any;
+	if (sub->next_any != NULL)
+		sub->next_any->prev_any = sub->prev_any;
+	pthread_mutex_unlock(&all_lock);
+}
+
+void bus__sub_flush(struct bus_sub *sub)
+{
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		struct ring_reader *rd = &sub->rings[i]->rd;
+
+		if (rd->cur != rd->flushed && !sub->rings[i]->ignored)
+			ring_reader_flush(rd);
+	}
+}
+
+void bus__flush_thread(void)
+{
+	pthread_mutex_lock(&all_lock);
+	for (struct bus_sub *sub = all_subs; sub != NULL; sub = sub->next_any)
+		if (sub->owner == bus__thread_token())
+			bus__sub_flush(sub);
+	pthread_mutex_unlock(&all_lock);
+}
+
+/* ---- what we sleep on ---- */
+
+static bool have_word(const struct bus_sub *sub, const _Atomic uint32_t *word)
+{
+	for (int i = 0; i < sub->word_count; i++)
+		if (sub->words[i].word == word)
+			return true;
+	return false;
+}
+
+/* busd's word, and one of each process that publishes to us. */
+static int build_words(struct bus_sub *sub)
+{
+	if (sub->word_room < (int)sub->ring_count + 1) {
+		int room = (int)sub->ring_count + 16;
+		struct wake_word *more = realloc(sub->words, (size_t)room * sizeof(*more));
+
+		if (more == NULL)
+			return -ENOMEM;
+		sub->words = more;
+		sub->word_room = room;
+	}
+	sub->slice = false;
+	sub->word_count = 0;
+	sub->words[sub->word_count++].word = sub->bus->bell;
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		const _Atomic uint32_t *word = sub->rings[i]->peer_bell;
+
+		if (word == NULL)
+			sub->slice = true;
+		else if (!have_word(sub, word))
+			sub->words[sub->word_count++].word = word;
+	}
+	sub->words_stale = false;
+	return 0;
+}
+
+static int read_bells(struct bus_sub *sub)
+{
+	int err = sub->words_stale || sub->words == NULL ? build_words(sub) : 0;
+
+	if (err < 0)
+		return err;
+	for (int i = 0; i < sub->word_count; i++)
+		sub->words[i].seen = bus_load_acquire(sub->words[i].word);
+	return 0;
+}
+
+static void announce(struct bus_sub *sub)
+{
+	if (++sub->gen == 0)
+		sub->gen = 1;
+	bus_store_relaxed(&sub->cursors->waiting, sub->gen);
+	sub->announced = true;
+	wake_barrier(); /* W3, pairs with W1: a publisher sees us waiting, or we see its commit in the look that follows */
+}
+
+void bus__sub_disarm(struct bus_sub *sub)
+{
+	bus_store_relaxed(&sub->cursors->waiting, 0);
+	sub->announced = false;
+}
+
+/* Whether a ring has a message or a lap; an end of a ring is dealt with here. */
+static bool rings_ready(struct bus_sub *sub)
+{
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		struct sub_ring *r = sub->rings[i];
+
+		if (!r->active || r->ignored || !ring_reader_ready(&r->rd))
+			continue;
+		if (r->borrowed == 0 && ring_reader_drained(&r->rd)) {
+			bus__sub_finish_ring(sub, r);
+			i = UINT32_MAX; /* the list has changed, a successor may be active now: from the start */
+			continue;
+		}
+		sub->at = i;
+		return true;
+	}
+	return false;
+}
+
+/* Everything that a sleeper must look at. */
+static bool something(struct bus_sub *sub)
+{
+	if (bus_load_acquire(sub->bus->bell) != sub->bell_seen || sub->inbox_stuck || sub->rejoin_owed)
+		bus__sub_news(sub);
+	return sub->pending != 0 || rings_ready(sub);
+}
+
+/* ---- waiting ---- */
+
+static bool spin(struct bus_sub *sub, uint64_t until)
+{
+	for (int i = 1;; i++) {
+		if (something(sub))
+			return true;
+		bus_cpu_relax();
+		if (i % 32 == 0 && bus_monotonic_ns() >= until)
+			return false;
+	}
+}
+
+/* One sleep. 1: something is there; 0: woken or out of time, look again; -EINTR. */
+static int sleep_once(struct bus_sub *sub, uint64_t deadline)
+{
+	uint64_t now, until = deadline;
+	int err = read_bells(sub);
+
+	if (err < 0)
+		return err;
+	announce(sub);
+	if (something(sub)) {
+		bus__sub_disarm(sub);
+		return 1;
+	}
+	if (sub->words_stale) { /* a ring came or went: its bell is not among the words yet */
+		bus__sub_disarm(sub);
+		return 0;
+	}
+	now = bus_monotonic_ns();
+	if (sub->slice || sub->inbox_stuck)
+		until = bus_min_u64(until, now + BUS__SLICE_NS);
+	bus_store_relaxed(&sub->cursors->sleeps, bus_load_relaxed(&sub->cursors->sleeps) + 1);
+	if (until > now)
+		err = wake_wait(sub->words, sub->word_count, until == UINT64_MAX ? -1 : (int64_t)(until - now), &sub->crowd);
+	bus__sub_disarm(sub);
+	if (sub->slice)
+		bus__sub_news(sub); /* a bell may have come */
+	return err == -EINTR ? -EINTR : 0;
+}
+
+int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns)
+{
+	uint64_t now, deadline;
+
+	if (bus_unlikely(sub->magic != BUS__SUB_MAGIC))
+		return -ECHILD;
+	if (bus_unlikely(sub->owner != bus__thread_token()))
+		bus__sub_adopt(sub);
+	if (sub->borrow_count > 0 || something(sub))
+		return 1;
+	if (timeout_ns == 0)
+		return 0;
+	now = bus_monotonic_ns();
+	deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
+	bus__flush_thread();
+	if (sub->spin_ns > 1 && spin(sub, sub->spin_ns == UINT64_MAX ? deadline : bus_min_u64(deadline, now + sub->spin_ns)))
+		return 1;
+	for (;;) {
+		int err;
+
+		if (bus_monotonic_ns() >= deadline)
+			return 0;
+		err = sleep_once(sub, deadline);
+		if (err != 0)
+			return err;
+		if (something(sub))
+			return 1;
+	}
+}
+
+/* ---- the descriptor ---- */
+
+/* Whether the kernel still watches for just what it should: then an empty peek costs no system call. */
+static bool still_armed(const struct bus_sub *sub)
+{
+	if (!sub->armed || !sub->announced || sub->words_stale)
+		return false;
+	for (int i = 0; i < sub->word_count; i++)
+		if (bus_load_acquire(sub->words[i].word) != sub->words[i].seen)
+			return false;
+	return true;
+}
+
+void bus__sub_arm(struct bus_sub *sub)
+{
+	if (still_armed(sub))
+		return;
+	bus__flush_thread();
+	wake_fd_clear(sub->fd);
+	sub->armed = false;
+	if (read_bells(sub) == 0) {
+		announce(sub);
+		/* A peer without a bell for us cannot wake us: readable until it has one. */
+		if (!something(sub) && !sub->words_stale && !sub->slice && !sub->inbox_stuck &&
+		    wake_fd_arm(sub->fd, sub->words, sub->word_count) == 0) {
+			sub->armed = true;
+			return;
+		}
+		bus__sub_disarm(sub);
+	}
+	wake_fd_signal(sub->fd);
+}
+
+int bus_sub_fd(struct bus_sub *sub)
+{
+	int err;
+
+	if (sub->magic != BUS__SUB_MAGIC)
+		return -ECHILD;
+	if (sub->fd == NULL) {
+		err = wake_fd_open(&sub->fd);
+		if (err < 0)
+			return err;
+	}
+	return wake_fd_number(sub->fd);
+}
