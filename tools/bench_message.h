@@ -51,6 +51,12 @@ static inline void bench_source_close(struct bench_source *s)
 	free(s->buffers);
 }
 
+/* Into the first word of a buffer: for messages that tell when they were due. */
+static inline void bench_message_number(void *buffer, uint32_t size, uint64_t number)
+{
+	memcpy(buffer, &number, size < sizeof(number) ? size : sizeof(number));
+}
+
 /* The number, or the low bytes of it where the message is shorter. */
 static inline uint64_t bench_message_number_of(const void *from, uint32_t size)
 {

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * bench_measure.c - see bench_measure.h.
+ */
+#include "bench_measure.h"
+
+#include "bench_pair.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define IN_SLOT_MAX   24 /* payload that bus.h's ring carries in the slot itself */
+#define DEFAULT_BYTES (256u << 10)
+#define WARM_UP_NS    20000000u
+
+int bench_lines(uint32_t size)
+{
+	return size <= IN_SLOT_MAX ? 1 : 1 + (int)((size + BENCH_LINE - 1) / BENCH_LINE);
+}
+
+/* A message may take a quarter of the ring at most; a larger one would have the ring replaced while it is measured. */
+static struct bench_plan with_room(const struct bench_plan *plan)
+{
+	struct bench_plan with = *plan;
+
+	if (with.bytes == 0 && with.size > DEFAULT_BYTES / 4) {
+		with.bytes = DEFAULT_BYTES;
+		while (with.bytes < 4 * (uint64_t)with.size)
+			with.bytes *= 2;
+	}
+	return with;
+}
+
+static struct bench_spread spread_of(double *values, int n)
+{
+	struct bench_spread s = { .count = n };
+
+	if (n == 0)
+		return s;
+	s.median = bench_median(values, n);
+	s.min = values[0];
+	s.max = values[n - 1];
+	return s;
+}
+
+static double median_of(double *values, int n)
+{
+	return n ? bench_median(values, n) : 0;
+}
+
+static int limit_failed(int err, const char **why)
+{
+	*why = "the limit could not be measured: its second process failed, or memory is short";
+	return err;
+}
+
+/* ---- round trips ---- */
+
+int bench_measure_trips(const struct bench_plan *plan, const struct bench_effort *effort,
+			struct bench_trips *ret, const char **why)
+{
+	static struct bench_result round;
+	static struct bench_histogram limit;
+	struct bench_plan with = with_room(plan);
+	struct bench_team *team;
+	double ratios[BENCH_ROUNDS_MAX];
+	int err, n = 0;
+
+	memset(ret, 0, sizeof(*ret));
+	bench_histogram_reset(&ret->bus);
+	bench_histogram_reset(&ret->limit);
+	ret->lines = plan->wait == BENCH_SPIN ? bench_lines(plan->untouched ? 0 : plan->size) : 0;
+	err = bench_team_start(&team, &with, why);
+	if (err)
+		return err;
+	err = bench_team_round(team, WARM_UP_NS, 0, &round, why);
+	for (int i = 0; i < effort->rounds && !err; i++) {
+		if (!effort->no_limit) {
+			err = ret->lines
+				      ? bench_limit_round_trip(ret->lines, effort->round_ns, &limit)
+				      : bench_limit_asleep(effort->round_ns, &limit);
+			if (err) {
+				limit_failed(err, why);
+				break;
+			}
+			bench_histogram_add(&ret->limit, &limit);
+		}
+		err = bench_team_round(team, effort->round_ns, effort->count, &round, why);
+		if (err)
+			break;
+		bench_histogram_add(&ret->bus, &round.h);
+		if (!effort->no_limit)
+			ratios[n++] = (double)bench_histogram_at(&round.h, 50) /
+				      (double)bench_histogram_at(&limit, 50);
+		if (round.late_ns > ret->late_ns)
+			ret->late_ns = round.late_ns;
+	}
+	ret->ratio = spread_of(ratios, n);
+	if (err) {
+		static char kept[320]; /* the team's words end with it */
+
+		strncpy(kept, *why, sizeof(kept) - 1);
+		*why = kept;
+	}
+	bench_team_stop(team);
+	return err;
+}
+
+/* ---- one way ---- */
+
+/* Figures of each round, until their medians are taken. */
+struct flow_rounds {
+	int n;
+	double bus[BENCH_ROUNDS_MAX], deliveries[BENCH_ROUNDS_MAX];
+	double limit[BENCH_ROUNDS_MAX], slot_limit[BENCH_ROUNDS_MAX];
+	double ratio[BENCH_ROUNDS_MAX], slot_ratio[BENCH_ROUNDS_MAX];
+};
+
+static int measure_limits(const struct bench_plan *plan, struct bench_team_ring ring, uint64_t ns,
+			  struct bench_rate *limit, struct bench_rate *slot_limit)
+{
+	struct bench_ring_shape shape = {
+		.slots = ring.slots,
+		.bytes = ring.bytes,
+		.size = plan->size,
+		.batch = (uint32_t)plan->batch,
+		.in_place = plan->in_place,
+		.untouched = plan->untouched,
+	};
+	int err;
+
+	while (shape.batch > 1 && (uint64_t)(shape.size + BENCH_LINE) * shape.batch > shape.bytes / 2)
+		shape.batch /= 2;
+	err = bench_limit_ring(&shape, ns, limit);
+	if (err)
+		return err;
+	shape.size = BENCH_RING_IN_SLOT;
+	return bench_limit_ring(&shape, ns, slot_limit);
+}
+
+static int flow_round(struct bench_team *team, const struct bench_plan *plan,
+		      const struct bench_effort *effort, struct bench_flow *ret,
+		      struct flow_rounds *all, const char **why)
+{
+	static struct bench_result round;
+	struct bench_rate limit = { 0 }, slot_limit = { 0 };
+	int err = 0, i = all->n;
+
+	if (!effort->no_limit)
+		err = measure_limits(plan, ret->ring, effort->round_ns, &limit, &slot_limit);
+	if (err)
+		return limit_failed(err, why);
+	err = bench_team_round(team, effort->round_ns, effort->count, &round, why);
+	if (err)
+		return err;
+	if (round.seconds <= 0) {
+		*why = "a round was too short to be measured: give more messages or more time";
+		return -ERANGE;
+	}
+	all->bus[i] = (double)round.published / round.seconds;
+	all->deliveries[i] = (double)round.delivered / round.seconds;
+	all->limit[i] = limit.messages_per_second;
+	all->slot_limit[i] = slot_limit.messages_per_second;
+	if (!effort->no_limit) {
+		all->ratio[i] = all->bus[i] / all->limit[i];
+		all->slot_ratio[i] = all->bus[i] / all->slot_limit[i];
+	}
+	all->n++;
+	ret->published += round.published;
+	ret->delivered += round.delivered;
+	ret->lost += round.lost;
+	if (round.late_ns > ret->late_ns)
+		ret->late_ns = round.late_ns;
+	bench_histogram_add(&ret->latency, &round.h);
+	return 0;
+}
+
+static void conclude(const struct bench_plan *plan, const struct bench_effort *effort,
+		     struct flow_rounds *all, struct bench_flow *ret)
+{
+	int n = all->n, limits = effort->no_limit ? 0 : n;
+
+	ret->bus.messages_per_second = median_of(all->bus, n);
+	ret->bus.bytes_per_second = ret->bus.messages_per_second * plan->size;
+	ret->deliveries_per_second = median_of(all->deliveries, n);
+	ret->limit.messages_per_second = median_of(all->limit, limits);
+	ret->limit.bytes_per_second = ret->limit.messages_per_second * plan->size;
+	ret->slot_limit.messages_per_second = median_of(all->slot_limit, limits);
+	ret->slot_limit.bytes_per_second = ret->slot_limit.messages_per_second * plan->size;
+	ret->ratio = spread_of(all->ratio, limits);
+	ret->slot_ratio = spread_of(all->slot_ratio, limits);
+}
+
+int bench_measure_flow(const struct bench_plan *plan, const struct bench_effort *effort,
+		       struct bench_flow *ret, const char **why)
+{
+	static struct bench_result warm_up;
+	static struct flow_rounds all;
+	static char kept[320];
+	struct bench_plan with = with_room(plan);
+	struct bench_team *team;
+	int err;
+
+	memset(ret, 0, sizeof(*ret));
+	memset(&all, 0, sizeof(all));
+	bench_histogram_reset(&ret->latency);
+	err = bench_team_start(&team, &with, why);
+	if (err)
+		return err;
+	ret->ring = bench_team_ring(team);
+	err = bench_team_round(team, WARM_UP_NS, 0, &warm_up, why);
+	for (int i = 0; i < effort->rounds && !err; i++)
+		err = flow_round(team, plan, effort, ret, &all, why);
+	if (err) {
+		strncpy(kept, *why, sizeof(kept) - 1); /* the team's words end with it */
+		*why = kept;
+	}
+	bench_team_stop(team);
+	conclude(plan, effort, &all, ret);
+	return err;
+}
