@@ -270,7 +270,7 @@ static _Noreturn void fail_too_long(struct job *job, uint64_t len)
 		snprintf(longer, sizeof(longer), " of %ju bytes", (uintmax_t)len);
 	tool_fail(TOOL_FAILED,
 		  "cannot publish to \"%s\": %s%s is longer than the ring may grow to (%s a message); "
-		  "bus-topic create --max-bytes, or max_message in busd's configuration, sets the limit",
+		  "bus-topic create --max-bytes and busd's configuration set the limit",
 		  job->topic, what, longer, tool_bytes(info.limit_message).s);
 }
 
