@@ -90,6 +90,7 @@ struct bus {
 	struct bus_sub *subs;
 	struct bus__inbox orphans; /* events for objects that are being opened */
 	int opening;
+	int observers; /* struct bus_stat, under lock: busd is told to stop with the last */
 	uint64_t resend_after; /* CLOCK_MONOTONIC: do not ask again before */
 	char name[CTL_NAME_MAX];
 	char socket[108];

@@ -178,6 +178,27 @@ static int receive_view(struct bus_stat *stat, uint64_t expected, uint64_t patie
 	}
 }
 
+/* busd drops all patterns of a connection at once, so the last observer of the connection tells it. */
+static int change_observers(struct bus *bus, int by)
+{
+	int now;
+
+	pthread_mutex_lock(&bus->lock);
+	bus->observers += by;
+	now = bus->observers;
+	pthread_mutex_unlock(&bus->lock);
+	return now;
+}
+
+static void unobserve(struct bus *bus)
+{
+	struct ctl_head req = { .type = CTL_UNOBSERVE, .version = CTL_VERSION, .len = sizeof(req) };
+	struct ctl_ok ok;
+
+	if (change_observers(bus, -1) == 0) /* where busd has gone there is nothing to undo */
+		bus__request(bus, &req, &ok, sizeof(ok), NULL, NULL);
+}
+
 /* ---- topics ---- */
 
 static void forget_topics(struct bus_stat *stat)
@@ -214,9 +235,14 @@ int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern)
 	stat->bus = bus;
 	strcpy(stat->pattern, pattern ? pattern : ">");
 	strcpy(req.pattern, stat->pattern);
+	change_observers(bus, 1);
 	err = bus__request(bus, &req, &ok, sizeof(ok), NULL, NULL);
-	if (err == 0)
-		err = receive_view(stat, ok.value, OPEN_PATIENCE_NS);
+	if (err < 0) {
+		change_observers(bus, -1);
+		free(stat);
+		return err;
+	}
+	err = receive_view(stat, ok.value, OPEN_PATIENCE_NS);
 	if (err < 0) {
 		bus_stat_close(stat);
 		return err;
@@ -310,13 +336,9 @@ int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len)
 
 void bus_stat_close(struct bus_stat *stat)
 {
-	struct ctl_head req = { .type = CTL_UNOBSERVE, .version = CTL_VERSION, .len = sizeof(req) };
-	struct ctl_ok ok;
-
 	if (!stat || is_childs(stat->bus))
 		return; /* a child's copy: its parent's mappings are not there */
-	/* Where busd has gone there is nothing to undo. */
-	bus__request(stat->bus, &req, &ok, sizeof(ok), NULL, NULL);
+	unobserve(stat->bus);
 	let_go(stat);
 	forget_topics(stat);
 	bus__stat_peeked_free(&stat->peeked);
