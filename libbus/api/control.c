@@ -94,7 +94,13 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 			return busd_is_gone(bus);
 		if (err < 0)
 			return bus__fail(err, "what listens at %s does not speak busd's protocol", bus->socket);
-		if (control_wait(bus->ctl, deadline) == -ETIMEDOUT)
+		/* Some answers come only after events that we must read first. */
+		if (bus->ev >= 0 && !bus_load_acquire(&bus->gone)) {
+			pthread_mutex_lock(&bus->lock);
+			bus__pump_locked(bus);
+			pthread_mutex_unlock(&bus->lock);
+		}
+		if (control_wait(bus->ctl, bus_load_acquire(&bus->gone) ? -1 : bus->ev, deadline) == -ETIMEDOUT)
 			return bus__fail(-ETIMEDOUT, "busd at %s did not answer within %.1f s", bus->socket,
 					 (double)bus->timeout_ns / 1e9);
 	}

@@ -235,7 +235,7 @@ int bus__pub_await_members(struct bus_pub *pub, uint64_t number, uint64_t adds)
 		}
 		if (bus_load_acquire(&pub->bus->gone))
 			return bus__fail(-EPIPE, "busd at %s went away while \"%s\" was opened", pub->bus->socket, pub->topic);
-		if (control_wait(pub->bus->ev, deadline) == -ETIMEDOUT)
+		if (control_wait(pub->bus->ev, -1, deadline) == -ETIMEDOUT)
 			return bus__fail(-ETIMEDOUT, "busd at %s did not hand over all subscribers of \"%s\" in time",
 					 pub->bus->socket, pub->topic);
 	}

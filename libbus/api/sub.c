@@ -63,7 +63,7 @@ static int await_rings(struct bus_sub *sub, uint64_t rings)
 							  "file descriptors?");
 			continue;
 		}
-		if (control_wait(bus->ev, deadline) == -ETIMEDOUT)
+		if (control_wait(bus->ev, -1, deadline) == -ETIMEDOUT)
 			return bus__fail(-ETIMEDOUT, "busd at %s did not hand over all rings in time", bus->socket);
 	}
 }

@@ -116,15 +116,15 @@ int control_recv(int fd, struct control_packet *packet)
 	return 1;
 }
 
-int control_wait(int fd, uint64_t deadline_ns)
+int control_wait(int fd, int other, uint64_t deadline_ns)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct pollfd p[2] = { { .fd = fd, .events = POLLIN }, { .fd = other, .events = POLLIN } };
 
 	for (;;) {
 		uint64_t now = bus_monotonic_ns();
 		uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
 		int ms = deadline_ns == UINT64_MAX ? -1 : (int)bus_min_u64((left + 999999) / 1000000, 1000000);
-		int n = poll(&p, 1, ms);
+		int n = poll(p, 2, ms);
 
 		if (n > 0)
 			return 0;

@@ -31,8 +31,11 @@ int control_send(int fd, const void *msg, const int *fds, int fd_count);
  */
 int control_recv(int fd, struct control_packet *packet);
 
-/* Waits until fd is readable or gone, at most until the CLOCK_MONOTONIC deadline (UINT64_MAX: for ever). 0, -ETIMEDOUT. */
-int control_wait(int fd, uint64_t deadline_ns);
+/*
+ * Waits until fd or `other` (-1: none) is readable or gone, at most until the CLOCK_MONOTONIC deadline (UINT64_MAX: for
+ * ever). 0, -ETIMEDOUT.
+ */
+int control_wait(int fd, int other, uint64_t deadline_ns);
 
 void control_close_fds(struct control_packet *packet);
 
