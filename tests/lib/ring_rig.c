@@ -198,25 +198,30 @@ static uint64_t word_of(uint64_t seq, uint32_t i)
 void rig_fill(void *at, uint64_t seq, uint32_t len)
 {
 	uint8_t *to = at;
+	uint32_t i = 0;
+	uint64_t w;
 
-	for (uint32_t i = 0; i < len; i += 8) {
-		uint64_t w = word_of(seq, i);
-
-		memcpy(to + i, &w, len - i < 8 ? len - i : 8);
+	for (; len - i >= 8; i += 8) {
+		w = word_of(seq, i);
+		memcpy(to + i, &w, 8);
 	}
+	w = word_of(seq, i);
+	memcpy(to + i, &w, len - i);
 }
 
 bool rig_filled(const void *at, uint64_t seq, uint32_t len)
 {
 	const uint8_t *from = at;
+	uint32_t i = 0;
+	uint64_t w;
 
-	for (uint32_t i = 0; i < len; i += 8) {
-		uint64_t w = word_of(seq, i);
-
-		if (memcmp(from + i, &w, len - i < 8 ? len - i : 8) != 0)
+	for (; len - i >= 8; i += 8) {
+		memcpy(&w, from + i, 8);
+		if (w != word_of(seq, i))
 			return false;
 	}
-	return true;
+	w = word_of(seq, i);
+	return memcmp(from + i, &w, len - i) == 0;
 }
 
 const uint8_t *rig_payload(const struct ring_reader *rd, const struct ring_peeked *p)

@@ -103,6 +103,8 @@ static void geometry_bytes_are_a_power_of_two_in_bounds(void **state)
 
 		geo.bytes = bad[i];
 		assert_false(ok(geo));
+		geo.size = geo.payload_off + geo.bytes;
+		assert_false(ring_geometry_ok(&geo, 64)); /* not for the page size alone */
 	}
 }
 

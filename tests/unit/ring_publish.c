@@ -315,6 +315,11 @@ static void sleeper_is_woken_once_per_generation(void **state)
 	while (rig_take(rd) == RING_MESSAGE)
 		;
 	ring_reader_flush(rd);
+	send(rig, 8); /* it has read all, and not yet cleared its word */
+	assert_int_equal(ring_pub_wake(&rig->pub), RING_ROOM);
+	assert_int_equal(rig->readers[0].wakes, 1);
+	take(rd);
+	ring_reader_flush(rd);
 	bus_store_release(&cursors->waiting, 2);
 	send(rig, 8);
 	assert_int_equal(ring_pub_wake(&rig->pub), RING_ROOM);

@@ -1,0 +1,89 @@
+#!/bin/bash
+# Shows that tests can fail: breaks one line at a time in a copy of libbus and expects a test to object.
+#
+#   tests/mutants/run.sh [NAME...]     all mutants of ring.txt, or those whose name contains a NAME
+#
+# A mutant that its test lets pass, or that no longer fits the source, is an error.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+CC=${CC:-gcc}
+CFLAGS=(-std=gnu11 -D_GNU_SOURCE -O0 -w)
+# Without this the race of two processes is too slow a race.
+FAST=(-O2)
+
+# mutate FILE: replaces $from by $to in its copy; it must occur exactly once
+mutate() {
+  rm -rf "$work/libbus"
+  mkdir "$work/libbus"
+  cp -r libbus/base libbus/format libbus/ring "$work/libbus/"
+  FROM=$from TO=$to perl -0777 -pi -e '
+    my $n = () = /\Q$ENV{FROM}\E/g;
+    if ($n != 1) { print STDERR "mutants: $n places, not 1, hold: $ENV{FROM}\n"; $bad = 1 }
+    s/\Q$ENV{FROM}\E/$ENV{TO}/;
+    END { $? = 1 if $bad }' "$work/libbus/$1"
+}
+
+build() {
+  local flags=("${CFLAGS[@]}")
+  [[ $2 == unit/* ]] || flags+=("${FAST[@]}")
+  "$CC" "${flags[@]}" -I "$1" -I tests "tests/$2.c" tests/lib/ring_rig.c "$1"/ring/*.c -lcmocka -lpthread \
+    -o "$work/test" >"$work/log" 2>&1
+}
+
+# try NAME TEST FILE: prints what is wrong, if anything
+try() {
+  mutate "$3" || { echo "$1: does not fit $3"; return; }
+  build "$work/libbus" "$2" || { echo "$1: does not compile"; cat "$work/log"; return; }
+  # A failed test, a crash or a hang: each is an objection. A skipped test (77) is none.
+  timeout 60 "$work/test" >"$work/log" 2>&1
+  case $? in
+    0) echo "$1: $2 passes all the same" ;;
+    77) echo "$1: $2 was skipped: $(tail -n 1 "$work/log")" ;;
+  esac
+}
+
+wanted() {
+  local name
+  [ $# -eq 1 ] && return 0
+  for name in "${@:2}"; do
+    [[ $1 == *"$name"* ]] && return 0
+  done
+  return 1
+}
+
+caught=0 failed=0 name='' from='' to='' side=''
+finish() {
+  local finding
+  [ -n "$name" ] && wanted "$name" "$@" || return
+  finding=$(try "$name" "$test" "$file")
+  if [ -n "$finding" ]; then
+    echo "$finding"
+    failed=$((failed + 1))
+  else
+    caught=$((caught + 1))
+  fi
+}
+
+for t in layout publish gate consume cursor; do
+  build libbus "unit/ring_$t" && "$work/test" >"$work/log" 2>&1 && continue
+  cat "$work/log"
+  echo "mutants: unit/ring_$t fails without any mutant" >&2
+  exit 1
+done
+while IFS= read -r line; do
+  case $line in
+    mutant\ *)
+      finish "$@"
+      read -r _ name test file <<<"$line"
+      from='' to='' side=''
+      ;;
+    -*) side=from from=${line#-} ;;
+    +*) side=to to=${line#+} ;;
+    '#'* | '') ;;
+    *) if [ "$side" = from ]; then from+=$'\n'$line; else to+=$'\n'$line; fi ;;
+  esac
+done < <(cat tests/mutants/ring.txt; echo 'mutant END')
+echo "mutants: $caught caught, $failed not"
+[ $failed -eq 0 ] && [ $caught -gt 0 ]
