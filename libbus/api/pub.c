@@ -280,10 +280,9 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 	pub->ring.wake = bus__pub_wake;
 	pub->ring.fences = pub->bus->fences;
 	pub->ring.bytes = 0;
-	pub->adds = 0;
 	err = bus__request(pub->bus, &ready, &ready_reply, sizeof(ready_reply), NULL, NULL);
 	if (err == 0)
-		err = bus__pub_await_members(pub, ready_reply.number, ready_reply.members);
+		err = bus__pub_await_members(pub, ready_reply.number);
 	if (err < 0)
 		shm_unmap(map);
 	return err;

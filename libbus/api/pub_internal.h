@@ -47,7 +47,6 @@ struct bus_pub {
 	/* members */
 	uint32_t member_room;
 	uint64_t number; /* newest membership applied */
-	uint64_t adds;	 /* ADD events applied to the present ring */
 	struct bus__inbox inbox;
 	struct wake_crowd *crowd;
 	struct bus_pub *next; /* of bus->pubs */
@@ -63,8 +62,8 @@ bool bus__pub_news(struct bus_pub *pub);
 /* After ring_pub_wake() said RING_NEWS. */
 void bus__pub_wake_news(struct bus_pub *pub);
 bool bus__pub_wake(struct ring_pub *ring, struct ring_member *member);
-/* Waits (bounded) until `adds` members of the present ring are there. */
-int bus__pub_await_members(struct bus_pub *pub, uint64_t number, uint64_t adds);
+/* Waits (bounded) until all that was sent before the answer with `number` is applied. */
+int bus__pub_await_members(struct bus_pub *pub, uint64_t number);
 void bus__pub_drop_members(struct bus_pub *pub);
 /* The words on which a blocked publisher sleeps. *count may be fewer than members where a bell is missing: *slice then. */
 int bus__pub_bells(struct bus_pub *pub, struct wake_word **words, int *count, bool *slice);

@@ -241,8 +241,7 @@ struct ctl_pub_ready {
 
 struct ctl_pub_ready_reply {
 	struct ctl_head head;
-	uint64_t number;  /* of the membership sent before this answer */
-	uint64_t members; /* CTL_EV_MEMBER ADD messages for this ring sent or queued before it: wait for so many */
+	uint64_t number; /* of the membership sent before this answer */
 };
 
 struct ctl_pub_close {
