@@ -74,6 +74,12 @@ static const struct tool tool = {
 	options,
 };
 
+struct loss {
+	uint64_t lost, seq;
+	uint32_t pid;
+	char name[BUS_NAME_MAX + 1], topic[BUS_TOPIC_MAX + 1];
+};
+
 struct job {
 	const char *pattern;
 	struct bus *bus;
@@ -90,7 +96,8 @@ struct job {
 	uint64_t messages;
 	int64_t last_ns; /* when the last message came */
 	int64_t complained_ns;
-	uint64_t losing; /* lost and not complained about yet */
+	uint64_t losing;  /* lost and not complained about yet */
+	struct loss loss; /* the last one printed and not released yet */
 	int loser_count;
 	uint64_t losers[LOSERS_MAX];
 };
@@ -212,13 +219,27 @@ static void parse(struct job *job, int argc, char **argv)
 
 static void note_loser(struct job *job, const struct bus_peer *from)
 {
-	if (!from)
-		return;
 	for (int i = 0; i < job->loser_count; i++)
 		if (job->losers[i] == from->id)
 			return;
 	if (job->loser_count < LOSERS_MAX)
 		job->losers[job->loser_count++] = from->id;
+}
+
+/*
+ * Before the release, since the names are borrowed like the payload. What was printed may turn out to be void: then the
+ * loss is noted again with the next message.
+ */
+static void note_loss(struct job *job, const struct bus_msg *msg)
+{
+	struct loss *l = &job->loss;
+
+	note_loser(job, msg->from);
+	l->lost += msg->lost;
+	l->seq = msg->seq;
+	l->pid = msg->from->pid;
+	snprintf(l->name, sizeof(l->name), "%s", msg->from->name);
+	snprintf(l->topic, sizeof(l->topic), "%s", msg->topic);
 }
 
 /* At most one line a second; what came in between is in the next one, or in the sum at the end. */
@@ -232,18 +253,16 @@ static bool may_complain(struct job *job)
 	return true;
 }
 
-static void note_loss(struct job *job, const struct bus_msg *msg)
+static void complain(struct job *job)
 {
-	note_loser(job, msg->from);
-	job->losing += msg->lost;
+	struct loss *l = &job->loss;
+
+	job->losing += l->lost;
+	l->lost = 0;
 	if (!may_complain(job))
 		return;
-	if (msg->from)
-		tool_warn("lost %ju messages before number %ju of publisher %s (pid %u) on \"%s\"",
-			  (uintmax_t)job->losing, (uintmax_t)msg->seq, msg->from->name,
-			  msg->from->pid, msg->topic);
-	else
-		tool_warn("lost %ju messages on \"%s\"", (uintmax_t)job->losing, msg->topic);
+	tool_warn("lost %ju messages, the last before number %ju of publisher %s (pid %u) on \"%s\"",
+		  (uintmax_t)job->losing, (uintmax_t)l->seq, l->name, l->pid, l->topic);
 	job->losing = 0;
 }
 
@@ -285,8 +304,11 @@ static int print_some(struct job *job, const struct bus_msg *msgs, int n)
 		flush(job);
 		n = tool_pace_next(&job->pace, n);
 	}
-	while (i < n && tool_output_open_bytes(&job->out) < RELEASE_BYTES)
-		tool_format_add(&job->format, &msgs[i++], &job->out);
+	for (; i < n && tool_output_open_bytes(&job->out) < RELEASE_BYTES; i++) {
+		tool_format_add(&job->format, &msgs[i], &job->out);
+		if (msgs[i].lost)
+			note_loss(job, &msgs[i]);
+	}
 	return n < 0 ? n : i;
 }
 
@@ -302,15 +324,15 @@ static void take(struct job *job, const struct bus_msg *msgs, int count)
 		if (err == -ESTALE) {
 			/* Overwritten while it was printed: void, and counted by the library. */
 			tool_output_drop(&job->out);
+			job->loss.lost = 0;
 			continue;
 		}
 		if (err)
 			tool_fail_errno(err, "read \"%s\"", job->pattern);
 		tool_output_confirm(&job->out);
 		job->messages += (uint64_t)n;
-		for (int i = done; i < done + n; i++)
-			if (msgs[i].lost)
-				note_loss(job, &msgs[i]);
+		if (job->loss.lost)
+			complain(job);
 		if (job->out.confirmed >= FLUSH_BYTES)
 			flush(job);
 	}
