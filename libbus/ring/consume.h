@@ -30,7 +30,12 @@ static inline bool ring_overwritten(const struct ring_view *v, uint64_t seq, uin
 	uint64_t fs = bus_load_relaxed(&v->page->frontier_seq);
 	uint64_t fp = bus_load_relaxed(&v->page->frontier_pos);
 
-	return bus_unlikely((int64_t)(fs - seq - v->slot_count) > 0 || (int64_t)(fp - pos - v->bytes) > 0);
+	if (RING_MUTANT(no_seq_test))
+		fs = seq;
+	if (RING_MUTANT(no_byte_test))
+		fp = pos;
+	return bus_unlikely((int64_t)(fs - seq - v->slot_count) > RING_MUTANT(frontier_off_by_one) ||
+			    (int64_t)(fp - pos - v->bytes) > 0);
 }
 
 /* Reads the message at rd->ahead. On RING_MESSAGE *p is filled; the caller moves rd->ahead by one to borrow it. */
@@ -38,7 +43,8 @@ static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, stru
 {
 	const struct ring_view *v = &rd->view;
 	const struct ring_slot *slot = ring_slot_of(v, rd->ahead);
-	uint64_t c = bus_load_acquire(&slot->commit); /* A2, pairs with R2 */
+	uint64_t c = RING_MUTANT(relaxed_a2) ? bus_load_relaxed(&slot->commit)
+					     : bus_load_acquire(&slot->commit); /* A2, pairs with R2 */
 	uint64_t lens, attrs, total;
 
 	if (c != rd->ahead + 1)
@@ -58,8 +64,9 @@ static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, stru
 		p->in[1] = bus_load_relaxed(&slot->in[1]);
 		p->in[2] = bus_load_relaxed(&slot->in[2]);
 	}
-	bus_fence_acquire(); /* A1, pairs with R1 */
-	if (ring_overwritten(v, p->seq, p->pos))
+	if (!RING_MUTANT(no_a1_peek))
+		bus_fence_acquire(); /* A1, pairs with R1 */
+	if (!RING_MUTANT(no_test_peek) && ring_overwritten(v, p->seq, p->pos))
 		return RING_LAPPED;
 	total = (uint64_t)p->head_len + p->len;
 	if (bus_unlikely(total > (p->flags & RING_FLAG_INLINE ? RING_INLINE_MAX : v->bytes) || p->key_len > p->head_len ||
@@ -84,8 +91,9 @@ static inline bool ring_reader_release(struct ring_reader *rd, uint64_t k, uint6
 {
 	bool stale;
 
-	bus_fence_acquire(); /* A1 again: what was read in place was read before this look at the frontier */
-	stale = ring_overwritten(&rd->view, rd->cur, oldest_pos);
+	if (!RING_MUTANT(no_a1_release))
+		bus_fence_acquire(); /* A1 again: what was read in place was read before this look at the frontier */
+	stale = ring_overwritten(&rd->view, rd->cur, oldest_pos) && !RING_MUTANT(no_test_release);
 	rd->cur += k;
 	if (bus_unlikely(stale)) {
 		rd->lost += k;

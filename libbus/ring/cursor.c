@@ -21,7 +21,8 @@ void ring_reader_init(struct ring_reader *rd, const struct ring_view *view, uint
 void ring_reader_tag(struct ring_reader *rd)
 {
 	rd->flushed = rd->cur;
-	bus_store_release(&rd->entry->ring_id, 0); /* an entry that is used again never shows the old ring a new cursor */
+	/* An entry that is used again never shows the old ring a new cursor. */
+	bus_store_release(&rd->entry->ring_id, RING_MUTANT(tag_before_cursor) ? rd->ring_id : 0);
 	bus_store_relaxed(&rd->entry->lost, rd->lost);
 	bus_store_relaxed(&rd->entry->delivered, rd->delivered);
 	bus_store_release(&rd->entry->cursor, rd->cur);
@@ -32,9 +33,10 @@ void ring_reader_joined_now(struct ring_reader *rd)
 {
 	uint64_t head;
 
-	bus_fence_seq_cst(); /* F3 */
-	head = bus_load_acquire(&rd->view.page->head);
-	if (head > rd->cur)
+	if (!RING_MUTANT(no_f3))
+		bus_fence_seq_cst(); /* F3 */
+	head = RING_MUTANT(head_not_reread) ? rd->cur : bus_load_acquire(&rd->view.page->head);
+	if (head > rd->cur || RING_MUTANT(joined_goes_back))
 		rd->cur = head;
 	rd->ahead = rd->cur;
 	ring_reader_flush(rd);
@@ -52,6 +54,8 @@ void ring_reader_begin_oldest(struct ring_reader *rd)
 	frontier = bus_load_acquire(&rd->view.page->frontier_seq);
 	head = bus_load_acquire(&rd->view.page->head);
 	oldest = frontier > rd->view.slot_count ? frontier - rd->view.slot_count : 0;
+	if (RING_MUTANT(oldest_by_head))
+		oldest = head > rd->view.slot_count ? head - rd->view.slot_count : 0;
 	if (oldest > head)
 		oldest = head;
 	if (oldest > rd->cur)
@@ -67,7 +71,8 @@ void ring_reader_flush(struct ring_reader *rd)
 	bus_store_relaxed(&rd->entry->lost, rd->lost);
 	bus_store_relaxed(&rd->entry->delivered, rd->delivered);
 	bus_store_release(&rd->entry->cursor, rd->cur); /* what lies below has been read: A-cursor in refresh */
-	bus_fence_seq_cst();				/* W2, pairs with the publisher's W3 */
+	if (!RING_MUTANT(no_w2))
+		bus_fence_seq_cst(); /* W2, pairs with the publisher's W3 */
 	w = bus_load_acquire(&rd->view.page->waiting);
 	if (w != 0 && w != rd->woken && rd->wake(rd))
 		rd->woken = w;
@@ -84,7 +89,7 @@ void ring_reader_lapped(struct ring_reader *rd)
 
 	if (to <= rd->cur)
 		to = head;
-	if (to <= rd->cur)
+	if (to <= rd->cur && !RING_MUTANT(lapped_no_progress))
 		to = rd->cur + 1;
 	rd->lost += to - rd->cur;
 	rd->lost_unsaid += to - rd->cur;
@@ -99,17 +104,22 @@ bool ring_reader_ready(const struct ring_reader *rd)
 		return false;
 	if (bus_load_acquire(&ring_slot_of(&rd->view, rd->ahead)->commit) > rd->ahead)
 		return true;
+	if (RING_MUTANT(ready_ignores_end))
+		return false;
 	return bus_load_acquire(&rd->view.page->final_seq) == rd->ahead + 1 ||
 	       bus_load_acquire(rd->closed) == rd->closed_value;
 }
 
 bool ring_reader_drained(struct ring_reader *rd)
 {
-	if (bus_load_acquire(&rd->view.page->final_seq) != rd->cur + 1) {
+	const _Atomic uint64_t *last = RING_MUTANT(drained_by_head) ? &rd->view.page->head
+								    : &ring_slot_of(&rd->view, rd->cur)->commit;
+
+	if (bus_load_acquire(&rd->view.page->final_seq) != rd->cur + !RING_MUTANT(final_zero)) {
 		if (bus_load_acquire(rd->closed) != rd->closed_value)
 			return false;
 		/* Closed: look once more, by the commit word. head lags, and the last message may have come just before. */
-		if (bus_load_acquire(&ring_slot_of(&rd->view, rd->cur)->commit) > rd->cur)
+		if (!RING_MUTANT(drained_no_second_look) && bus_load_acquire(last) > rd->cur)
 			return false;
 	}
 	rd->drained = true;

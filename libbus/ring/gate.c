@@ -21,12 +21,15 @@ static uint64_t member_cursor(struct ring_member *m, uint64_t ring_id, uint64_t 
 {
 	uint64_t c;
 
-	if (bus_load_acquire(&m->entry->ring_id) != ring_id)
+	if (bus_load_acquire(&m->entry->ring_id) != ring_id) {
+		if (RING_MUTANT(lying_untagged))
+			m->last = m->start;
 		return m->start;
+	}
 	c = bus_load_acquire(&m->entry->cursor); /* A-cursor: what lies below has been read */
-	if (c == CURSOR_PARKED)
+	if (c == CURSOR_PARKED && !RING_MUTANT(no_parked_test))
 		return UINT64_MAX;
-	if (c < m->last || c > n) {
+	if ((c < m->last || c > n) && !RING_MUTANT(no_lying_test)) {
 		m->lying = true;
 		return UINT64_MAX;
 	}
@@ -51,7 +54,8 @@ enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 	const struct ring_view *v = &pub->view;
 	uint64_t gs = pub->n, gp, ls, lp;
 
-	bus_fence_seq_cst(); /* F1, pairs with F2 in busd */
+	if (!RING_MUTANT(no_f1))
+		bus_fence_seq_cst(); /* F1, pairs with F2 in busd */
 	if (bus_load_acquire(pub->epoch) != pub->seen) {
 		pub->slowest = 0;
 		return RING_NEWS;
@@ -69,19 +73,24 @@ enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 			pub->slowest = m->sub_id;
 		}
 	}
+	if (RING_MUTANT(no_slot_gate))
+		gs = pub->n;
 	if (pub->n - gs >= v->slot_count)
 		return RING_BLOCKED;
 	/* Byte gate: where the oldest unread message starts. Our own slot, which nobody else can write. */
-	gp = gs < pub->n ? bus_load_relaxed(&ring_slot_of(v, gs)->pos) : pub->pos;
+	gp = gs < pub->n && !RING_MUTANT(no_byte_gate) ? bus_load_relaxed(&ring_slot_of(v, gs)->pos) : pub->pos;
 	ls = bus_min_u64(gs + v->slot_count, pub->n + lazy(v->slot_count, LAZY_SLOTS));
 	lp = bus_min_u64(gp + v->bytes, pub->pos + bus_max_u64(lazy(v->bytes, LAZY_BYTES), need));
 	if (lp < pub->pos + need)
 		return RING_BLOCKED;
 	pub->limit_seq = bus_max_u64(pub->limit_seq, ls);
 	pub->limit_pos = bus_max_u64(pub->limit_pos, lp);
+	if (RING_MUTANT(no_frontier))
+		return RING_ROOM;
 	bus_store_relaxed(&v->page->frontier_seq, pub->limit_seq);
 	bus_store_relaxed(&v->page->frontier_pos, pub->limit_pos);
-	bus_fence_seq_cst(); /* R1: nobody sees a byte below the new limit change before it can see the frontier */
+	if (!RING_MUTANT(no_r1))
+		bus_fence_seq_cst(); /* R1: nobody sees a byte below the new limit change before it can see the frontier */
 	return RING_ROOM;
 }
 
@@ -90,7 +99,8 @@ void ring_pub_wait_begin(struct ring_pub *pub)
 	if (++pub->waiting_gen == 0)
 		pub->waiting_gen = 1;
 	bus_store_relaxed(&pub->view.page->waiting, pub->waiting_gen);
-	bus_fence_seq_cst(); /* W3, pairs with W2: either we see the flushed cursor or its reader sees us waiting */
+	if (!RING_MUTANT(no_w3_pub))
+		bus_fence_seq_cst(); /* W3, pairs with W2: either we see the flushed cursor or its reader sees us waiting */
 }
 
 void ring_pub_wait_end(struct ring_pub *pub)
@@ -106,5 +116,5 @@ void ring_pub_final(struct ring_pub *pub)
 {
 	bus_store_release(&pub->view.page->frontier_seq, pub->n);
 	bus_store_release(&pub->view.page->frontier_pos, pub->pos);
-	bus_store_release(&pub->view.page->final_seq, pub->n + 1);
+	bus_store_release(&pub->view.page->final_seq, RING_MUTANT(final_zero) ? pub->n : pub->n + 1);
 }

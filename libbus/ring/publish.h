@@ -49,7 +49,10 @@ static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_messa
 	bus_store_relaxed(&slot->time, m->time);
 	bus_store_relaxed(&slot->lens, ring_pack_lens(m->len, m->head_len, m->key_len));
 	bus_store_relaxed(&slot->attrs, ring_pack_attrs(flags, m->key_hash));
-	bus_store_release(&slot->commit, pub->n + 1); /* R2, pairs with A2 */
+	if (RING_MUTANT(relaxed_r2))
+		bus_store_relaxed(&slot->commit, pub->n + 1);
+	else
+		bus_store_release(&slot->commit, pub->n + 1); /* R2, pairs with A2 */
 	pub->n++;
 	pub->pos += need;
 	pub->bytes += m->len;
@@ -64,7 +67,7 @@ static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_messa
 static inline void ring_pub_wake_member(struct ring_pub *pub, struct ring_member *m, uint32_t w)
 {
 	if (m->atwake != 0 && bus_load_acquire(&m->entry->ring_id) == pub->ring_id &&
-	    bus_load_acquire(&m->entry->cursor) < m->atwake)
+	    bus_load_acquire(&m->entry->cursor) < m->atwake + RING_MUTANT(hostile_off_by_one))
 		return;
 	if (!pub->wake(pub, m))
 		return; /* no bell yet: it sleeps in slices until there is one */
@@ -80,7 +83,7 @@ static inline void ring_pub_wake_member(struct ring_pub *pub, struct ring_member
  */
 static inline void ring_pub_w1(const struct ring_pub *pub)
 {
-	if (bus_unlikely(pub->fences))
+	if (bus_unlikely(pub->fences) && !RING_MUTANT(no_w1))
 		bus_fence_seq_cst();
 	else
 		bus_fence_light();
@@ -93,13 +96,18 @@ static inline void ring_pub_w1(const struct ring_pub *pub)
  */
 static inline enum ring_room ring_pub_wake(struct ring_pub *pub)
 {
-	ring_pub_w1(pub); /* W1, pairs with W3 */
+	if (!RING_MUTANT(epoch_before_w1))
+		ring_pub_w1(pub); /* W1, pairs with W3 */
 	if (bus_unlikely(bus_load_acquire(pub->epoch) != pub->seen)) /* after W1, not before */
 		return RING_NEWS;
+	if (RING_MUTANT(epoch_before_w1))
+		ring_pub_w1(pub);
 	for (uint32_t i = 0; i < pub->member_count; i++) {
 		struct ring_member *m = &pub->members[i];
 		uint32_t w = bus_load_acquire(m->waiting);
 
+		if (RING_MUTANT(woken_is_a_flag))
+			m->woken = w != 0 && m->woken != 0 ? w : 0;
 		if (bus_unlikely(w != 0 && w != m->woken))
 			ring_pub_wake_member(pub, m, w);
 	}

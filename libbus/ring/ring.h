@@ -12,6 +12,7 @@
 #include "base/atomic.h"
 #include "base/base.h"
 #include "format/ring_layout.h"
+#include "ring/mutants.h"
 
 struct ring_view {
 	struct ring_writer_page *page;
