@@ -59,7 +59,8 @@ static int take_hello(struct bus *bus, const struct ctl_hello_reply *r, const in
 	int err;
 
 	if (nfds != 3 || r->slot >= BELL_WORDS || !bus_is_pow2(r->page_bytes))
-		return bus__fail(-EPROTO, "busd at %s sent a greeting that makes no sense", bus->socket);
+		return bus__fail(-EPROTO, "busd at %s sent a greeting that makes no sense",
+				 bus->socket);
 	bus->client_id = r->client_id;
 	bus->uid = r->uid;
 	bus->slot = r->slot;
@@ -170,10 +171,12 @@ int bus_connect(struct bus **ret, const struct bus_connect_opts *opts)
 	int err = bus__opts_copy(&o, sizeof(o), opts);
 
 	bus__why_clear();
-	if (ret == NULL || err == -EINVAL || o.timeout_ns < 0 || (o.flags & ~BUS_CONNECT_NO_AUTOSTART))
+	if (ret == NULL || err == -EINVAL || o.timeout_ns < 0 ||
+	    (o.flags & ~BUS_CONNECT_NO_AUTOSTART))
 		return bus__fail(-EINVAL, "bus_connect: bad arguments");
 	if (err < 0)
-		return bus__fail(err, "bus_connect: an option that this library (" BUS_VERSION ") does not know");
+		return bus__fail(err, "bus_connect: an option that this library (" BUS_VERSION
+				      ") does not know");
 	deadline = bus_monotonic_ns() + (o.timeout_ns > 0 ? (uint64_t)o.timeout_ns : BUS__TIMEOUT_NS);
 	for (int i = 0; i < 20; i++) {
 		err = connect_once(ret, &o, deadline);
@@ -183,7 +186,9 @@ int bus_connect(struct bus **ret, const struct bus_connect_opts *opts)
 			break;
 		usleep(5000);
 	}
-	return bus__fail(-EPROTO, "what listens there hung up without an answer: not busd, or a busd that is leaving");
+	return bus__fail(
+		-EPROTO,
+		"what listens there hung up without an answer: not busd, or a busd that is leaving");
 }
 
 void bus_close(struct bus *bus)

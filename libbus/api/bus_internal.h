@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus_internal.h - what the files of api/ share: the connection, its segments, and the two objects on it.
+ * bus_internal.h - what the files of api/ share: the connection, its segments, and the two objects
+ * on it.
  *
  * Locks of a struct bus, in the order in which they may be taken:
  *   request_lock   one control request at a time; held while its answer is waited for
  *   lock           tables, lists and inboxes; never held over anything that blocks
- * A pub or sub belongs to one thread; the only part of it that others touch is its inbox, under bus->lock.
+ * A pub or sub belongs to one thread; the only part of it that others touch is its inbox, under
+ * bus->lock.
  */
 #ifndef BUS_INTERNAL_H
 #define BUS_INTERNAL_H
@@ -21,20 +23,23 @@
 #include "os/shm_map.h"
 #include "os/wake.h"
 
-#define BUS__MAGIC	0x6275735f62757331u
-#define BUS__PUB_MAGIC	0x6275735f70756231u
-#define BUS__SUB_MAGIC	0x6275735f73756231u
-#define BUS__SPIN_NS	20000	    /* default of spin_ns */
-#define BUS__SLICE_NS	1000000	    /* sleep while a peer has no bell for us yet */
+#define BUS__MAGIC      0x6275735f62757331u
+#define BUS__PUB_MAGIC  0x6275735f70756231u
+#define BUS__SUB_MAGIC  0x6275735f73756231u
+#define BUS__SPIN_NS    20000       /* default of spin_ns */
+#define BUS__SLICE_NS   1000000     /* sleep while a peer has no bell for us yet */
 #define BUS__TIMEOUT_NS 5000000000u /* default of control calls */
-#define BUS__BUCKETS	256
+#define BUS__BUCKETS    256
 
-/* A mapped segment that busd handed over. Reference counted: one that is gone stays mapped until its last user puts it. */
+/*
+ * A mapped segment that busd handed over. Reference counted: one that is gone stays mapped until
+ * its last user puts it.
+ */
 struct bus__segment {
 	uint64_t id;
 	uint32_t kind, flags; /* enum ctl_segment_kind, CTL_SEG_* */
-	void *base;	      /* a ring: its writer page, with the payload mapped twice */
-	size_t size;	      /* of the segment */
+	void *base;           /* a ring: its writer page, with the payload mapped twice */
+	size_t size;          /* of the segment */
 	struct ring_geometry geometry;
 	uint64_t topic_id, owner_id;
 	uint32_t entries, uid;
@@ -74,7 +79,7 @@ struct bus {
 	int ctl, ev;
 	const _Atomic uint32_t *bell; /* busd's word for this client: moves when there are events */
 	_Atomic uint32_t pumped;      /* its value before the last complete reception */
-	_Atomic uint32_t gone;	      /* busd hung up or said goodbye */
+	_Atomic uint32_t gone;        /* busd hung up or said goodbye */
 	pthread_mutex_t request_lock;
 	pthread_mutex_t lock;
 	uint64_t client_id;
@@ -90,7 +95,7 @@ struct bus {
 	struct bus_sub *subs;
 	struct bus__inbox orphans; /* events for objects that are being opened */
 	int opening;
-	int observers; /* struct bus_stat, under lock: busd is told to stop with the last */
+	int observers;         /* struct bus_stat, under lock: busd is told to stop with the last */
 	uint64_t resend_after; /* CLOCK_MONOTONIC: do not ask again before */
 	char name[CTL_NAME_MAX];
 	char socket[108];
@@ -101,16 +106,19 @@ int bus__fail(int err, const char *format, ...) BUS_PRINTF(2, 3); /* sets the se
 void bus__why_clear(void);
 
 /* ---- find.c: which socket, and starting a private busd ---- */
-int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path, size_t path_size);
+int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
+			  size_t path_size);
 
 /* ---- control.c ---- */
 
 /*
- * Sends a request (its ctl_head has type and len set) and waits for its answer of exactly reply_size bytes. *nfds: room in
- * fds on entry, how many came on return (the caller's); both may be NULL. 0, or -errno with the sentence set.
+ * Sends a request (its ctl_head has type and len set) and waits for its answer of exactly
+ * reply_size bytes. *nfds: room in fds on entry, how many came on return (the caller's); both may
+ * be NULL. 0, or -errno with the sentence set.
  */
 int bus__request(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds);
-int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds);
+int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
+			int *nfds);
 
 /* Receives all events that are there, never blocks. 0, or -EPIPE where busd has gone. */
 int bus__pump(struct bus *bus);
@@ -129,21 +137,29 @@ struct bus__event *bus__inbox_take(struct bus__inbox *inbox); /* the first, unli
 void bus__inbox_push(struct bus__inbox *inbox, struct bus__event *event);
 void bus__inbox_free(struct bus__inbox *inbox);
 
-#define BUS__HEAD(kind, struct_type) { .type = (kind), .version = CTL_VERSION, .len = sizeof(struct struct_type) }
+#define BUS__HEAD(kind, struct_type) \
+	{ \
+		.type = (kind), .version = CTL_VERSION, .len = sizeof(struct struct_type) \
+	}
 
 /* ---- segments.c: under bus->lock ---- */
 struct bus__segment *bus__segment_get(struct bus *bus, uint64_t id);
 void bus__segment_put(struct bus *bus, struct bus__segment *seg);
 void bus__segments_each(struct bus *bus, int (*fn)(struct bus__segment *seg, void *arg), void *arg);
-struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segment *ev, int fd, int *err);
+struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segment *ev, int fd,
+				      int *err);
 void bus__segment_gone(struct bus *bus, uint64_t id);
 void bus__segments_free(struct bus *bus);
 void bus__segment_missing(struct bus *bus, uint64_t id); /* asks busd to send it again */
 /* Our own bell page for the sleepers of a user; NULL: asked for. */
 struct bell_page *bus__own_bell(struct bus *bus, uint32_t uid);
 int bus__own_bell_add(struct bus *bus, uint32_t uid, int fd);
-/* The bell word on which a peer client wakes us; NULL: not here (yet). *seg gets a reference to be put, or NULL. */
-const _Atomic uint32_t *bus__peer_bell(struct bus *bus, uint64_t client_id, struct bus__segment **seg);
+/*
+ * The bell word on which a peer client wakes us; NULL: not here (yet). *seg gets a reference to be
+ * put, or NULL.
+ */
+const _Atomic uint32_t *bus__peer_bell(struct bus *bus, uint64_t client_id,
+				       struct bus__segment **seg);
 
 /* ---- bus.c ---- */
 int bus__check_topic(const char *topic);
@@ -154,7 +170,10 @@ void bus__calibration(const struct board_head *board, struct bus_calibration *re
 bool bus__pub_take_event(struct bus *bus, struct bus__event *event); /* false: no such publisher */
 bool bus__sub_take_event(struct bus *bus, struct bus__event *event);
 
-/* Publishes the cursors of all subscriptions that this thread used last: before any sleep of the thread. */
+/*
+ * Publishes the cursors of all subscriptions that this thread used last: before any sleep of the
+ * thread.
+ */
 void bus__flush_thread(void);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control.c - requests and events. A request waits for busd; events are taken without ever blocking, from the publishing
- * and reading path too, and end in the inbox of the object that they are for.
+ * control.c - requests and events. A request waits for busd; events are taken without ever
+ * blocking, from the publishing and reading path too, and end in the inbox of the object that they
+ * are for.
  */
 #include <errno.h>
 #include <poll.h>
@@ -16,8 +17,10 @@
 static int busd_is_gone(struct bus *bus)
 {
 	bus_store_release(&bus->gone, 1);
-	return bus__fail(-EPIPE, "busd at %s has gone; messages still flow between attached peers, but this needs it",
-			 bus->socket);
+	return bus__fail(
+		-EPIPE,
+		"busd at %s has gone; messages still flow between attached peers, but this needs it",
+		bus->socket);
 }
 
 static int send_request(struct bus *bus, const void *req, uint64_t deadline)
@@ -28,17 +31,19 @@ static int send_request(struct bus *bus, const void *req, uint64_t deadline)
 		struct pollfd p = { .fd = bus->ctl, .events = POLLOUT };
 
 		if (bus_monotonic_ns() >= deadline)
-			return bus__fail(-ETIMEDOUT, "busd at %s does not read requests", bus->socket);
+			return bus__fail(-ETIMEDOUT, "busd at %s does not read requests",
+					 bus->socket);
 		poll(&p, 1, 50);
 		err = control_send(bus->ctl, req, NULL, 0);
 	}
 	if (err == -EPIPE)
 		return busd_is_gone(bus);
-	return err < 0 ? bus__fail(err, "cannot send to busd at %s: %s", bus->socket, strerror(-err)) : 0;
+	return err < 0 ? bus__fail(err, "cannot send to busd at %s: %s", bus->socket, strerror(-err))
+		       : 0;
 }
 
-static int take_answer(struct bus *bus, struct control_packet *p, const struct ctl_head *req, void *reply, size_t reply_size,
-		       int *fds, int *nfds)
+static int take_answer(struct bus *bus, struct control_packet *p, const struct ctl_head *req,
+		       void *reply, size_t reply_size, int *fds, int *nfds)
 {
 	int room = nfds != NULL ? *nfds : 0;
 
@@ -54,12 +59,15 @@ static int take_answer(struct bus *bus, struct control_packet *p, const struct c
 	}
 	if (p->head.type != (CTL_REPLY | req->type) || p->len != reply_size || p->fd_count > room) {
 		control_close_fds(p);
-		return bus__fail(-EPROTO, "busd at %s sent an answer of type %u and %zu bytes to request %u", bus->socket,
-				 p->head.type, p->len, req->type);
+		return bus__fail(-EPROTO,
+				 "busd at %s sent an answer of type %u and %zu bytes to request %u",
+				 bus->socket, p->head.type, p->len, req->type);
 	}
 	if (p->fds_lost) {
 		control_close_fds(p);
-		return bus__fail(-EMFILE, "this process is out of file descriptors; raise its limit (ulimit -n)");
+		return bus__fail(
+			-EMFILE,
+			"this process is out of file descriptors; raise its limit (ulimit -n)");
 	}
 	memcpy(reply, p->bytes, reply_size);
 	for (int i = 0; i < p->fd_count; i++)
@@ -69,7 +77,8 @@ static int take_answer(struct bus *bus, struct control_packet *p, const struct c
 	return 0;
 }
 
-int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds)
+int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
+			int *nfds)
 {
 	uint64_t deadline = bus_monotonic_ns() + bus->timeout_ns;
 	struct ctl_head *head = req;
@@ -93,16 +102,18 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 		if (err == -EPIPE)
 			return busd_is_gone(bus);
 		if (err < 0)
-			return bus__fail(err, "what listens at %s does not speak busd's protocol", bus->socket);
+			return bus__fail(err, "what listens at %s does not speak busd's protocol",
+					 bus->socket);
 		/* Some answers come only after events that we must read first. */
 		if (bus->ev >= 0 && !bus_load_acquire(&bus->gone)) {
 			pthread_mutex_lock(&bus->lock);
 			bus__pump_locked(bus);
 			pthread_mutex_unlock(&bus->lock);
 		}
-		if (control_wait(bus->ctl, bus_load_acquire(&bus->gone) ? -1 : bus->ev, deadline) == -ETIMEDOUT)
-			return bus__fail(-ETIMEDOUT, "busd at %s did not answer within %.1f s", bus->socket,
-					 (double)bus->timeout_ns / 1e9);
+		if (control_wait(bus->ctl, bus_load_acquire(&bus->gone) ? -1 : bus->ev, deadline) ==
+		    -ETIMEDOUT)
+			return bus__fail(-ETIMEDOUT, "busd at %s did not answer within %.1f s",
+					 bus->socket, (double)bus->timeout_ns / 1e9);
 	}
 }
 
@@ -159,7 +170,10 @@ void bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t valu
 {
 	struct ctl_evc msg = { .head = BUS__HEAD(type, ctl_evc), .id = id, .value = value };
 
-	/* busd reads this socket always; where it is full or gone, the next acknowledgement or hang-up says the same. */
+	/*
+	 * busd reads this socket always; where it is full or gone, the next acknowledgement or
+	 * hang-up says the same.
+	 */
 	if (control_send(bus->ev, &msg, NULL, 0) == -EPIPE)
 		bus_store_release(&bus->gone, 1);
 }
@@ -187,7 +201,8 @@ static void segment_event(struct bus *bus, struct control_packet *p)
 
 static bool deliver(struct bus *bus, struct bus__event *event)
 {
-	return event->type == CTL_EV_MEMBER ? bus__pub_take_event(bus, event) : bus__sub_take_event(bus, event);
+	return event->type == CTL_EV_MEMBER ? bus__pub_take_event(bus, event)
+					    : bus__sub_take_event(bus, event);
 }
 
 static void object_event(struct bus *bus, const struct control_packet *p, size_t size)
@@ -262,7 +277,8 @@ static void adopt_orphans(struct bus *bus)
 }
 
 /*
- * The bell is read before the socket: an event that comes after the last look rings it again, and bus__rung() says so.
+ * The bell is read before the socket: an event that comes after the last look rings it again, and
+ * bus__rung() says so.
  */
 int bus__pump_locked(struct bus *bus)
 {

@@ -2,9 +2,9 @@
 /*
  * find.c - where busd listens, and starting a private one where nobody set one up.
  *
- * Who wins when several clients start one at once is decided by busd itself (a lock file beside the socket): here
- * everybody who lost simply connects. A private busd that leaves at the very moment when a client connects closes that
- * connection unanswered; bus_connect() then comes here again.
+ * Who wins when several clients start one at once is decided by busd itself (a lock file beside the
+ * socket): here everybody who lost simply connects. A private busd that leaves at the very moment
+ * when a client connects closes that connection unanswered; bus_connect() then comes here again.
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -21,8 +21,8 @@
 
 #include "api/bus_internal.h"
 
-#define SYSTEM_DIR    "/run/busd"
-#define SOCKET_NAME   "bus.sock"
+#define SYSTEM_DIR  "/run/busd"
+#define SOCKET_NAME "bus.sock"
 
 extern char **environ;
 
@@ -45,7 +45,8 @@ static bool own_dir(char *ret, size_t size)
 	char path[PATH_MAX];
 	char *slash;
 
-	if (dladdr((void *)(uintptr_t)&own_dir, &info) == 0 || info.dli_fname == NULL || realpath(info.dli_fname, path) == NULL)
+	if (dladdr((void *)(uintptr_t)&own_dir, &info) == 0 || info.dli_fname == NULL ||
+	    realpath(info.dli_fname, path) == NULL)
 		if (realpath("/proc/self/exe", path) == NULL)
 			return false;
 	slash = strrchr(path, '/');
@@ -55,11 +56,14 @@ static bool own_dir(char *ret, size_t size)
 	return snprintf(ret, size, "%s", path) < (int)size;
 }
 
-/* busd: $BUS_BUSD, beside the library or program, in the sbin or bin next to its lib, else on the PATH. */
+/*
+ * busd: $BUS_BUSD, beside the library or program, in the sbin or bin next to its lib, else on the
+ * PATH.
+ */
 static void find_busd(char *ret, size_t size)
 {
-	static const char *const places[] = { "%s/busd", "%s/../sbin/busd", "%s/../bin/busd", "%s/../../sbin/busd",
-					      "%s/../../bin/busd" };
+	static const char *const places[] = { "%s/busd", "%s/../sbin/busd", "%s/../bin/busd",
+					      "%s/../../sbin/busd", "%s/../../bin/busd" };
 	const char *env = getenv("BUS_BUSD");
 	char dir[PATH_MAX];
 
@@ -80,7 +84,10 @@ static void find_busd(char *ret, size_t size)
 	snprintf(ret, size, "busd");
 }
 
-/* Runs `busd --private --socket PATH` and waits for its parent half, which leaves once it listens or has lost the race. */
+/*
+ * Runs `busd --private --socket PATH` and waits for its parent half, which leaves once it listens
+ * or has lost the race.
+ */
 static int start_private(const char *path)
 {
 	char busd[PATH_MAX];
@@ -105,8 +112,10 @@ static int start_private(const char *path)
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
 	if (err != 0)
-		return bus__fail(-err, "no busd runs and %s cannot be started: %s; start busd, or name it by BUS_BUSD", busd,
-				 strerror(err));
+		return bus__fail(
+			-err,
+			"no busd runs and %s cannot be started: %s; start busd, or name it by BUS_BUSD",
+			busd, strerror(err));
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno == ECHILD)
 			return 0; /* the application ignores SIGCHLD: it is reaped, connecting tells the rest */
@@ -114,7 +123,10 @@ static int start_private(const char *path)
 			return bus__fail(-errno, "cannot wait for %s: %s", busd, strerror(errno));
 	}
 	if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
-		return bus__fail(-ENOENT, "no busd runs and %s --private --socket %s failed (its message is above)", busd, path);
+		return bus__fail(
+			-ENOENT,
+			"no busd runs and %s --private --socket %s failed (its message is above)",
+			busd, path);
 	return 0;
 }
 
@@ -130,19 +142,25 @@ static int private_dir(char *path, size_t size)
 	else
 		snprintf(dir, sizeof(dir), "/tmp/busd-%u", (unsigned)getuid());
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return bus__fail(-errno, "cannot make %s for a private busd: %s", dir, strerror(errno));
-	if (lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != getuid() || (st.st_mode & 022) != 0)
-		return bus__fail(-EACCES, "%s is not a directory that only this user can write; a private busd is not put there",
-				 dir);
+		return bus__fail(-errno, "cannot make %s for a private busd: %s", dir,
+				 strerror(errno));
+	if (lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != getuid() ||
+	    (st.st_mode & 022) != 0)
+		return bus__fail(
+			-EACCES,
+			"%s is not a directory that only this user can write; a private busd is not put there",
+			dir);
 	if (snprintf(path, size, "%s/" SOCKET_NAME, dir) >= (int)size)
-		return bus__fail(-ENAMETOOLONG, "the path %s/" SOCKET_NAME " is too long for a socket", dir);
+		return bus__fail(-ENAMETOOLONG,
+				 "the path %s/" SOCKET_NAME " is too long for a socket", dir);
 	return 0;
 }
 
 static int connect_failed(int err, const char *path)
 {
 	if (err == -ENOENT || err == -ECONNREFUSED || err == -ENOTDIR)
-		return bus__fail(err, "no busd listens at %s; start one: busd --socket %s", path, path);
+		return bus__fail(err, "no busd listens at %s; start one: busd --socket %s", path,
+				 path);
 	if (err == -EPROTOTYPE || err == -ENOTSOCK)
 		return bus__fail(-EPROTO, "%s is not busd's socket", path);
 	return bus__fail(err, "cannot connect to %s: %s", path, strerror(-err));
@@ -159,10 +177,12 @@ static int connect_to(const char *path, char *ret, size_t size)
 }
 
 /* Starts a private busd unless one is there; connects. */
-static int connect_private(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path, size_t size)
+static int connect_private(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
+			   size_t size)
 {
 	const char *autostart = getenv("BUS_AUTOSTART");
-	bool allowed = !(opts->flags & BUS_CONNECT_NO_AUTOSTART) && (autostart == NULL || strcmp(autostart, "0") != 0);
+	bool allowed = !(opts->flags & BUS_CONNECT_NO_AUTOSTART) &&
+		       (autostart == NULL || strcmp(autostart, "0") != 0);
 	int err = private_dir(path, size);
 
 	if (err < 0)
@@ -175,17 +195,22 @@ static int connect_private(const struct bus_connect_opts *opts, uint64_t deadlin
 		if (fd != -ENOENT && fd != -ECONNREFUSED)
 			return connect_failed(fd, path);
 		if (!allowed)
-			return bus__fail(fd, "no busd runs (looked at $BUS_SOCKET, " SYSTEM_DIR "/" SOCKET_NAME " and %s) and "
-					     "none may be started here; start one: busd --socket %s", path, path);
+			return bus__fail(fd,
+					 "no busd runs (looked at $BUS_SOCKET, " SYSTEM_DIR
+					 "/" SOCKET_NAME " and %s) and "
+					 "none may be started here; start one: busd --socket %s",
+					 path, path);
 		if (bus_monotonic_ns() >= deadline_ns)
-			return bus__fail(-ETIMEDOUT, "a private busd for %s did not come up in time", path);
+			return bus__fail(-ETIMEDOUT,
+					 "a private busd for %s did not come up in time", path);
 		err = start_private(path);
 		if (err < 0)
 			return err;
 	}
 }
 
-int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path, size_t path_size)
+int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
+			  size_t path_size)
 {
 	const char *env = getenv("BUS_SOCKET");
 

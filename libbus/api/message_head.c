@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * message_head.c - writing and reading key and headers. The reading half takes a peer's bytes: every length is checked.
+ * message_head.c - writing and reading key and headers. The reading half takes a peer's bytes:
+ * every length is checked.
  */
 #include "api/message_head.h"
 
@@ -21,14 +22,16 @@ int message_head_length(const struct bus_out *out, uint32_t *ret)
 {
 	uint64_t total = out->key_len;
 
-	if (out->key_len > BUS_KEY_MAX || (out->key_len != 0 && out->key == NULL) || out->header_count > BUS_HEADERS_MAX ||
+	if (out->key_len > BUS_KEY_MAX || (out->key_len != 0 && out->key == NULL) ||
+	    out->header_count > BUS_HEADERS_MAX ||
 	    (out->header_count != 0 && out->headers == NULL) || out->flags != 0)
 		return -EINVAL;
 	for (uint32_t i = 0; i < out->header_count; i++) {
 		const struct bus_header *h = &out->headers[i];
 		uint32_t n = name_length(h);
 
-		if (n == 0 || n > 255 || h->value_len > 65535 || (h->value_len != 0 && h->value == NULL))
+		if (n == 0 || n > 255 || h->value_len > 65535 ||
+		    (h->value_len != 0 && h->value == NULL))
 			return -EINVAL;
 		total += RING_HEADER_FIXED + (uint64_t)n + h->value_len;
 	}
@@ -84,7 +87,8 @@ int bus_msg_header_next(const struct bus_msg *msg, uint32_t *at, struct bus_head
 	return 1;
 }
 
-int bus_msg_header(const struct bus_msg *msg, const char *name, const void **value, uint32_t *value_len)
+int bus_msg_header(const struct bus_msg *msg, const char *name, const void **value,
+		   uint32_t *value_len)
 {
 	size_t n = strlen(name);
 	struct bus_header h;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * message_head.h - key and headers as bytes before the payload: format/ring_layout.h says how they lie. Pure functions.
+ * message_head.h - key and headers as bytes before the payload: format/ring_layout.h says how they
+ * lie. Pure functions.
  */
 #ifndef BUS_MESSAGE_HEAD_H
 #define BUS_MESSAGE_HEAD_H

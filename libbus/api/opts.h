@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * opts.h - copying a caller's options struct into one of our own size: what a newer caller set that we do not know is
+ * opts.h - copying a caller's options struct into one of our own size: what a newer caller set that
+ * we do not know is
  * -E2BIG, what an older caller does not have is zero.
  */
 #ifndef BUS_OPTS_H

@@ -16,9 +16,10 @@ static_assert(sizeof(((struct bus_out *)0)->len) == 4, "lengths are 32 bits");
 /* ---- time ---- */
 
 /*
- * Reading the counter costs as much as all the rest of a publish (rdtsc: 11 ns of 21), so messages of a burst share a stamp:
- * at most PUB_STAMP_GROUP of them, only while the last group came at less than PUB_BURST_NS a message, and only while no
- * subscriber is asleep or idle, which would be a sign that this publisher has paused since.
+ * Reading the counter costs as much as all the rest of a publish (rdtsc: 11 ns of 21), so messages
+ * of a burst share a stamp: at most PUB_STAMP_GROUP of them, only while the last group came at less
+ * than PUB_BURST_NS a message, and only while no subscriber is asleep or idle, which would be a
+ * sign that this publisher has paused since.
  */
 static inline bool stamp_shared(struct bus_pub *pub)
 {
@@ -27,7 +28,8 @@ static inline bool stamp_shared(struct bus_pub *pub)
 	if (pub->stamp_left == 0)
 		return false;
 	for (uint32_t i = 0; i < r->member_count; i++)
-		if ((bus_load_relaxed(r->members[i].waiting) | bus_load_relaxed(r->members[i].idle)) != 0)
+		if ((bus_load_relaxed(r->members[i].waiting) |
+		     bus_load_relaxed(r->members[i].idle)) != 0)
 			return false;
 	pub->stamp_left--;
 	return true;
@@ -47,7 +49,8 @@ static inline uint64_t take_stamp(struct bus_pub *pub)
 
 		pub->stamp_count = 0;
 		pub->stamp_began = pub->stamp;
-		if (burst && pub->ring.member_count > 0 && pub->ring.member_count <= PUB_STAMP_MEMBERS) {
+		if (burst && pub->ring.member_count > 0 &&
+		    pub->ring.member_count <= PUB_STAMP_MEMBERS) {
 			pub->stamp_left = PUB_STAMP_GROUP - 1;
 			pub->stamp_count = PUB_STAMP_GROUP - 1; /* the next own stamp ends the group */
 		}
@@ -75,7 +78,8 @@ static BUS_COLD int refuse(const struct bus_pub *pub)
 	return pub->claimed ? -EBUSY : -EINVAL;
 }
 
-static inline void put_payload(struct bus_pub *pub, struct ring_message *m, uint64_t need, const void *data)
+static inline void put_payload(struct bus_pub *pub, struct ring_message *m, uint64_t need,
+			       const void *data)
 {
 	if (need == 0)
 		memcpy(m->in, data, m->len);
@@ -110,15 +114,18 @@ int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
 }
 
 /* Fills the head's part of a message and says how much room the whole needs. */
-static int prepare(struct bus_pub *pub, const struct bus_out *out, uint32_t len, struct ring_message *m, uint64_t *need)
+static int prepare(struct bus_pub *pub, const struct bus_out *out, uint32_t len,
+		   struct ring_message *m, uint64_t *need)
 {
 	uint32_t head_len;
 	int err = message_head_length(out, &head_len);
 
 	if (err < 0)
-		return bus__fail(err, "key or headers of a message on \"%s\": more than %u headers, a name of 0 or over 255 "
-				      "bytes, a value over 65,535 bytes, or together over %u bytes",
-				 pub->topic, BUS_HEADERS_MAX, BUS_HEAD_MAX);
+		return bus__fail(
+			err,
+			"key or headers of a message on \"%s\": more than %u headers, a name of 0 or over 255 "
+			"bytes, a value over 65,535 bytes, or together over %u bytes",
+			pub->topic, BUS_HEADERS_MAX, BUS_HEAD_MAX);
 	*m = (struct ring_message){ .len = len, .key_len = out->key_len };
 	if (head_len != 0) {
 		bool fits = (uint64_t)head_len + len <= RING_INLINE_MAX;
@@ -182,7 +189,8 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 
 static const struct bus_out no_attributes;
 
-int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *attr, struct bus_claim *ret)
+int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *attr,
+		       struct bus_claim *ret)
 {
 	struct ring_message m;
 	uint64_t need;
@@ -194,8 +202,12 @@ int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *
 	err = prepare(pub, attr != NULL ? attr : &no_attributes, len, &m, &need);
 	if (err < 0)
 		return err;
-	m.head_len = BUS_ALIGN_UP(m.head_len, RING_HEAD_ALIGN); /* data is aligned, also for a message that is small */
-	/* Even what will travel in the slot is written to the payload area first: the caller may lower len, not its place. */
+	m.head_len = BUS_ALIGN_UP(
+		m.head_len, RING_HEAD_ALIGN); /* data is aligned, also for a message that is small */
+	/*
+	 * Even what will travel in the slot is written to the payload area first: the caller may
+	 * lower len, not its place.
+	 */
 	need = BUS_ALIGN_UP(bus_max_u64((uint64_t)m.head_len + len, 1), (uint64_t)RING_POS_ALIGN);
 	if (!may_write(pub, need)) {
 		err = bus__pub_make_room(pub, need);
@@ -249,7 +261,10 @@ void bus_pub_abort(struct bus_pub *pub, struct bus_claim *claim)
 
 /* ---- opening and closing ---- */
 
-/* Maps the ring, closes its descriptor, tells busd, receives the members. On failure nothing of it is left. */
+/*
+ * Maps the ring, closes its descriptor, tells busd, receives the members. On failure nothing of it
+ * is left.
+ */
 int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, struct shm_map *map)
 {
 	struct ctl_pub_ready ready = { .head = BUS__HEAD(CTL_PUB_READY, ctl_pub_ready),
@@ -262,18 +277,20 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 
 	if (!ring_geometry_ok(&r->geometry, pub->bus->page_bytes) || r->board_index >= BOARD_RINGS) {
 		close(fd);
-		return bus__fail(-EPROTO, "busd at %s sent a ring geometry that makes no sense", pub->bus->socket);
+		return bus__fail(-EPROTO, "busd at %s sent a ring geometry that makes no sense",
+				 pub->bus->socket);
 	}
 	err = shm_map_ring(map, fd, &r->geometry, true);
 	close(fd); /* before READY: busd seals what nobody holds writable */
 	if (err < 0)
-		return bus__fail(err, "cannot map a ring of %llu bytes: %s", (unsigned long long)r->geometry.size,
-				 strerror(-err));
+		return bus__fail(err, "cannot map a ring of %llu bytes: %s",
+				 (unsigned long long)r->geometry.size, strerror(-err));
 	ring_view_init(&view, map->base, &r->geometry);
 	ring_writer_init(view.page, r->geometry.first_seq);
 	pub->geometry = r->geometry;
 	pub->max_bytes = r->max_bytes;
-	pub->board_ring = (const struct board_ring *)(const void *)((const uint8_t *)pub->board + BOARD_RINGS_OFF) +
+	pub->board_ring = (const struct board_ring *)(const void *)((const uint8_t *)pub->board +
+								    BOARD_RINGS_OFF) +
 			  r->board_index;
 	ring_pub_init(&pub->ring, &view, r->ring_id, r->geometry.first_seq, &pub->board->epoch);
 	pub->ring.members = members; /* an empty array that may be used again */
@@ -294,8 +311,12 @@ static int set_opts(struct bus_pub *pub, const struct bus_pub_opts *o)
 	    (o->full_ns == -1 && o->full != BUS_FULL_BLOCK))
 		return bus__fail(-EINVAL, "bus_pub_open: bad options");
 	pub->full = o->full;
-	pub->full_ns = o->full_ns == 0 ? 10000000000u : o->full_ns == -1 ? UINT64_MAX : (uint64_t)o->full_ns;
-	pub->spin_ns = o->spin_ns == 0 ? BUS__SPIN_NS : o->spin_ns == -1 ? UINT64_MAX : (uint64_t)o->spin_ns;
+	pub->full_ns = o->full_ns == 0    ? 10000000000u
+		       : o->full_ns == -1 ? UINT64_MAX
+					  : (uint64_t)o->full_ns;
+	pub->spin_ns = o->spin_ns == 0    ? BUS__SPIN_NS
+		       : o->spin_ns == -1 ? UINT64_MAX
+					  : (uint64_t)o->spin_ns;
 	return 0;
 }
 
@@ -309,25 +330,31 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 	pub->board_segment = bus__segment_get(bus, board_id);
 	pthread_mutex_unlock(&bus->lock);
 	if (pub->board_segment == NULL || pub->board_segment->kind != CTL_SEG_BOARD)
-		return bus__fail(-EMFILE, "the board of \"%s\" did not arrive: is this process out of file descriptors?",
-				 pub->topic);
+		return bus__fail(
+			-EMFILE,
+			"the board of \"%s\" did not arrive: is this process out of file descriptors?",
+			pub->topic);
 	pub->board = pub->board_segment->base;
 	if (pub->board->magic != BOARD_MAGIC || pub->board->version != BOARD_VERSION)
-		return bus__fail(-EPROTONOSUPPORT, "the board of \"%s\" has version %u, this library reads %u", pub->topic,
-				 pub->board->version, BOARD_VERSION);
+		return bus__fail(-EPROTONOSUPPORT,
+				 "the board of \"%s\" has version %u, this library reads %u",
+				 pub->topic, pub->board->version, BOARD_VERSION);
 	bus__calibration(pub->board, &cal);
-	pub->burst_ticks = cal.mult == 0 ? 0 : (((uint64_t)PUB_STAMP_GROUP * PUB_BURST_NS) << 32) / cal.mult;
+	pub->burst_ticks =
+		cal.mult == 0 ? 0 : (((uint64_t)PUB_STAMP_GROUP * PUB_BURST_NS) << 32) / cal.mult;
 	return 0;
 }
 
 static int open_ring(struct bus_pub *pub, const struct bus_pub_opts *o)
 {
-	struct ctl_pub_open req = { .head = BUS__HEAD(CTL_PUB_OPEN, ctl_pub_open), .node = bus__node() };
+	struct ctl_pub_open req = { .head = BUS__HEAD(CTL_PUB_OPEN, ctl_pub_open),
+				    .node = bus__node() };
 	struct ctl_pub_reply reply;
 	const char *name = o->name != NULL ? o->name : pub->bus->name;
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
 
-	req.settings = (struct ctl_topic_settings){ .slots = o->slots, .bytes = o->bytes, .numa = o->numa };
+	req.settings =
+		(struct ctl_topic_settings){ .slots = o->slots, .bytes = o->bytes, .numa = o->numa };
 	strcpy(req.topic, pub->topic);
 	memcpy(req.name, name, strnlen(name, sizeof(req.name) - 1));
 	err = bus__request(pub->bus, &req, &reply, sizeof(reply), fds, &nfds);
@@ -335,7 +362,8 @@ static int open_ring(struct bus_pub *pub, const struct bus_pub_opts *o)
 		return err;
 	pub->id = reply.pub_id;
 	pub->topic_id = reply.topic_id;
-	err = nfds == 1 ? find_board(pub, reply.board_id) : bus__fail(-EPROTO, "busd handed over %d descriptors", nfds);
+	err = nfds == 1 ? find_board(pub, reply.board_id)
+			: bus__fail(-EPROTO, "busd handed over %d descriptors", nfds);
 	if (err < 0) {
 		while (nfds > 0)
 			close(fds[--nfds]);
@@ -371,7 +399,8 @@ static void free_pub(struct bus_pub *pub)
 
 static void tell_closed(struct bus_pub *pub)
 {
-	struct ctl_pub_close req = { .head = BUS__HEAD(CTL_PUB_CLOSE, ctl_pub_close), .pub_id = pub->id };
+	struct ctl_pub_close req = { .head = BUS__HEAD(CTL_PUB_CLOSE, ctl_pub_close),
+				     .pub_id = pub->id };
 	struct ctl_ok ok;
 
 	if (pub->id != 0 && !bus_load_acquire(&pub->bus->gone) &&
@@ -379,7 +408,8 @@ static void tell_closed(struct bus_pub *pub)
 		return; /* busd hears of it when the connection ends */
 }
 
-int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic, const struct bus_pub_opts *opts)
+int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
+		 const struct bus_pub_opts *opts)
 {
 	struct bus_pub_opts o;
 	struct bus_pub *pub;
@@ -389,7 +419,8 @@ int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic, const
 	if (ret == NULL || bus == NULL)
 		return bus__fail(-EINVAL, "bus_pub_open: no connection");
 	if (bus->magic != BUS__MAGIC)
-		return bus__fail(-ECHILD, "this connection belongs to the parent process; connect anew");
+		return bus__fail(-ECHILD,
+				 "this connection belongs to the parent process; connect anew");
 	err = bus__opts_copy(&o, sizeof(o), opts);
 	if (err < 0)
 		return bus__fail(err, "bus_pub_open: bad options");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pub_internal.h - a publisher, as pub.c (the path of a message), pub_room.c (a full ring) and pub_members.c (who is attached)
- * see it.
+ * pub_internal.h - a publisher, as pub.c (the path of a message), pub_room.c (a full ring) and
+ * pub_members.c (who is attached) see it.
  */
 #ifndef BUS_PUB_INTERNAL_H
 #define BUS_PUB_INTERNAL_H
@@ -9,16 +9,16 @@
 #include "api/bus_internal.h"
 #include "ring/publish.h"
 
-#define PUB_STAMP_GROUP	  16 /* messages of a burst that share a time stamp */
-#define PUB_STAMP_MEMBERS 8  /* with more subscribers a stamp is no longer what costs */
-#define PUB_BURST_NS	  100 /* between two messages, on average, to be a burst */
+#define PUB_STAMP_GROUP   16  /* messages of a burst that share a time stamp */
+#define PUB_STAMP_MEMBERS 8   /* with more subscribers a stamp is no longer what costs */
+#define PUB_BURST_NS      100 /* between two messages, on average, to be a burst */
 
 /* A member's other half: what ring_member.owner points to. */
 struct pub_member {
 	struct bus__segment *cursors;
 	uint64_t client_id;
 	uint32_t uid, bell_word;
-	_Atomic uint32_t *bell;		  /* ours; NULL: not here yet */
+	_Atomic uint32_t *bell;            /* ours; NULL: not here yet */
 	const _Atomic uint32_t *peer_bell; /* its, on which we sleep when it gates us */
 	struct bus__segment *peer_segment;
 };
@@ -53,11 +53,17 @@ struct bus_pub {
 	char topic[CTL_TOPIC_MAX];
 };
 
-/* pub_room.c: makes room for need payload bytes, by waiting, evicting or growing. 0 or the error of bus_pub_send(). */
+/*
+ * pub_room.c: makes room for need payload bytes, by waiting, evicting or growing. 0 or the error of
+ * bus_pub_send().
+ */
 int bus__pub_make_room(struct bus_pub *pub, uint64_t need);
 
 /* pub_members.c */
-/* Receives memberships without blocking. true: pub->ring.seen is what the board says; false: not there yet. */
+/*
+ * Receives memberships without blocking. true: pub->ring.seen is what the board says; false: not
+ * there yet.
+ */
 bool bus__pub_news(struct bus_pub *pub);
 /* After ring_pub_wake() said RING_NEWS. */
 void bus__pub_wake_news(struct bus_pub *pub);
@@ -65,7 +71,10 @@ bool bus__pub_wake(struct ring_pub *ring, struct ring_member *member);
 /* Waits (bounded) until all that was sent before the answer with `number` is applied. */
 int bus__pub_await_members(struct bus_pub *pub, uint64_t number);
 void bus__pub_drop_members(struct bus_pub *pub);
-/* The words on which a blocked publisher sleeps. *count may be fewer than members where a bell is missing: *slice then. */
+/*
+ * The words on which a blocked publisher sleeps. *count may be fewer than members where a bell is
+ * missing: *slice then.
+ */
 int bus__pub_bells(struct bus_pub *pub, struct wake_word **words, int *count, bool *slice);
 
 /* pub.c: maps a ring from a reply and tells busd. */

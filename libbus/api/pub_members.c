@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pub_members.c - who is attached to a publisher's ring. busd tells by numbered events; they are applied here, by the
- * publisher's own thread, when it sees that the board's epoch has moved.
+ * pub_members.c - who is attached to a publisher's ring. busd tells by numbered events; they are
+ * applied here, by the publisher's own thread, when it sees that the board's epoch has moved.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -103,7 +103,9 @@ static bool add_member(struct bus_pub *pub, const struct ctl_ev_member *ev)
 	remove_member(pub, ev->sub_id);
 	m = &pub->ring.members[pub->ring.member_count++];
 	cursors = seg->base;
-	*pm = (struct pub_member){ .cursors = seg, .client_id = ev->client_id, .uid = ev->uid, .bell_word = ev->bell_word };
+	*pm = (struct pub_member){
+		.cursors = seg, .client_id = ev->client_id, .uid = ev->uid, .bell_word = ev->bell_word
+	};
 	resolve_bells(pub, pm);
 	*m = (struct ring_member){ .entry = &cursors->entry[ev->entry],
 				   .waiting = &cursors->waiting,
@@ -117,7 +119,9 @@ static bool add_member(struct bus_pub *pub, const struct ctl_ev_member *ev)
 	return true;
 }
 
-/* Applies what has come. Stops at an event whose segment is missing: later ones may depend on it. */
+/*
+ * Applies what has come. Stops at an event whose segment is missing: later ones may depend on it.
+ */
 static void apply_inbox(struct bus_pub *pub)
 {
 	while (pub->inbox.first != NULL) {
@@ -222,8 +226,8 @@ int bus__pub_bells(struct bus_pub *pub, struct wake_word **words, int *count, bo
 }
 
 /*
- * busd answers PUB_READY only when all its members were sent, so they are in the inbox; only a descriptor that this process
- * had no room for may be missing.
+ * busd answers PUB_READY only when all its members were sent, so they are in the inbox; only a
+ * descriptor that this process had no room for may be missing.
  */
 int bus__pub_await_members(struct bus_pub *pub, uint64_t number)
 {
@@ -237,10 +241,15 @@ int bus__pub_await_members(struct bus_pub *pub, uint64_t number)
 			return 0;
 		}
 		if (bus_monotonic_ns() >= deadline)
-			return bus__fail(-EMFILE, "the subscribers of \"%s\" did not arrive: is this process out of file "
-						  "descriptors?", pub->topic);
-		if (control_wait(pub->bus->ev, -1, bus_monotonic_ns() + 10000000) == 0 && bus_load_acquire(&pub->bus->gone))
-			return bus__fail(-EPIPE, "busd at %s went away while \"%s\" was opened", pub->bus->socket, pub->topic);
+			return bus__fail(
+				-EMFILE,
+				"the subscribers of \"%s\" did not arrive: is this process out of file "
+				"descriptors?",
+				pub->topic);
+		if (control_wait(pub->bus->ev, -1, bus_monotonic_ns() + 10000000) == 0 &&
+		    bus_load_acquire(&pub->bus->gone))
+			return bus__fail(-EPIPE, "busd at %s went away while \"%s\" was opened",
+					 pub->bus->socket, pub->topic);
 	}
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pub_room.c - what a publisher does when it may not go on: looks at the gates, spins, sleeps, asks for an eviction, gives
- * up; and replaces its ring by a larger one for a message that does not fit. Off the fast path.
+ * pub_room.c - what a publisher does when it may not go on: looks at the gates, spins, sleeps, asks
+ * for an eviction, gives up; and replaces its ring by a larger one for a message that does not fit.
+ * Off the fast path.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,11 +14,11 @@
 #define EVICT_RETRY_NS 1000000000u
 
 struct block {
-	uint64_t began;	     /* CLOCK_MONOTONIC */
-	uint64_t still;	     /* since when the slowest has not moved */
+	uint64_t began;      /* CLOCK_MONOTONIC */
+	uint64_t still;      /* since when the slowest has not moved */
 	uint64_t slowest;    /* sub_id */
 	uint64_t slowest_at; /* its cursor when we looked last */
-	bool looked;	     /* busd has noted the slowest's cursor */
+	bool looked;         /* busd has noted the slowest's cursor */
 	uint64_t ask_after;  /* when busd may be asked (again) */
 };
 
@@ -27,7 +28,10 @@ static bool ring_is_closed(const struct bus_pub *pub)
 	       bus_load_acquire(&pub->board_ring->state) == BOARD_RING_CLOSED;
 }
 
-/* refresh, with memberships received where the epoch moved. RING_NEWS: they are not there: an unknown gate. */
+/*
+ * refresh, with memberships received where the epoch moved. RING_NEWS: they are not there: an
+ * unknown gate.
+ */
 static enum ring_room look(struct bus_pub *pub, uint64_t need)
 {
 	enum ring_room room = ring_pub_refresh(&pub->ring, need);
@@ -85,8 +89,9 @@ static void note_progress(struct bus_pub *pub, struct block *b, uint64_t now)
 }
 
 /*
- * busd believes only its own eyes: it looks once when half of the time has passed and again at its end, and evicts who has
- * not moved between its looks. 0; or -EPIPE where it is not there and the time is over: nobody can be evicted then.
+ * busd believes only its own eyes: it looks once when half of the time has passed and again at its
+ * end, and evicts who has not moved between its looks. 0; or -EPIPE where it is not there and the
+ * time is over: nobody can be evicted then.
  */
 static int evict_if_due(struct bus_pub *pub, struct block *b, uint64_t now)
 {
@@ -145,7 +150,7 @@ static int sleep_once(struct bus_pub *pub, const struct block *b, uint64_t need)
 	err = bus__pub_bells(pub, &words, &count, &slice); /* bells first */
 	if (err < 0)
 		return err;
-	ring_pub_wait_begin(&pub->ring); /* then waiting, fence W3 */
+	ring_pub_wait_begin(&pub->ring);           /* then waiting, fence W3 */
 	room = ring_pub_refresh(&pub->ring, need); /* then look once more */
 	if (room == RING_BLOCKED || room == RING_NEWS) {
 		now = bus_monotonic_ns();
@@ -153,7 +158,9 @@ static int sleep_once(struct bus_pub *pub, const struct block *b, uint64_t need)
 		if (slice || room == RING_NEWS) /* news not here: nobody rings when the socket has it */
 			until = bus_min_u64(until, now + BUS__SLICE_NS);
 		if (until > now)
-			err = wake_wait(words, count, until == UINT64_MAX ? -1 : (int64_t)(until - now), &pub->crowd);
+			err = wake_wait(words, count,
+					until == UINT64_MAX ? -1 : (int64_t)(until - now),
+					&pub->crowd);
 	}
 	ring_pub_wait_end(&pub->ring);
 	free(words);
@@ -201,7 +208,8 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 		now = bus_monotonic_ns();
 		note_progress(pub, &b, now);
 		bus_store_relaxed(&pub->ring.view.page->blocked_by, pub->ring.slowest);
-		if (pub->full == BUS_FULL_BLOCK && pub->full_ns != UINT64_MAX && now - b.began >= pub->full_ns)
+		if (pub->full == BUS_FULL_BLOCK && pub->full_ns != UINT64_MAX &&
+		    now - b.began >= pub->full_ns)
 			err = -ETIMEDOUT;
 		else if (pub->full == BUS_FULL_EVICT)
 			err = evict_if_due(pub, &b, now);
@@ -237,7 +245,9 @@ static int grow(struct bus_pub *pub, uint64_t need)
 	if (nfds != 1 || reply.geometry.first_seq != pub->ring.n) {
 		while (nfds > 0)
 			close(fds[--nfds]);
-		return bus__fail(-EPROTO, "busd at %s handed over a successor ring that does not follow", pub->bus->socket);
+		return bus__fail(-EPROTO,
+				 "busd at %s handed over a successor ring that does not follow",
+				 pub->bus->socket);
 	}
 	bus__pub_drop_members(pub);
 	err = bus__pub_take_ring(pub, &reply, fds[0], &map);
@@ -263,7 +273,9 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 
 	pub->stamp_left = 0; /* whoever comes here may have paused */
 	if (pub->ring.epoch == NULL)
-		return bus__fail(-EPIPE, "an earlier growth of this publisher's ring failed; close it and open it again");
+		return bus__fail(
+			-EPIPE,
+			"an earlier growth of this publisher's ring failed; close it and open it again");
 	if (need > ring_message_max(pub->geometry.bytes)) {
 		err = grow(pub, need);
 		if (err < 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * segments.c - what busd handed over, by id: mapped once per connection, shared by the objects that use it. All functions
- * are called with bus->lock held.
+ * segments.c - what busd handed over, by id: mapped once per connection, shared by the objects that
+ * use it. All functions are called with bus->lock held.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -67,10 +67,12 @@ static bool size_is_sane(const struct bus *bus, const struct ctl_ev_segment *ev)
 	case CTL_SEG_BOARD:
 		return ev->size >= BOARD_SIZE;
 	case CTL_SEG_RING:
-		return ring_geometry_ok(&ev->geometry, bus->page_bytes) && ev->size == ev->geometry.size;
+		return ring_geometry_ok(&ev->geometry, bus->page_bytes) &&
+		       ev->size == ev->geometry.size;
 	case CTL_SEG_CURSOR:
 		return ev->entries <= CURSOR_MAX_ENTRIES &&
-		       ev->size >= sizeof(struct cursor_segment) + ev->entries * sizeof(struct cursor_entry);
+		       ev->size >= sizeof(struct cursor_segment) +
+					   ev->entries * sizeof(struct cursor_entry);
 	case CTL_SEG_BELL:
 		return ev->size >= sizeof(struct bell_page);
 	default:
@@ -78,7 +80,8 @@ static bool size_is_sane(const struct bus *bus, const struct ctl_ev_segment *ev)
 	}
 }
 
-struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segment *ev, int fd, int *err)
+struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segment *ev, int fd,
+				      int *err)
 {
 	struct bus__segment *seg = find(bus, ev->segment_id);
 	bool fresh = seg == NULL;

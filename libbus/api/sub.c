@@ -11,18 +11,21 @@
 #include "api/sub_internal.h"
 #include "format/topic_name.h"
 
-static_assert((int)BUS_START_NOW == (int)CTL_START_NOW && (int)BUS_START_OLDEST == (int)CTL_START_OLDEST &&
-	      (int)BUS_START_LAST == (int)CTL_START_LAST,
+static_assert((int)BUS_START_NOW == (int)CTL_START_NOW &&
+		      (int)BUS_START_OLDEST == (int)CTL_START_OLDEST &&
+		      (int)BUS_START_LAST == (int)CTL_START_LAST,
 	      "starts travel as they are");
 
 static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 {
-	if (o->start > BUS_START_LAST || o->policy > BUS_LOSSY || o->flags != 0 || o->spin_ns < -1 ||
-	    o->max_rings > CURSOR_MAX_ENTRIES)
+	if (o->start > BUS_START_LAST || o->policy > BUS_LOSSY || o->flags != 0 ||
+	    o->spin_ns < -1 || o->max_rings > CURSOR_MAX_ENTRIES)
 		return bus__fail(-EINVAL, "bus_sub_open: bad options");
 	sub->start = o->start;
 	sub->policy = o->policy;
-	sub->spin_ns = o->spin_ns == 0 ? BUS__SPIN_NS : o->spin_ns == -1 ? UINT64_MAX : (uint64_t)o->spin_ns;
+	sub->spin_ns = o->spin_ns == 0    ? BUS__SPIN_NS
+		       : o->spin_ns == -1 ? UINT64_MAX
+					  : (uint64_t)o->spin_ns;
 	return 0;
 }
 
@@ -55,16 +58,20 @@ static int await_rings(struct bus_sub *sub, uint64_t rings)
 		if (sub->rings_told >= rings)
 			return 0;
 		if (bus_load_acquire(&bus->gone))
-			return bus__fail(-EPIPE, "busd at %s went away during the subscription", bus->socket);
+			return bus__fail(-EPIPE, "busd at %s went away during the subscription",
+					 bus->socket);
 		if (sub->inbox_stuck) {
 			usleep(1000);
 			if (bus_monotonic_ns() >= deadline)
-				return bus__fail(-EMFILE, "the rings of a subscription did not arrive: is this process out of "
-							  "file descriptors?");
+				return bus__fail(
+					-EMFILE,
+					"the rings of a subscription did not arrive: is this process out of "
+					"file descriptors?");
 			continue;
 		}
 		if (control_wait(bus->ev, -1, deadline) == -ETIMEDOUT)
-			return bus__fail(-ETIMEDOUT, "busd at %s did not hand over all rings in time", bus->socket);
+			return bus__fail(-ETIMEDOUT, "busd at %s did not hand over all rings in time",
+					 bus->socket);
 	}
 }
 
@@ -74,7 +81,7 @@ static int join(struct bus_sub *sub)
 	struct ctl_ok ok;
 	int err;
 
-	bus__sub_begin(sub); /* step 1 */
+	bus__sub_begin(sub);                                             /* step 1 */
 	err = bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL); /* step 2 */
 	if (err < 0)
 		return err;
@@ -118,7 +125,8 @@ static int subscribe(struct bus_sub *sub, const char *pattern, const struct bus_
 
 static void tell_closed(struct bus_sub *sub)
 {
-	struct ctl_sub_close req = { .head = BUS__HEAD(CTL_SUB_CLOSE, ctl_sub_close), .sub_id = sub->id };
+	struct ctl_sub_close req = { .head = BUS__HEAD(CTL_SUB_CLOSE, ctl_sub_close),
+				     .sub_id = sub->id };
 	struct ctl_ok ok;
 
 	if (sub->id == 0)
@@ -126,7 +134,8 @@ static void tell_closed(struct bus_sub *sub)
 	/* Nobody waits for us any more, busd there or not. */
 	for (uint32_t i = 0; i < sub->ring_count; i++)
 		ring_reader_park(&sub->rings[i]->rd);
-	if (!bus_load_acquire(&sub->bus->gone) && bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+	if (!bus_load_acquire(&sub->bus->gone) &&
+	    bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
 		return; /* busd hears of it when the connection ends */
 }
 
@@ -165,7 +174,8 @@ static void opening(struct bus *bus, int change)
 	pthread_mutex_unlock(&bus->lock);
 }
 
-int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern, const struct bus_sub_opts *opts)
+int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
+		 const struct bus_sub_opts *opts)
 {
 	struct bus_sub_opts o;
 	struct bus_sub *sub;
@@ -176,13 +186,15 @@ int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern, con
 	if (ret == NULL || bus == NULL || pattern == NULL)
 		return bus__fail(-EINVAL, "bus_sub_open: no connection or no pattern");
 	if (bus->magic != BUS__MAGIC)
-		return bus__fail(-ECHILD, "this connection belongs to the parent process; connect anew");
+		return bus__fail(-ECHILD,
+				 "this connection belongs to the parent process; connect anew");
 	err = bus__opts_copy(&o, sizeof(o), opts);
 	if (err < 0)
 		return bus__fail(err, "bus_sub_open: bad options");
 	why = topic_pattern_check(pattern);
 	if (why != NULL)
-		return bus__fail(-EINVAL, "\"%.255s\" is not a topic name or pattern: %s", pattern, why);
+		return bus__fail(-EINVAL, "\"%.255s\" is not a topic name or pattern: %s", pattern,
+				 why);
 	sub = shm_private_alloc(sizeof(*sub));
 	if (sub == NULL)
 		return bus__fail(-ENOMEM, "out of memory");

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sub_internal.h - a subscription, as sub.c (open, close), sub_rings.c (what busd tells: rings, evictions), sub_read.c (peek and
- * release) and sub_wait.c (sleeping) see it.
+ * sub_internal.h - a subscription, as sub.c (open, close), sub_rings.c (what busd tells: rings,
+ * evictions), sub_read.c (peek and release) and sub_wait.c (sleeping) see it.
  */
 #ifndef BUS_SUB_INTERNAL_H
 #define BUS_SUB_INTERNAL_H
@@ -30,10 +30,10 @@ struct sub_ring {
 	struct ring_reader rd;
 	struct sub_topic *topic;
 	uint32_t borrowed;
-	bool active;	/* false: a successor whose predecessor is not drained yet */
+	bool active;    /* false: a successor whose predecessor is not drained yet */
 	bool beginning; /* nothing delivered yet: what is gone already was never ours */
-	bool ignored;	/* wrote what is not a message */
-	bool chosen;	/* BUS_START_LAST: begins at its last message */
+	bool ignored;   /* wrote what is not a message */
+	bool chosen;    /* BUS_START_LAST: begins at its last message */
 	uint64_t prev_ring;
 	struct bus_peer peer;
 	/* waking its publisher, and being woken */
@@ -52,7 +52,7 @@ struct sub_ring {
 struct sub_borrow {
 	struct sub_ring *ring;
 	uint64_t pos;
-	uint64_t lost; /* as told with it */
+	uint64_t lost;  /* as told with it */
 	uint64_t in[3]; /* head and payload of one that travelled in its slot */
 };
 
@@ -61,14 +61,14 @@ struct bus_sub {
 	const void *owner; /* token of the thread that used it last */
 	struct bus *bus;
 	uint32_t bell_seen; /* busd's bell when we looked for events last */
-	int pending;	    /* an error that the next peek returns */
+	int pending;        /* an error that the next peek returns */
 	/* rings, in the order in which they are looked at */
 	struct sub_ring **rings;
 	uint32_t ring_count, ring_room;
-	uint32_t at;  /* the ring to look at next */
-	uint32_t run; /* messages taken from it in a row */
-	uint32_t looks; /* empty ones in a row */
-	bool ungated;	  /* evicted while busd was away: nobody waits for us */
+	uint32_t at;      /* the ring to look at next */
+	uint32_t run;     /* messages taken from it in a row */
+	uint32_t looks;   /* empty ones in a row */
+	bool ungated;     /* evicted while busd was away: nobody waits for us */
 	bool inbox_stuck; /* an event waits for its segment */
 	bool rejoin_owed; /* evicted, but messages of that topic are borrowed still */
 	/* borrowed messages, oldest at borrow[first] */
@@ -96,8 +96,8 @@ struct bus_sub {
 	bool armed;
 	/* accounts of rings that are gone */
 	uint64_t past_delivered, past_lost, evictions;
-	uint64_t rings_told; /* EV_RING events applied */
-	struct bus_sub *next; /* of bus->subs */
+	uint64_t rings_told;                  /* EV_RING events applied */
+	struct bus_sub *next;                 /* of bus->subs */
 	struct bus_sub *next_any, **prev_any; /* of all subscriptions of this process */
 };
 

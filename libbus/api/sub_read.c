@@ -9,7 +9,8 @@
 
 /* ---- peek ---- */
 
-static inline void fill(struct sub_ring *r, const struct ring_peeked *p, struct sub_borrow *b, struct bus_msg *m)
+static inline void fill(struct sub_ring *r, const struct ring_peeked *p, struct sub_borrow *b,
+			struct bus_msg *m)
 {
 	const uint8_t *base;
 
@@ -39,7 +40,8 @@ static inline void fill(struct sub_ring *r, const struct ring_peeked *p, struct 
 }
 
 /* Takes up to `room` messages of one ring. *last: what came after them. */
-static inline int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room, enum ring_look *last)
+static inline int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room,
+			   enum ring_look *last)
 {
 	struct ring_peeked p;
 	int n = 0;
@@ -76,7 +78,8 @@ static void skip_one(struct sub_ring *r)
 }
 
 /*
- * No message came, and nothing of this ring is borrowed. 0: nothing there; 1: look again; an error for the caller.
+ * No message came, and nothing of this ring is borrowed. 0: nothing there; 1: look again; an error
+ * for the caller.
  */
 static int ring_says(struct bus_sub *sub, struct sub_ring *r, enum ring_look look)
 {
@@ -120,8 +123,12 @@ static inline void freshen(struct sub_topic *t)
 	}
 }
 
-/* One look at one ring. > 0: messages; 0: nothing; 1 with *again: the ring list or its state changed, look again; < 0. */
-static inline int look_at(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int max, bool *again)
+/*
+ * One look at one ring. > 0: messages; 0: nothing; 1 with *again: the ring list or its state
+ * changed, look again; < 0.
+ */
+static inline int look_at(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int max,
+			  bool *again)
 {
 	int room = BUS_BORROW_MAX - (int)sub->borrow_count, n, err;
 	enum ring_look look;
@@ -182,7 +189,8 @@ int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max)
 		return -ECHILD;
 	if (bus_unlikely(sub->owner != bus__thread_token()))
 		bus__sub_adopt(sub);
-	if (bus_unlikely(bus_load_acquire(sub->bus->bell) != sub->bell_seen || sub->inbox_stuck || sub->rejoin_owed))
+	if (bus_unlikely(bus_load_acquire(sub->bus->bell) != sub->bell_seen || sub->inbox_stuck ||
+			 sub->rejoin_owed))
 		bus__sub_news(sub);
 	if (bus_unlikely(sub->pending != 0))
 		return pending_error(sub);
@@ -228,7 +236,10 @@ static inline int run_length(const struct bus_sub *sub, uint32_t first, int n)
 	return k;
 }
 
-/* The batch is void: what of it was counted as delivered is counted as lost, and told again with the next message. */
+/*
+ * The batch is void: what of it was counted as delivered is counted as lost, and told again with
+ * the next message.
+ */
 static BUS_COLD void void_batch(struct bus_sub *sub, uint32_t first, int n, const bool *good)
 {
 	for (int i = 0, run = 0; i < n; run++) {
@@ -312,9 +323,11 @@ int bus_sub_recv(struct bus_sub *sub, void *buf, size_t size, struct bus_msg *ms
 		if (n <= 0)
 			return n;
 		b = &sub->borrow[sub->borrow_first];
-		head = msg->key != NULL	      ? (size_t)((const uint8_t *)msg->data - (const uint8_t *)msg->key)
-		       : msg->headers != NULL ? (size_t)((const uint8_t *)msg->data - (const uint8_t *)msg->headers)
-					      : 0;
+		head = msg->key != NULL
+			       ? (size_t)((const uint8_t *)msg->data - (const uint8_t *)msg->key)
+		       : msg->headers != NULL
+			       ? (size_t)((const uint8_t *)msg->data - (const uint8_t *)msg->headers)
+			       : 0;
 		if (head + msg->len > size) {
 			/* Not released: the same message again next time. */
 			b->ring->rd.ahead--;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sub_rings.c - which rings a subscription reads: attached and detached as busd tells, joined in three steps, joined again
- * after an eviction.
+ * sub_rings.c - which rings a subscription reads: attached and detached as busd tells, joined in
+ * three steps, joined again after an eviction.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -87,7 +87,9 @@ static struct sub_topic *topic_for(struct bus_sub *sub, const struct ctl_ev_ring
 	t->topic_id = ev->topic_id;
 	t->segment = seg;
 	t->board = seg->base;
-	t->entry = (const struct board_sub *)(const void *)((const uint8_t *)seg->base + BOARD_SUBS_OFF) + ev->sub_index;
+	t->entry = (const struct board_sub *)(const void *)((const uint8_t *)seg->base +
+							    BOARD_SUBS_OFF) +
+		   ev->sub_index;
 	t->evicted_seen = bus_load_acquire(&t->entry->evicted);
 	t->cal_gen = bus_load_acquire(&t->board->cal_gen);
 	bus__calibration(t->board, &t->cal);
@@ -160,8 +162,8 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	struct ring_view view;
 	struct sub_ring *r;
 
-	if (ev->entry >= sub->entries || ev->board_index >= BOARD_RINGS || ev->bell_word >= BELL_WORDS ||
-	    find_ring(sub, ev->ring_id) != NULL)
+	if (ev->entry >= sub->entries || ev->board_index >= BOARD_RINGS ||
+	    ev->bell_word >= BELL_WORDS || find_ring(sub, ev->ring_id) != NULL)
 		return true; /* nonsense, or told twice */
 	topic = topic_for(sub, ev);
 	if (topic == NULL)
@@ -176,11 +178,12 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 		bus__segment_put(bus, seg);
 		return false;
 	}
-	board_ring = (const struct board_ring *)(const void *)((const uint8_t *)topic->board + BOARD_RINGS_OFF) +
+	board_ring = (const struct board_ring *)(const void *)((const uint8_t *)topic->board +
+							       BOARD_RINGS_OFF) +
 		     ev->board_index;
 	ring_view_init(&view, seg->base, &seg->geometry);
-	ring_reader_init(&r->rd, &view, ev->ring_id, &sub->cursors->entry[ev->entry], &board_ring->state, BOARD_RING_CLOSED,
-			 seg->geometry.first_seq);
+	ring_reader_init(&r->rd, &view, ev->ring_id, &sub->cursors->entry[ev->entry],
+			 &board_ring->state, BOARD_RING_CLOSED, seg->geometry.first_seq);
 	r->rd.wake = wake_publisher;
 	r->topic = topic;
 	r->sub = sub;
@@ -191,7 +194,8 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	r->client_id = ev->client_id;
 	r->bell_word = ev->bell_word;
 	memcpy(r->name, ev->name, sizeof(r->name) - 1);
-	r->peer = (struct bus_peer){ .id = ev->pub_id, .pid = ev->pid, .uid = ev->uid, .name = r->name };
+	r->peer =
+		(struct bus_peer){ .id = ev->pub_id, .pid = ev->pid, .uid = ev->uid, .name = r->name };
 	bus__sub_resolve_bells(sub, r);
 	topic->rings++;
 	sub->rings[sub->ring_count++] = r;
@@ -201,7 +205,9 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	return true;
 }
 
-/* busd took the ring away: its entry may be another ring's soon. What is there can still be read. */
+/*
+ * busd took the ring away: its entry may be another ring's soon. What is there can still be read.
+ */
 static void orphan_ring(struct bus_sub *sub, uint64_t ring_id)
 {
 	static const _Atomic uint32_t closed = BOARD_RING_CLOSED;
@@ -218,7 +224,8 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		if (sub->rings[i] != r)
 			continue;
-		memmove(&sub->rings[i], &sub->rings[i + 1], (sub->ring_count - i - 1) * sizeof(sub->rings[0]));
+		memmove(&sub->rings[i], &sub->rings[i + 1],
+			(sub->ring_count - i - 1) * sizeof(sub->rings[0]));
 		sub->ring_count--;
 		if (sub->at > i)
 			sub->at--;
@@ -236,7 +243,10 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
 	free(r);
 }
 
-/* Its last message has been read and nothing of it is borrowed: the next one in its line may be read. */
+/*
+ * Its last message has been read and nothing of it is borrowed: the next one in its line may be
+ * read.
+ */
 void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r)
 {
 	uint64_t id = r->rd.ring_id, unsaid = r->rd.lost_unsaid;
@@ -315,7 +325,8 @@ void bus__sub_begin(struct bus_sub *sub)
 		if (sub->start == BUS_START_OLDEST)
 			ring_reader_begin_oldest(&r->rd);
 		else if (!r->chosen)
-			r->rd.cur = r->rd.ahead = bus_max_u64(r->rd.cur, bus_load_acquire(&r->rd.view.page->head));
+			r->rd.cur = r->rd.ahead =
+				bus_max_u64(r->rd.cur, bus_load_acquire(&r->rd.view.page->head));
 		ring_reader_tag(&r->rd);
 	}
 }
@@ -353,9 +364,9 @@ static bool borrows_from(const struct bus_sub *sub, const struct sub_topic *topi
 }
 
 /*
- * Joins a topic again, in the same three steps. What was missed is counted only when it is known where reading goes on, and
- * the cursor never goes back: the shared head lags the commit words. Without busd reading goes on all the same, as a reader
- * that nobody waits for.
+ * Joins a topic again, in the same three steps. What was missed is counted only when it is known
+ * where reading goes on, and the cursor never goes back: the shared head lags the commit words.
+ * Without busd reading goes on all the same, as a reader that nobody waits for.
  */
 static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
 {
@@ -431,7 +442,8 @@ void bus__sub_news(struct bus_sub *sub)
 	struct bus *bus = sub->bus;
 
 	pthread_mutex_lock(&bus->lock);
-	sub->bell_seen = bus_load_acquire(bus->bell); /* before the socket: what comes later rings again */
+	sub->bell_seen =
+		bus_load_acquire(bus->bell); /* before the socket: what comes later rings again */
 	bus__pump_locked(bus);
 	apply_inbox(sub);
 	if (sub->slice) {

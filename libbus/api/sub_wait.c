@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sub_wait.c - sleeping until there is something to read, and the descriptor for epoll. The order of steps is the
- * protocol's: bells are read, waiting is announced, a barrier, one more look, and only then the kernel puts us to sleep.
+ * sub_wait.c - sleeping until there is something to read, and the descriptor for epoll. The order
+ * of steps is the protocol's: bells are read, waiting is announced, a barrier, one more look, and
+ * only then the kernel puts us to sleep.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -19,7 +20,10 @@ const void *bus__thread_token(void)
 	return &thread_mark;
 }
 
-/* A thread that slept with an unflushed cursor of another subscription could wait for the publisher that waits for it. */
+/*
+ * A thread that slept with an unflushed cursor of another subscription could wait for the publisher
+ * that waits for it.
+ */
 void bus__sub_adopt(struct bus_sub *sub)
 {
 	pthread_mutex_lock(&all_lock);
@@ -192,7 +196,8 @@ static int sleep_once(struct bus_sub *sub, uint64_t deadline)
 		until = bus_min_u64(until, now + BUS__SLICE_NS);
 	bus_store_relaxed(&sub->cursors->sleeps, bus_load_relaxed(&sub->cursors->sleeps) + 1);
 	if (until > now)
-		err = wake_wait(sub->words, sub->word_count, until == UINT64_MAX ? -1 : (int64_t)(until - now), &sub->crowd);
+		err = wake_wait(sub->words, sub->word_count,
+				until == UINT64_MAX ? -1 : (int64_t)(until - now), &sub->crowd);
 	bus__sub_disarm(sub);
 	if (sub->slice)
 		bus__sub_news(sub); /* a bell may have come */
@@ -214,7 +219,9 @@ int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns)
 	now = bus_monotonic_ns();
 	deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
 	bus__flush_thread();
-	if (sub->spin_ns > 1 && spin(sub, sub->spin_ns == UINT64_MAX ? deadline : bus_min_u64(deadline, now + sub->spin_ns)))
+	if (sub->spin_ns > 1 &&
+	    spin(sub,
+		 sub->spin_ns == UINT64_MAX ? deadline : bus_min_u64(deadline, now + sub->spin_ns)))
 		return 1;
 	for (;;) {
 		int err;
@@ -231,7 +238,10 @@ int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns)
 
 /* ---- the descriptor ---- */
 
-/* Whether the kernel still watches for just what it should: then an empty peek costs no system call. */
+/*
+ * Whether the kernel still watches for just what it should: then an empty peek costs no system
+ * call.
+ */
 static bool still_armed(const struct bus_sub *sub)
 {
 	if (!sub->armed || !sub->announced || sub->words_stale)

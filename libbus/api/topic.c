@@ -9,8 +9,10 @@
 #include "api/opts.h"
 #include "format/topic_name.h"
 
-static_assert((int)BUS_TOPIC_HUGE == (int)CTL_TOPIC_HUGE && (int)BUS_TOPIC_HUGE_OR_NOT == (int)CTL_TOPIC_HUGE_OR_NOT &&
-	      (int)BUS_TOPIC_EXCLUSIVE == (int)CTL_TOPIC_EXCLUSIVE && (int)BUS_TOPIC_FORCE == (int)CTL_TOPIC_FORCE,
+static_assert((int)BUS_TOPIC_HUGE == (int)CTL_TOPIC_HUGE &&
+		      (int)BUS_TOPIC_HUGE_OR_NOT == (int)CTL_TOPIC_HUGE_OR_NOT &&
+		      (int)BUS_TOPIC_EXCLUSIVE == (int)CTL_TOPIC_EXCLUSIVE &&
+		      (int)BUS_TOPIC_FORCE == (int)CTL_TOPIC_FORCE,
 	      "flags travel as they are");
 static_assert(BUS_TOPIC_MAX + 1 == CTL_TOPIC_MAX && BUS_NAME_MAX + 1 == CTL_NAME_MAX, "limits agree");
 
@@ -31,15 +33,19 @@ int bus_topic_create(struct bus *bus, const char *topic, const struct bus_topic_
 		return err;
 	if (o.flags & ~(BUS_TOPIC_HUGE | BUS_TOPIC_HUGE_OR_NOT | BUS_TOPIC_EXCLUSIVE))
 		return bus__fail(-EINVAL, "bus_topic_create: unknown flags %#x", o.flags);
-	req.settings = (struct ctl_topic_settings){ .slots = o.slots, .numa = o.numa, .bytes = o.bytes,
-						    .max_bytes = o.max_bytes, .flags = o.flags };
+	req.settings = (struct ctl_topic_settings){ .slots = o.slots,
+						    .numa = o.numa,
+						    .bytes = o.bytes,
+						    .max_bytes = o.max_bytes,
+						    .flags = o.flags };
 	strcpy(req.topic, topic);
 	return bus__request(bus, &req, &ok, sizeof(ok), NULL, NULL);
 }
 
 int bus_topic_remove(struct bus *bus, const char *topic, uint32_t flags)
 {
-	struct ctl_topic_remove req = { .head = BUS__HEAD(CTL_TOPIC_REMOVE, ctl_topic_remove), .flags = flags };
+	struct ctl_topic_remove req = { .head = BUS__HEAD(CTL_TOPIC_REMOVE, ctl_topic_remove),
+					.flags = flags };
 	struct ctl_ok ok;
 	int err;
 
@@ -76,7 +82,8 @@ int bus_topic_next(struct bus *bus, const char *pattern, struct bus_topic_info *
 	const char *why;
 	int err;
 
-	if (bus == NULL || info == NULL || strnlen(info->name, sizeof(info->name)) == sizeof(info->name))
+	if (bus == NULL || info == NULL ||
+	    strnlen(info->name, sizeof(info->name)) == sizeof(info->name))
 		return bus__fail(-EINVAL, "bus_topic_next: bad arguments");
 	if (pattern == NULL)
 		pattern = ">";

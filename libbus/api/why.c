@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * why.c - the sentence that bus_why() gives, one per thread. Allocated on the first failure of a thread: static TLS is
- * scarce in a library that may be loaded late.
+ * why.c - the sentence that bus_why() gives, one per thread. Allocated on the first failure of a
+ * thread: static TLS is scarce in a library that may be loaded late.
  */
 #include <pthread.h>
 #include <stdarg.h>

@@ -4,12 +4,14 @@
  *
  * The sole owner of <stdatomic.h>. Three builds share these names:
  *   normal       the C11 operations;
- *   TSan         gcc 12's thread sanitizer does not see fences: there a fence is a read-modify-write of one word,
+ *   TSan         gcc 12's thread sanitizer does not see fences: there a fence is a
+ *   read-modify-write of one word,
  *                which orders at least as much;
- *   BUS_EXPLORE  each operation first calls the interleaving explorer (tests/model), which decides who runs next
+ *   BUS_EXPLORE  each operation first calls the interleaving explorer (tests/model), which decides
+ *   who runs next
  *                and what a load may see.
- * A word is declared _Atomic with its exact width. Labels (R1, A1, W2, ...) stand where the call is; what each pair
- * publishes stands in docs/memory-model.md.
+ * A word is declared _Atomic with its exact width. Labels (R1, A1, W2, ...) stand where the call
+ * is; what each pair publishes stands in docs/memory-model.md.
  */
 #ifndef BUS_ATOMIC_H
 #define BUS_ATOMIC_H
@@ -29,13 +31,16 @@ void explore_fence(int order);
 	((__typeof__(atomic_load(p)))explore_load((p), sizeof(*(p)), memory_order_relaxed))
 #define bus_load_acquire(p) \
 	((__typeof__(atomic_load(p)))explore_load((p), sizeof(*(p)), memory_order_acquire))
-#define bus_store_relaxed(p, v) explore_store((p), sizeof(*(p)), (uint64_t)(v), memory_order_relaxed)
-#define bus_store_release(p, v) explore_store((p), sizeof(*(p)), (uint64_t)(v), memory_order_release)
-#define bus_add_seq_cst(p, v) ((__typeof__(atomic_load(p)))explore_add((p), sizeof(*(p)), (uint64_t)(v)))
+#define bus_store_relaxed(p, v) \
+	explore_store((p), sizeof(*(p)), (uint64_t)(v), memory_order_relaxed)
+#define bus_store_release(p, v) \
+	explore_store((p), sizeof(*(p)), (uint64_t)(v), memory_order_release)
+#define bus_add_seq_cst(p, v) \
+	((__typeof__(atomic_load(p)))explore_add((p), sizeof(*(p)), (uint64_t)(v)))
 #define bus_fence_acquire() explore_fence(memory_order_acquire)
 #define bus_fence_release() explore_fence(memory_order_release)
 #define bus_fence_seq_cst() explore_fence(memory_order_seq_cst)
-#define bus_fence_light() ((void)0)
+#define bus_fence_light()   ((void)0)
 
 #else
 
@@ -60,14 +65,18 @@ extern _Atomic uint32_t bus__tsan_fence_word;
 #endif
 
 /*
- * The cheap half of an asymmetric pair: keeps the compiler from reordering, costs nothing. The other half is
- * wake_barrier() of os/wake.h, which has the kernel put a full fence into every running thread that may be here.
+ * The cheap half of an asymmetric pair: keeps the compiler from reordering, costs nothing. The
+ * other half is wake_barrier() of os/wake.h, which has the kernel put a full fence into every
+ * running thread that may be here.
  */
 #define bus_fence_light() atomic_signal_fence(memory_order_seq_cst)
 
 #endif
 
-/* Tells the core that this is a wait loop: fewer speculative loads of the watched line, and the sibling thread runs. */
+/*
+ * Tells the core that this is a wait loop: fewer speculative loads of the watched line, and the
+ * sibling thread runs.
+ */
 static inline void bus_cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * base.h - the handful of macros that every layer uses. Includes nothing of ours; no state, no functions
- * with a body longer than a line.
+ * base.h - the handful of macros that every layer uses. Includes nothing of ours; no state, no
+ * functions with a body longer than a line.
  */
 #ifndef BUS_BASE_H
 #define BUS_BASE_H
@@ -11,19 +11,20 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BUS_LINE      64  /* what one core takes from another at a time */
-#define BUS_LINE_PAIR 128 /* adjacent lines are prefetched together: words of different writers keep this apart */
+#define BUS_LINE 64 /* what one core takes from another at a time */
+#define BUS_LINE_PAIR \
+	128 /* adjacent lines are prefetched together: words of different writers keep this apart */
 
 #define bus_likely(x)   __builtin_expect(!!(x), 1)
 #define bus_unlikely(x) __builtin_expect(!!(x), 0)
 
-#define BUS_ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define BUS_ALIGN_UP(x, a) (((x) + ((a)-1)) & ~((__typeof__(x))(a)-1))
+#define BUS_ARRAY_LEN(a)                    (sizeof(a) / sizeof((a)[0]))
+#define BUS_ALIGN_UP(x, a)                  (((x) + ((a)-1)) & ~((__typeof__(x))(a)-1))
 #define BUS_CONTAINER_OF(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 
-#define BUS_ALIGNED(n) __attribute__((aligned(n)))
-#define BUS_PACKED     __attribute__((packed))
-#define BUS_COLD       __attribute__((cold, noinline))
+#define BUS_ALIGNED(n)   __attribute__((aligned(n)))
+#define BUS_PACKED       __attribute__((packed))
+#define BUS_COLD         __attribute__((cold, noinline))
 #define BUS_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 static inline uint64_t bus_min_u64(uint64_t a, uint64_t b)

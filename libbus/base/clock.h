@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * clock.h - the raw counter that stamps live messages. Reading it costs half of a clock_gettime (measured: 15 against
- * 30 to 46 ns), so a publisher stamps the counter and readers convert with the calibration on the board.
+ * clock.h - the raw counter that stamps live messages. Reading it costs half of a clock_gettime
+ * (measured: 15 against 30 to 46 ns), so a publisher stamps the counter and readers convert with
+ * the calibration on the board.
  */
 #ifndef BUS_CLOCK_H
 #define BUS_CLOCK_H
@@ -41,7 +42,10 @@ static inline uint64_t bus_counter(void)
 #endif
 }
 
-/* A line through one point: unix_ns = base_ns + ((counter - base_counter) * mult) >> 32; negative distances too. */
+/*
+ * A line through one point: unix_ns = base_ns + ((counter - base_counter) * mult) >> 32; negative
+ * distances too.
+ */
 struct bus_calibration {
 	uint64_t base_counter;
 	uint64_t base_ns;

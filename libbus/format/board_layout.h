@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * board_layout.h - the board of a topic: what busd tells everybody who may see the topic. One writer: busd.
+ * board_layout.h - the board of a topic: what busd tells everybody who may see the topic. One
+ * writer: busd.
  *
  *   0        BOARD_HEAD           + BOARD_RINGS x 256                  + BOARD_SUBS x 256
  *   +--------+--------------------+------------------------------------+
  *   | head   | struct board_ring  | struct board_sub                   |
  *   +--------+--------------------+------------------------------------+
  *
- * Publishers look at epoch after each fence of theirs; subscribers look at a ring's state and next_ring and at their
- * own evicted count when they find nothing, before they sleep, and when they are lapped. Everything else is for tools.
+ * Publishers look at epoch after each fence of theirs; subscribers look at a ring's state and
+ * next_ring and at their own evicted count when they find nothing, before they sleep, and when they
+ * are lapped. Everything else is for tools.
  *
- * Descriptive fields of an entry are guarded by its gen (a seqlock: odd while busd writes; readers retry at most
- * BOARD_RETRIES times and then show the entry as changing). Words that protocols use (state, next_ring, evicted) are
- * atomics of their own and need no retry.
+ * Descriptive fields of an entry are guarded by its gen (a seqlock: odd while busd writes; readers
+ * retry at most BOARD_RETRIES times and then show the entry as changing). Words that protocols use
+ * (state, next_ring, evicted) are atomics of their own and need no retry.
  */
 #ifndef BUS_BOARD_LAYOUT_H
 #define BUS_BOARD_LAYOUT_H
@@ -21,14 +23,15 @@
 #include "base/base.h"
 #include "base/clock.h"
 
-#define BOARD_MAGIC    UINT64_C(0x4452414f42535542) /* "BUSBOARD" */
-#define BOARD_VERSION  1
-#define BOARD_RINGS    1024
-#define BOARD_SUBS     1024
-#define BOARD_NODES    16 /* NUMA nodes shown by number; pages of higher ones are added up in the last */
-#define BOARD_NAME_MAX 64 /* of a publisher or subscriber, with the final 0 */
+#define BOARD_MAGIC   UINT64_C(0x4452414f42535542) /* "BUSBOARD" */
+#define BOARD_VERSION 1
+#define BOARD_RINGS   1024
+#define BOARD_SUBS    1024
+#define BOARD_NODES \
+	16 /* NUMA nodes shown by number; pages of higher ones are added up in the last */
+#define BOARD_NAME_MAX  64 /* of a publisher or subscriber, with the final 0 */
 #define BOARD_TOPIC_MAX 256
-#define BOARD_RETRIES  1000
+#define BOARD_RETRIES   1000
 
 struct board_head {
 	_Atomic uint64_t epoch; /* number of the last membership change; stored after it was sent, before fence F2 */
@@ -47,10 +50,10 @@ struct board_head {
 	char topic[BOARD_TOPIC_MAX];
 	/* topic settings, for tools */
 	uint32_t slots; /* of a new ring */
-	int32_t numa;	/* as asked: BUS_NUMA_* of bus.h */
+	int32_t numa;   /* as asked: BUS_NUMA_* of bus.h */
 	uint64_t bytes;
 	uint64_t max_bytes; /* growth limit of a ring's payload area */
-	uint32_t flags;	    /* BOARD_TOPIC_* */
+	uint32_t flags;     /* BOARD_TOPIC_* */
 	uint32_t pad3;
 	/* high-water marks: entries at or above were never used */
 	_Atomic uint32_t rings_used;
@@ -62,18 +65,19 @@ struct board_head {
 };
 #define BOARD_TOPIC_EXPLICIT 1u /* made by bus-topic create: stays without clients */
 #define BOARD_TOPIC_HUGE     2u /* huge pages asked */
-#define BOARD_HEAD	     4096
+#define BOARD_HEAD           4096
 static_assert(sizeof(struct board_head) <= BOARD_HEAD, "the head has a page of its own");
 
 enum board_ring_state {
 	BOARD_RING_FREE = 0,
-	BOARD_RING_OPEN = 1,   /* its publisher is attached */
-	BOARD_RING_CLOSED = 2, /* no more messages will come; read to the end. next_ring is set before this */
+	BOARD_RING_OPEN = 1, /* its publisher is attached */
+	BOARD_RING_CLOSED =
+		2, /* no more messages will come; read to the end. next_ring is set before this */
 };
 
 struct board_ring {
 	_Atomic uint32_t state; /* enum board_ring_state */
-	_Atomic uint32_t gen;	/* seqlock over the descriptive fields */
+	_Atomic uint32_t gen;   /* seqlock over the descriptive fields */
 	_Atomic uint64_t ring_id;
 	_Atomic uint64_t next_ring; /* the ring that continues this one; 0: none (yet) */
 	/* descriptive */
@@ -96,8 +100,8 @@ enum board_sub_state { BOARD_SUB_FREE = 0, BOARD_SUB_ACTIVE = 1 };
 #define BOARD_SUB_LOSSY 1u /* policy flag */
 
 struct board_sub {
-	_Atomic uint32_t state;	  /* enum board_sub_state */
-	_Atomic uint32_t gen;	  /* seqlock over the descriptive fields */
+	_Atomic uint32_t state; /* enum board_sub_state */
+	_Atomic uint32_t gen;   /* seqlock over the descriptive fields */
 	_Atomic uint64_t sub_id;
 	_Atomic uint64_t evicted; /* how often this subscription was evicted from this topic; odd never skipped */
 	/* descriptive */
@@ -106,7 +110,7 @@ struct board_sub {
 	uint64_t opened_ns;
 	uint32_t pid, uid;
 	uint32_t flags; /* BOARD_SUB_* */
-	int32_t node;	/* NUMA node on which it opened; -1 unknown */
+	int32_t node;   /* NUMA node on which it opened; -1 unknown */
 	char name[BOARD_NAME_MAX];
 	char pattern[96]; /* cut where longer */
 	uint64_t pad[4];
@@ -114,7 +118,7 @@ struct board_sub {
 static_assert(sizeof(struct board_sub) == 256, "four lines");
 
 #define BOARD_RINGS_OFF ((size_t)BOARD_HEAD)
-#define BOARD_SUBS_OFF	(BOARD_RINGS_OFF + BOARD_RINGS * sizeof(struct board_ring))
-#define BOARD_SIZE	(BOARD_SUBS_OFF + BOARD_SUBS * sizeof(struct board_sub))
+#define BOARD_SUBS_OFF  (BOARD_RINGS_OFF + BOARD_RINGS * sizeof(struct board_ring))
+#define BOARD_SIZE      (BOARD_SUBS_OFF + BOARD_SUBS * sizeof(struct board_sub))
 
 #endif

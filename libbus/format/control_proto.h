@@ -1,64 +1,93 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control_proto.h - what libbus and busd say to each other. SOCK_SEQPACKET over UNIX: one message is one packet, at
- * most CTL_MAX bytes and at most CTL_MAX_FDS descriptors. All integers are in the host's byte order (one host).
+ * control_proto.h - what libbus and busd say to each other. SOCK_SEQPACKET over UNIX: one message
+ * is one packet, at most CTL_MAX bytes and at most CTL_MAX_FDS descriptors. All integers are in the
+ * host's byte order (one host).
  *
  * A client has two sockets:
- *   ctl  the connected socket. The client asks, busd answers, one request at a time; an answer is CTL_REPLY | type or
+ *   ctl  the connected socket. The client asks, busd answers, one request at a time; an answer is
+ *   CTL_REPLY | type or
  *        CTL_ERROR. busd may take long over an answer (large memory), never over another client's.
- *   ev   handed over in the answer to HELLO. busd tells (CTL_EV_*), the client only acknowledges (CTL_EVC_*). libbus reads
+ *   ev   handed over in the answer to HELLO. busd tells (CTL_EV_*), the client only acknowledges
+ *   (CTL_EVC_*). libbus reads
  *        it without ever blocking, from the live path too.
- * What busd sent on ev before it answered on ctl can be read from ev once the answer is there. The answers to PUB_READY,
- * SUB_JOIN and SUB_REJOIN wait until all events that belong to them were sent: a client that waits for an answer reads ev
- * meanwhile, or more than CTL_EV_IN_FLIGHT descriptors never get through. Other answers do not wait for queued events.
+ * What busd sent on ev before it answered on ctl can be read from ev once the answer is there. The
+ * answers to PUB_READY, SUB_JOIN and SUB_REJOIN wait until all events that belong to them were
+ * sent: a client that waits for an answer reads ev meanwhile, or more than CTL_EV_IN_FLIGHT
+ * descriptors never get through. Other answers do not wait for queued events.
  *
- * Every descriptive string is NUL-terminated inside its array; a message whose length, type, string or count is wrong
- * ends the connection (busd) or is an error -EPROTO (libbus).
+ * Every descriptive string is NUL-terminated inside its array; a message whose length, type, string
+ * or count is wrong ends the connection (busd) or is an error -EPROTO (libbus).
  *
  * ---- Attaching
- *   HELLO      -> HELLO reply + fds { ev, busd's bell page (ro), own bell page for the own user (rw) }
- *   ATTACH     -> the client has mapped its bell page and closed the descriptor: busd seals it. From now on the client
+ *   HELLO      -> HELLO reply + fds { ev, busd's bell page (ro), own bell page for the own user
+ *   (rw) }
+ *   ATTACH     -> the client has mapped its bell page and closed the descriptor: busd seals it.
+ *   From now on the client
  *                 may do anything.
  *
  * ---- A publisher
  *   PUB_OPEN   -> PUB reply + fds { ring (rw) }; the topic is created where it does not exist.
  *                 Before it: CTL_EV_SEGMENT for the topic's board.
- *   PUB_READY  -> the client has mapped the ring and closed the descriptor. busd seals, checks, allocates again,
- *                 puts the ring on the board, gives each matching active subscription an entry at geometry.first_seq and
- *                 a CTL_EV_RING (with the segments it needs before it), tells the publisher of each of them by CTL_EV_MEMBER,
- *                 rings the bells of those subscribers, and only then answers. The answer's `number` is the
+ *   PUB_READY  -> the client has mapped the ring and closed the descriptor. busd seals, checks,
+ *   allocates again,
+ *                 puts the ring on the board, gives each matching active subscription an entry at
+ *                 geometry.first_seq and
+ *                 a CTL_EV_RING (with the segments it needs before it), tells the publisher of each
+ *                 of them by CTL_EV_MEMBER,
+ *                 rings the bells of those subscribers, and only then answers. The answer's
+ *                 `number` is the
  *                 membership number that the publisher starts from.
- *   PUB_GROW   -> like PUB_OPEN, a successor ring with first_seq = the caller's next seq; then PUB_READY; busd stores
- *                 next_ring of the old ring before it answers PUB_READY. The publisher then stores final_seq in the old ring.
+ *   PUB_GROW   -> like PUB_OPEN, a successor ring with first_seq = the caller's next seq; then
+ *   PUB_READY; busd stores
+ *                 next_ring of the old ring before it answers PUB_READY. The publisher then stores
+ *                 final_seq in the old ring.
  *   PUB_CLOSE  -> the ring is closed (state BOARD_RING_CLOSED), readers drain it.
- *   EVICT      -> asked while blocked: busd looks at the slowest gating reader of this ring itself. See below.
+ *   EVICT      -> asked while blocked: busd looks at the slowest gating reader of this ring itself.
+ *   See below.
  *
  * ---- A subscription
- *   SUB_OPEN   -> SUB reply + fds { cursor segment (rw) }. Before the answer: CTL_EV_SEGMENT and CTL_EV_RING for each
- *                 ring that matches (closed ones too where start asks for the past). The subscription does not gate yet.
- *   SUB_JOIN   -> the client has mapped, closed, and written and tagged its cursors (join, step 1). busd seals the
- *                 cursor segment, activates the subscription on all its rings: numbered CTL_EV_MEMBER to each publisher, epoch,
- *                 fence F2, bells, then the answer (step 2). Rings that appeared after SUB_OPEN were announced by
+ *   SUB_OPEN   -> SUB reply + fds { cursor segment (rw) }. Before the answer: CTL_EV_SEGMENT and
+ *   CTL_EV_RING for each
+ *                 ring that matches (closed ones too where start asks for the past). The
+ *                 subscription does not gate yet.
+ *   SUB_JOIN   -> the client has mapped, closed, and written and tagged its cursors (join, step 1).
+ *   busd seals the
+ *                 cursor segment, activates the subscription on all its rings: numbered
+ *                 CTL_EV_MEMBER to each publisher, epoch,
+ *                 fence F2, bells, then the answer (step 2). Rings that appeared after SUB_OPEN
+ *                 were announced by
  *                 CTL_EV_RING and are activated with a start that busd reads from their head.
- *   SUB_REJOIN -> after an eviction: the same for the rings of one topic. The cursors are written again before.
+ *   SUB_REJOIN -> after an eviction: the same for the rings of one topic. The cursors are written
+ *   again before.
  *   SUB_CLOSE  -> removed everywhere; publishers are told and their bells rung.
  *
  * ---- Membership
- *   A change of who gates or who must be woken on a topic gets a number = the topic's epoch + 1. CTL_EV_MEMBER messages
- *   with that number go to each publisher of the topic, an OP_NONE one where nothing changes for it; then
- *   board.epoch = number, fence, bells of the topic's publishers. Where a message could not be sent now (a client that does
- *   not read), it stays queued in order: that publisher sees an epoch without a message and blocks itself (unknown gate).
+ *   A change of who gates or who must be woken on a topic gets a number = the topic's epoch + 1.
+ *   CTL_EV_MEMBER messages
+ *   with that number go to each publisher of the topic, an OP_NONE one where nothing changes for
+ *   it; then
+ *   board.epoch = number, fence, bells of the topic's publishers. Where a message could not be sent
+ *   now (a client that does
+ *   not read), it stays queued in order: that publisher sees an epoch without a message and blocks
+ *   itself (unknown gate).
  *
  * ---- Segments
- *   CTL_EV_SEGMENT hands over a descriptor to be mapped read-only (or, flag CTL_SEG_OWN, read-write, to be answered by
- *   CTL_EVC_SEGMENT_READY on ev). A client gets each segment once; CTL_EV_SEGMENT_GONE says that busd counts it as returned.
- *   A bell page that is still missing is asked for with CTL_EVC_WANT_BELL and arrives as CTL_EV_SEGMENT with CTL_SEG_OWN;
- *   until then its sleepers sleep in short slices. The page of the client itself (HELLO) is not sent again where it is
+ *   CTL_EV_SEGMENT hands over a descriptor to be mapped read-only (or, flag CTL_SEG_OWN,
+ *   read-write, to be answered by
+ *   CTL_EVC_SEGMENT_READY on ev). A client gets each segment once; CTL_EV_SEGMENT_GONE says that
+ *   busd counts it as returned.
+ *   A bell page that is still missing is asked for with CTL_EVC_WANT_BELL and arrives as
+ *   CTL_EV_SEGMENT with CTL_SEG_OWN;
+ *   until then its sleepers sleep in short slices. The page of the client itself (HELLO) is not
+ *   sent again where it is
  *   its own peer; its own rings and cursors are, as a second, read-only mapping.
  *
  * ---- Flow control
- *   busd keeps at most CTL_EV_IN_FLIGHT unread descriptors to one client and queues the rest; the client sends
- *   CTL_EVC_ACK after it has read messages with descriptors. A message whose descriptor was lost (MSG_CTRUNC, EMFILE)
+ *   busd keeps at most CTL_EV_IN_FLIGHT unread descriptors to one client and queues the rest; the
+ *   client sends
+ *   CTL_EVC_ACK after it has read messages with descriptors. A message whose descriptor was lost
+ *   (MSG_CTRUNC, EMFILE)
  *   is answered by CTL_EVC_RESEND with the segment's id.
  */
 #ifndef BUS_CONTROL_PROTO_H
@@ -68,14 +97,14 @@
 #include "format/board_layout.h"
 #include "format/ring_layout.h"
 
-#define CTL_MAGIC	 0x42535542u /* "BUSB" */
-#define CTL_VERSION	 1u
-#define CTL_MAX		 1024 /* bytes of a message */
-#define CTL_MAX_FDS	 4
+#define CTL_MAGIC        0x42535542u /* "BUSB" */
+#define CTL_VERSION      1u
+#define CTL_MAX          1024 /* bytes of a message */
+#define CTL_MAX_FDS      4
 #define CTL_EV_IN_FLIGHT 16
-#define CTL_TOPIC_MAX	 BOARD_TOPIC_MAX /* with the final 0 */
-#define CTL_NAME_MAX	 BOARD_NAME_MAX
-#define CTL_WHY_MAX	 512
+#define CTL_TOPIC_MAX    BOARD_TOPIC_MAX /* with the final 0 */
+#define CTL_NAME_MAX     BOARD_NAME_MAX
+#define CTL_WHY_MAX      512
 
 enum ctl_type {
 	CTL_HELLO = 1,
@@ -118,7 +147,7 @@ enum ctl_type {
 /* Each message opens with this. */
 struct ctl_head {
 	uint32_t magic; /* CTL_MAGIC in HELLO and its answer, 0 elsewhere */
-	uint16_t type;	/* enum ctl_type */
+	uint16_t type;  /* enum ctl_type */
 	uint16_t version;
 	uint32_t len; /* of the whole message */
 	uint32_t req; /* the client's number of the request, repeated in the answer; 0 in events */
@@ -141,8 +170,8 @@ struct ctl_hello {
 struct ctl_hello_reply {
 	struct ctl_head head; /* version: the one to speak */
 	uint64_t client_id;   /* never reused */
-	uint32_t uid;	      /* as the kernel attests it */
-	uint32_t slot;	      /* word of this client in bell pages made for its user */
+	uint32_t uid;         /* as the kernel attests it */
+	uint32_t slot;        /* word of this client in bell pages made for its user */
 	uint64_t bell_id;     /* segment id of its own bell page (fd 2) */
 	uint64_t busd_bell_id;
 	uint32_t busd_pid;
@@ -150,7 +179,10 @@ struct ctl_hello_reply {
 	char version[32];    /* of busd, for people */
 };
 
-/* Answers without content: TOPIC_CREATE, TOPIC_REMOVE, PUB_CLOSE, SUB_CLOSE, SUB_JOIN, SUB_REJOIN, ATTACH, UNOBSERVE. */
+/*
+ * Answers without content: TOPIC_CREATE, TOPIC_REMOVE, PUB_CLOSE, SUB_CLOSE, SUB_JOIN, SUB_REJOIN,
+ * ATTACH, UNOBSERVE.
+ */
 struct ctl_ok {
 	struct ctl_head head;
 	uint64_t value; /* TOPIC_CREATE: 1 made now, 0 was there with the same settings */
@@ -159,16 +191,16 @@ struct ctl_ok {
 /* A topic's settings; zero means the default (TOPIC_CREATE, PUB_OPEN) */
 struct ctl_topic_settings {
 	uint32_t slots;
-	int32_t numa;	    /* BUS_NUMA_* of bus.h: 0 auto, n + 1 node n, -1 interleaved */
-	uint64_t bytes;	    /* payload area of a new ring */
+	int32_t numa;       /* BUS_NUMA_* of bus.h: 0 auto, n + 1 node n, -1 interleaved */
+	uint64_t bytes;     /* payload area of a new ring */
 	uint64_t max_bytes; /* growth limit */
-	uint32_t flags;	    /* CTL_TOPIC_* */
+	uint32_t flags;     /* CTL_TOPIC_* */
 	uint32_t pad;
 };
-#define CTL_TOPIC_HUGE	      1u
+#define CTL_TOPIC_HUGE        1u
 #define CTL_TOPIC_HUGE_OR_NOT 2u /* ordinary pages where the pool is short */
 #define CTL_TOPIC_EXCLUSIVE   4u /* TOPIC_CREATE: -EEXIST where it exists, even if equal */
-#define CTL_TOPIC_FORCE	      8u /* TOPIC_REMOVE: even with clients; they see their rings close */
+#define CTL_TOPIC_FORCE       8u /* TOPIC_REMOVE: even with clients; they see their rings close */
 
 struct ctl_topic_create {
 	struct ctl_head head;
@@ -183,7 +215,10 @@ struct ctl_topic_remove {
 	char topic[CTL_TOPIC_MAX];
 };
 
-/* TOPIC_NEXT: the first topic that matches the pattern and sorts (strcmp) after `after`. -ENOENT: no more. */
+/*
+ * TOPIC_NEXT: the first topic that matches the pattern and sorts (strcmp) after `after`. -ENOENT:
+ * no more.
+ */
 struct ctl_topic_next {
 	struct ctl_head head;
 	char pattern[CTL_TOPIC_MAX];
@@ -213,7 +248,7 @@ struct ctl_pub_open {
 struct ctl_pub_grow {
 	struct ctl_head head;
 	uint64_t pub_id;
-	uint64_t next_seq;  /* the caller's next sequence number */
+	uint64_t next_seq; /* the caller's next sequence number */
 	uint64_t need_bytes; /* one message of so many bytes, head included, must fit into a quarter */
 	int32_t node;
 	uint32_t pad;
@@ -250,10 +285,11 @@ struct ctl_pub_close {
 };
 
 /*
- * EVICT: "I am blocked on ring_id; has its slowest gating reader stood still for grace_ns?" busd looks itself. The first
- * call notes the slowest reader's cursor; a later one evicts it if at least grace_ns have passed since that look (busd
- * raises grace_ns to its configured floor) and the cursor is still the same and still at least `slots` or `bytes`
- * behind... the ring is full by its own reading.
+ * EVICT: "I am blocked on ring_id; has its slowest gating reader stood still for grace_ns?" busd
+ * looks itself. The first call notes the slowest reader's cursor; a later one evicts it if at least
+ * grace_ns have passed since that look (busd raises grace_ns to its configured floor) and the
+ * cursor is still the same and still at least `slots` or `bytes` behind... the ring is full by its
+ * own reading.
  */
 struct ctl_evict {
 	struct ctl_head head;
@@ -272,8 +308,8 @@ enum ctl_start { CTL_START_NOW = 0, CTL_START_OLDEST = 1, CTL_START_LAST = 2 };
 
 struct ctl_sub_open {
 	struct ctl_head head;
-	uint32_t flags;	  /* BOARD_SUB_LOSSY */
-	uint32_t start;	  /* enum ctl_start: which closed rings are wanted */
+	uint32_t flags;   /* BOARD_SUB_LOSSY */
+	uint32_t start;   /* enum ctl_start: which closed rings are wanted */
 	uint32_t entries; /* of the cursor segment, 0: default */
 	int32_t node;
 	char pattern[CTL_TOPIC_MAX];
@@ -302,9 +338,9 @@ struct ctl_sub_close {
 };
 
 /*
- * OBSERVE: read-only CTL_EV_SEGMENT of boards, rings and cursor segments of all topics that match, now and as they
- * appear, until UNOBSERVE. Observers gate nothing and are not on any board. The answer (struct ctl_ok, value: segments
- * sent or queued so far) follows the segments that exist.
+ * OBSERVE: read-only CTL_EV_SEGMENT of boards, rings and cursor segments of all topics that match,
+ * now and as they appear, until UNOBSERVE. Observers gate nothing and are not on any board. The
+ * answer (struct ctl_ok, value: segments sent or queued so far) follows the segments that exist.
  */
 struct ctl_observe {
 	struct ctl_head head;
@@ -339,7 +375,7 @@ struct ctl_info_reply {
 	uint64_t evictions;
 	uint64_t max_message_bytes;
 	uint32_t pid, uid;
-	uint32_t nodes; /* NUMA nodes that busd may use */
+	uint32_t nodes;    /* NUMA nodes that busd may use */
 	uint32_t private_; /* started by a client, leaves when idle */
 	char version[32];
 	char socket[108];
@@ -353,19 +389,20 @@ enum ctl_segment_kind {
 	CTL_SEG_CURSOR = 3,
 	CTL_SEG_BELL = 4,
 };
-#define CTL_SEG_OWN 1u /* flag: mapped read-write by the receiver, to be answered by SEGMENT_READY */
+#define CTL_SEG_OWN \
+	1u /* flag: mapped read-write by the receiver, to be answered by SEGMENT_READY */
 
 /* fd 0. */
 struct ctl_ev_segment {
 	struct ctl_head head;
 	uint64_t segment_id; /* never reused */
-	uint32_t kind;	     /* enum ctl_segment_kind */
+	uint32_t kind;       /* enum ctl_segment_kind */
 	uint32_t flags;
 	uint64_t size;
-	uint64_t topic_id;   /* BOARD, RING */
-	uint64_t owner_id;   /* RING: ring_id; CURSOR: sub_id; BELL: client_id of the waker */
-	uint32_t uid;	     /* BELL: of the sleepers it is for */
-	uint32_t entries;    /* CURSOR */
+	uint64_t topic_id; /* BOARD, RING */
+	uint64_t owner_id; /* RING: ring_id; CURSOR: sub_id; BELL: client_id of the waker */
+	uint32_t uid;      /* BELL: of the sleepers it is for */
+	uint32_t entries;  /* CURSOR */
 	struct ring_geometry geometry; /* RING */
 };
 
@@ -377,7 +414,10 @@ struct ctl_ev_segment_gone {
 enum ctl_member_op { CTL_MEMBER_NONE = 0, CTL_MEMBER_ADD = 1, CTL_MEMBER_REMOVE = 2 };
 #define CTL_MEMBER_GATES 1u /* a reliable subscriber: the ring waits for it */
 
-/* To a publisher. ADD of a sub_id that is there already replaces it (a lossy one that was evicted gates no more). */
+/*
+ * To a publisher. ADD of a sub_id that is there already replaces it (a lossy one that was evicted
+ * gates no more).
+ */
 struct ctl_ev_member {
 	struct ctl_head head;
 	uint64_t pub_id;
@@ -387,10 +427,10 @@ struct ctl_ev_member {
 	uint32_t flags;
 	uint64_t sub_id;
 	uint64_t segment_id; /* of its cursor segment */
-	uint64_t start;	     /* gates from here until its entry carries ring_id */
+	uint64_t start;      /* gates from here until its entry carries ring_id */
 	uint32_t entry;
-	uint32_t bell_word;   /* in the bell page that this publisher's process has for uid */
-	uint64_t client_id;   /* of the subscriber: its bell page wakes this publisher when blocked */
+	uint32_t bell_word; /* in the bell page that this publisher's process has for uid */
+	uint64_t client_id; /* of the subscriber: its bell page wakes this publisher when blocked */
 	uint32_t uid;
 	uint32_t pad;
 };
@@ -408,16 +448,16 @@ struct ctl_ev_ring {
 	uint64_t pub_id;
 	uint32_t board_index; /* of the ring */
 	uint32_t sub_index;   /* of this subscription on that board */
-	uint32_t entry;	      /* in the cursor segment */
-	uint32_t flags;	      /* CTL_RING_* */
-	uint64_t start;	      /* first sequence number to read; FRESH rings only */
+	uint32_t entry;       /* in the cursor segment */
+	uint32_t flags;       /* CTL_RING_* */
+	uint64_t start;       /* first sequence number to read; FRESH rings only */
 	uint32_t pid, uid;    /* of the publisher */
-	uint32_t bell_word;   /* of the publisher, in the bell page that this subscriber's process has for `uid` */
+	uint32_t bell_word; /* of the publisher, in the bell page that this subscriber's process has for `uid` */
 	uint32_t pad;
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX]; /* of the publisher */
 };
-#define CTL_RING_FRESH	1u /* attached after the subscription was active: read it from `start` */
+#define CTL_RING_FRESH  1u /* attached after the subscription was active: read it from `start` */
 #define CTL_RING_CLOSED 2u /* its publisher has gone: nothing gates; read what is there */
 
 /* The ring was freed (a reader that was not done is told why by its lost count). */
@@ -436,7 +476,7 @@ struct ctl_ev_bye {
 
 struct ctl_evc {
 	struct ctl_head head;
-	uint64_t id;	/* SEGMENT_READY, RESEND: segment_id; WANT_BELL: uid; RING_DONE: ring_id */
+	uint64_t id;    /* SEGMENT_READY, RESEND: segment_id; WANT_BELL: uid; RING_DONE: ring_id */
 	uint64_t value; /* ACK: messages read; RING_DONE: sub_id */
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * metric_table.h - every metric once: what it is called, what it means. The exposition (api/stat_metrics.c), the JSON
- * of the tools and the table in the manual are made from it or checked against it.
+ * metric_table.h - every metric once: what it is called, what it means. The exposition
+ * (api/stat_metrics.c), the JSON of the tools and the table in the manual are made from it or
+ * checked against it.
  *
  *	X(ID, family, type, unit, key, labels, help)
  *

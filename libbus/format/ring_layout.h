@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_layout.h - the bytes of a ring segment, a cursor segment and a bell page, as all processes see them.
+ * ring_layout.h - the bytes of a ring segment, a cursor segment and a bell page, as all processes
+ * see them.
  *
- * Layout only: no algorithm lives here. A segment's geometry is never read from the segment (its writer could change
- * it); it travels in busd's control messages as struct ring_geometry.
+ * Layout only: no algorithm lives here. A segment's geometry is never read from the segment (its
+ * writer could change it); it travels in busd's control messages as struct ring_geometry.
  *
  *   ring segment (one writer: the publisher)
  *   0            slots_off                 payload_off                                  size
@@ -11,8 +12,8 @@
  *   | writer page| slots x 64 bytes        | payload, mapped twice in a row by each user |
  *   +------------+-------------------------+--------------------------------------------+
  *
- * Sequence numbers (seq) count messages, positions (pos) count payload bytes; both are full 64-bit numbers that never
- * wrap, and are masked only where they become an address.
+ * Sequence numbers (seq) count messages, positions (pos) count payload bytes; both are full 64-bit
+ * numbers that never wrap, and are masked only where they become an address.
  */
 #ifndef BUS_RING_LAYOUT_H
 #define BUS_RING_LAYOUT_H
@@ -45,15 +46,16 @@ struct ring_geometry {
 };
 
 /*
- * The writer page. Lines are grouped by who reads them how often; each group has a pair of lines of its own.
+ * The writer page. Lines are grouped by who reads them how often; each group has a pair of lines of
+ * its own.
  *
- * | field             | writer    | readers                      | ordering                                    |
- * | frontier_seq/_pos | publisher | every reader, each peek and release | stored, then full fence R1; read after A1 |
+ * | field             | writer    | readers                      | ordering |
+ * | frontier_seq/_pos | publisher | every peek and release       | then full fence R1; read after A1 |
  * | head              | publisher | joiners, tools               | release after commit; lags the commit words |
- * | bytes, ...        | publisher | tools                        | relaxed, for show                           |
- * | waiting           | publisher | gating readers after W2      | generation; 0: awake                        |
- * | final_seq         | publisher | readers that found nothing   | release; next seq + 1, 0: unset             |
- * | blocked_*, ...    | publisher | tools                        | relaxed, for show                           |
+ * | bytes, ...        | publisher | tools                        | relaxed, for show |
+ * | waiting           | publisher | gating readers after W2      | generation; 0: awake |
+ * | final_seq         | publisher | readers that found nothing   | release; next seq + 1, 0: unset |
+ * | blocked_*, ...    | publisher | tools                        | relaxed, for show |
  */
 struct ring_writer_page {
 	/* pair 0: what the publisher may be overwriting; changes about 8 times per lap */
@@ -127,22 +129,24 @@ static inline uint64_t ring_pack_attrs(uint32_t flags, uint32_t key_hash)
 }
 
 /*
- * Headers inside the head, after the key: { u8 name_len, u8 0, u16 value_len, name, value } one after another, no
- * padding between them; a name_len of 0 ends the list early (the padding is zeros).
+ * Headers inside the head, after the key: { u8 name_len, u8 0, u16 value_len, name, value } one
+ * after another, no padding between them; a name_len of 0 ends the list early (the padding is
+ * zeros).
  */
 #define RING_HEADER_FIXED 4
 
 /*
- * A cursor segment (one writer: the subscriber's process), one per subscription. Entry i belongs to one ring at a time;
- * busd assigns it. A publisher trusts an entry only while it carries its own ring's id.
+ * A cursor segment (one writer: the subscriber's process), one per subscription. Entry i belongs to
+ * one ring at a time; busd assigns it. A publisher trusts an entry only while it carries its own
+ * ring's id.
  *
- * | field     | writer     | readers                    | ordering                                    |
+ * | field     | writer     | readers                    | ordering |
  * | waiting   | subscriber | every publisher after W1   | generation; 0 awake; stored before fence W3 |
  * | idle      | subscriber | publishers, before a commit | relaxed: whether a time stamp may be shared |
- * | wants_fence | subscriber | publishers, at attach    | written before the join                     |
- * | ring_id   | subscriber | that ring's publisher      | release after the cursor it tags            |
- * | cursor    | subscriber | that ring's publisher, busd | release, then fence W2                      |
- * | lost, ... | subscriber | tools                      | relaxed, for show                           |
+ * | wants_fence | subscriber | publishers, at attach    | written before the join |
+ * | ring_id   | subscriber | that ring's publisher      | release after the cursor it tags |
+ * | cursor    | subscriber | that ring's publisher, busd | release, then fence W2 |
+ * | lost, ... | subscriber | tools                      | relaxed, for show |
  */
 struct cursor_entry {
 	_Atomic uint64_t ring_id;   /* 0: free */
@@ -155,21 +159,23 @@ static_assert(sizeof(struct cursor_entry) == BUS_LINE, "an entry is one line");
 #define CURSOR_PARKED UINT64_MAX
 
 struct cursor_segment {
-	_Atomic uint32_t waiting;     /* generation while asleep or armed; 0 awake */
-	_Atomic uint32_t idle;	      /* 1 while polling and finding nothing for long: nobody is in a burst */
+	_Atomic uint32_t waiting; /* generation while asleep or armed; 0 awake */
+	_Atomic uint32_t idle; /* 1 while polling and finding nothing for long: nobody is in a burst */
 	_Atomic uint32_t wants_fence; /* this subscriber cannot make publishers' stores visible by itself (membarrier) */
 	uint32_t pad0;
 	_Atomic uint64_t sleeps; /* for show */
 	uint64_t pad1[13];
 	struct cursor_entry entry[];
 };
-static_assert(offsetof(struct cursor_segment, entry) == BUS_LINE_PAIR, "entries after the waiting pair");
+static_assert(offsetof(struct cursor_segment, entry) == BUS_LINE_PAIR,
+	      "entries after the waiting pair");
 #define CURSOR_DEFAULT_ENTRIES 1024
 #define CURSOR_MAX_ENTRIES     65536
 
 /*
- * A bell page (one writer: the process that wakes; one page per waking process and sleeping user). Word i belongs to
- * the i-th client of that user: the waker increments it and calls FUTEX_WAKE on it, the sleeper waits on it read-only.
+ * A bell page (one writer: the process that wakes; one page per waking process and sleeping user).
+ * Word i belongs to the i-th client of that user: the waker increments it and calls FUTEX_WAKE on
+ * it, the sleeper waits on it read-only.
  */
 #define BELL_WORDS 1024
 struct bell_page {

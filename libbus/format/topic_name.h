@@ -2,11 +2,13 @@
 /*
  * topic_name.h - what is a topic name, what is a pattern, and which names a pattern matches.
  *
- * Called by libbus (before it asks busd anything) and by busd (which believes nobody). Pure functions over
- * NUL-terminated strings; bounded by TOPIC_NAME_MAX, no allocation, nothing written.
+ * Called by libbus (before it asks busd anything) and by busd (which believes nobody). Pure
+ * functions over NUL-terminated strings; bounded by TOPIC_NAME_MAX, no allocation, nothing written.
  *
- *   name     tokens of printable ASCII without space, '*' and '>', separated by single dots; 1 to 255 bytes
- *   pattern  a name in which a whole token may be '*' (exactly one token) and the last one '>' (one or more)
+ *   name     tokens of printable ASCII without space, '*' and '>', separated by single dots; 1 to
+ *   255 bytes
+ *   pattern  a name in which a whole token may be '*' (exactly one token) and the last one '>' (one
+ *   or more)
  */
 #ifndef BUS_TOPIC_NAME_H
 #define BUS_TOPIC_NAME_H
@@ -16,7 +18,10 @@
 
 #define TOPIC_NAME_MAX 255 /* bytes, without the final 0 */
 
-/* The reason why name is not valid, as the end of a sentence ("topic name ..."), or NULL where it is. */
+/*
+ * The reason why name is not valid, as the end of a sentence ("topic name ..."), or NULL where it
+ * is.
+ */
 static inline const char *topic__check(const char *name, bool wild)
 {
 	size_t i;
@@ -68,7 +73,10 @@ static inline bool topic_is_wild(const char *pattern)
 	return false;
 }
 
-/* Both must have passed their check. One pass, since a '*' stands for exactly one token: nothing is tried twice. */
+/*
+ * Both must have passed their check. One pass, since a '*' stands for exactly one token: nothing is
+ * tried twice.
+ */
 static inline bool topic_matches(const char *pattern, const char *topic)
 {
 	for (;;) {

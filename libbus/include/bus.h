@@ -2,9 +2,10 @@
 /*
  * bus.h - libbus: a message bus for the processes of one host, over shared memory.
  *
- * A publisher writes into a ring of its own; subscribers map that ring read-only and read it in place. While both are
- * awake no system call is made and nobody stands between them. busd, the daemon, makes the memory, decides who may see
- * it and notices deaths; it is not on the path of a message.
+ * A publisher writes into a ring of its own; subscribers map that ring read-only and read it in
+ * place. While both are awake no system call is made and nobody stands between them. busd, the
+ * daemon, makes the memory, decides who may see it and notices deaths; it is not on the path of a
+ * message.
  *
  *	struct bus *bus;                                struct bus *bus;
  *	struct bus_pub *pub;                            struct bus_sub *sub;
@@ -14,32 +15,40 @@
  *	if (bus_pub_open(&pub, bus, "t", NULL) < 0)     if (bus_sub_open(&sub, bus, "t", NULL) < 0)
  *		errx(1, "%s", bus_why(bus));                    errx(1, "%s", bus_why(bus));
  *	bus_pub_send(pub, "hello", 5);                  while (bus_sub_wait(sub, -1) > 0)
- *	bus_close(bus);                                         while (bus_sub_peek(sub, &m, 1) > 0) {
- *	                                                                fwrite(m.data, 1, m.len, stdout);
- *	                                                                if (bus_sub_release(sub, 1) < 0) ...
+ *         bus_close(bus);                                         while (bus_sub_peek(sub, &m, 1) >
+ *         0) {
+ *                                                                         fwrite(m.data, 1, m.len,
+ *                                                                         stdout);
+ *                                                                         if (bus_sub_release(sub,
+ *                                                                         1) < 0) ...
  *	                                                        }
  *
- * ERRORS. Functions return 0 or a count, or a negative errno; what a pointer argument named ret points to is untouched on
- * failure. bus_why() has a sentence for the last failure of a control call (open, close, create, ...): what failed, why,
- * what to do. Closing and aborting cannot fail. -ESTALE has one meaning: what you were reading was overwritten.
- * -ECHILD: the object belongs to the process that forked this one. -EPIPE: busd has gone and the call needed it.
+ * ERRORS. Functions return 0 or a count, or a negative errno; what a pointer argument named ret
+ * points to is untouched on failure. bus_why() has a sentence for the last failure of a control
+ * call (open, close, create, ...): what failed, why, what to do. Closing and aborting cannot fail.
+ * -ESTALE has one meaning: what you were reading was overwritten.
+ * -ECHILD: the object belongs to the process that forked this one. -EPIPE: busd has gone and the
+ * call needed it.
  *
- * THREADS. A struct bus may be used by several threads at once. A struct bus_pub or struct bus_sub belongs to one thread
- * at a time; it may be handed to another thread as any other object may (with a mutex, a queue, by creating the
- * thread). bus_close() and the close of an object must not run while another thread uses it.
+ * THREADS. A struct bus may be used by several threads at once. A struct bus_pub or struct bus_sub
+ * belongs to one thread at a time; it may be handed to another thread as any other object may (with
+ * a mutex, a queue, by creating the thread). bus_close() and the close of an object must not run
+ * while another thread uses it.
  *
- * FORK. The mappings are not inherited by a child. In a child every call on an inherited object returns -ECHILD, close and
- * abort do nothing, and bus_connect() makes a connection of the child's own.
+ * FORK. The mappings are not inherited by a child. In a child every call on an inherited object
+ * returns -ECHILD, close and abort do nothing, and bus_connect() makes a connection of the child's
+ * own.
  *
- * SIGNALS. The library installs no handler and prints nothing. Waits are restarted after a signal handler ran, except
- * that bus_sub_wait() and a blocked send return -EINTR. The only call that starts a process is bus_connect() (a private
- * busd, see there).
+ * SIGNALS. The library installs no handler and prints nothing. Waits are restarted after a signal
+ * handler ran, except that bus_sub_wait() and a blocked send return -EINTR. The only call that
+ * starts a process is bus_connect() (a private busd, see there).
  *
- * TOPIC NAMES. Tokens separated by dots ("orders.eu.new"), 1 to 255 bytes, each token non-empty, made of printable ASCII
- * without space, '*' and '>'. A pattern may have '*' for exactly one token and '>' at the end for one or more.
+ * TOPIC NAMES. Tokens separated by dots ("orders.eu.new"), 1 to 255 bytes, each token non-empty,
+ * made of printable ASCII without space, '*' and '>'. A pattern may have '*' for exactly one token
+ * and '>' at the end for one or more.
  *
- * TIME. Timeouts are nanoseconds relative to the call, -1 for ever, 0 for not at all. Time stamps are nanoseconds since
- * 1970 (UTC) taken when the message was published.
+ * TIME. Timeouts are nanoseconds relative to the call, -1 for ever, 0 for not at all. Time stamps
+ * are nanoseconds since 1970 (UTC) taken when the message was published.
  */
 #ifndef BUS_H
 #define BUS_H
@@ -51,28 +60,30 @@
 extern "C" {
 #endif
 
-#define BUS_VERSION	    "0.1.0"
-#define BUS_TOPIC_MAX	    255 /* bytes of a topic name or pattern */
-#define BUS_NAME_MAX	    63	/* bytes of a publisher's or subscriber's name */
-#define BUS_KEY_MAX	    255 /* bytes of a key */
-#define BUS_HEADERS_MAX	    64	/* headers of one message */
-#define BUS_HEAD_MAX	    65520 /* bytes of key and headers together, four bytes more for each header */
-#define BUS_BORROW_MAX	    1024 /* messages peeked and not yet released, per subscription */
-#define BUS_MUST_CHECK	    __attribute__((warn_unused_result))
+#define BUS_VERSION     "0.1.0"
+#define BUS_TOPIC_MAX   255   /* bytes of a topic name or pattern */
+#define BUS_NAME_MAX    63    /* bytes of a publisher's or subscriber's name */
+#define BUS_KEY_MAX     255   /* bytes of a key */
+#define BUS_HEADERS_MAX 64    /* headers of one message */
+#define BUS_HEAD_MAX    65520 /* bytes of key and headers together, four bytes more for each header */
+#define BUS_BORROW_MAX  1024 /* messages peeked and not yet released, per subscription */
+#define BUS_MUST_CHECK  __attribute__((warn_unused_result))
 
-struct bus;	/* a connection to busd */
+struct bus;     /* a connection to busd */
 struct bus_pub; /* the right to publish on one topic, and the ring for it */
 struct bus_sub; /* what matches a pattern, as one sequence of messages */
 
 /*
- * Options are structs whose first member is their size. Zero in a member means its default, NULL for the whole struct
- * means all defaults. A struct that is larger than the library knows and not zero there is refused with -E2BIG, so that
- * an old library never ignores what it does not understand.
+ * Options are structs whose first member is their size. Zero in a member means its default, NULL
+ * for the whole struct means all defaults. A struct that is larger than the library knows and not
+ * zero there is refused with -E2BIG, so that an old library never ignores what it does not
+ * understand.
  *
  *	bus_pub_open(&pub, bus, "prices", BUS_OPTS(pub, .full = BUS_FULL_FAIL))
  */
 #ifndef __cplusplus
-#define BUS_OPTS(kind, ...) (&(const struct bus_##kind##_opts){.size = sizeof(struct bus_##kind##_opts), __VA_ARGS__})
+#define BUS_OPTS(kind, ...) \
+	(&(const struct bus_##kind##_opts){ .size = sizeof(struct bus_##kind##_opts), __VA_ARGS__ })
 #endif
 
 /* ---- connecting ---- */
@@ -83,18 +94,20 @@ struct bus_connect_opts {
 	size_t size;
 	const char *socket; /* path of busd's socket; NULL: as below */
 	const char *name;   /* shown by bus-stat; NULL: the program's name */
-	uint32_t flags;	    /* BUS_CONNECT_* */
+	uint32_t flags;     /* BUS_CONNECT_* */
 	uint32_t pad;
 	int64_t timeout_ns; /* for connecting and for each control call; 0: 5 s */
 };
 
 /*
- * Connects to busd. Looked for in this order: opts->socket, $BUS_SOCKET, /run/busd/bus.sock, $XDG_RUNTIME_DIR/busd/bus.sock.
- * Where neither of the first two is given and the others do not exist, a private busd is started for this user, which
- * leaves when its last client has gone for a while ($BUS_AUTOSTART=0 or BUS_CONNECT_NO_AUTOSTART forbids it). Two
- * processes that do so at once get the same busd.
+ * Connects to busd. Looked for in this order: opts->socket, $BUS_SOCKET, /run/busd/bus.sock,
+ * $XDG_RUNTIME_DIR/busd/bus.sock. Where neither of the first two is given and the others do not
+ * exist, a private busd is started for this user, which leaves when its last client has gone for a
+ * while ($BUS_AUTOSTART=0 or BUS_CONNECT_NO_AUTOSTART forbids it). Two processes that do so at once
+ * get the same busd.
  *
- * *ret is owned by the caller until bus_close(). On failure bus_why(NULL) says why (kept per thread).
+ * *ret is owned by the caller until bus_close(). On failure bus_why(NULL) says why (kept per
+ * thread).
  *
  *  -ENOENT, -ECONNREFUSED  nobody listens there and none was to be started
  *  -EPROTO           what listens there is not busd
@@ -108,14 +121,14 @@ struct bus_connect_opts {
 int bus_connect(struct bus **ret, const struct bus_connect_opts *opts) BUS_MUST_CHECK;
 
 /*
- * Closes the connection and everything opened on it. Messages already published stay readable to subscribers attached
- * now. NULL is allowed. Borrowed pointers of its subscriptions end here.
+ * Closes the connection and everything opened on it. Messages already published stay readable to
+ * subscribers attached now. NULL is allowed. Borrowed pointers of its subscriptions end here.
  */
 void bus_close(struct bus *bus);
 
 /*
- * A sentence about the last control call of this thread that failed, for people. Never NULL; valid until the thread's
- * next control call. bus may be NULL.
+ * A sentence about the last control call of this thread that failed, for people. Never NULL; valid
+ * until the thread's next control call. bus may be NULL.
  */
 const char *bus_why(struct bus *bus);
 
@@ -124,39 +137,42 @@ const char *bus_version(void);
 
 /* ---- topics ---- */
 
-#define BUS_NUMA_AUTO	    0	    /* node of the first subscriber, else of the publisher */
+#define BUS_NUMA_AUTO       0         /* node of the first subscriber, else of the publisher */
 #define BUS_NUMA_NODE(n)    ((n) + 1) /* this node */
-#define BUS_NUMA_INTERLEAVE (-1)    /* pages in turn on all nodes */
+#define BUS_NUMA_INTERLEAVE (-1)      /* pages in turn on all nodes */
 
-#define BUS_TOPIC_HUGE	      1u /* rings in huge pages; -ENOMEM where the pool is short */
+#define BUS_TOPIC_HUGE        1u /* rings in huge pages; -ENOMEM where the pool is short */
 #define BUS_TOPIC_HUGE_OR_NOT 2u /* rings in huge pages, in ordinary ones where the pool is short */
-#define BUS_TOPIC_EXCLUSIVE   4u /* bus_topic_create(): -EEXIST where it exists, even with the same settings */
-#define BUS_TOPIC_FORCE	      8u /* bus_topic_remove(): also while it is in use */
+#define BUS_TOPIC_EXCLUSIVE \
+	4u /* bus_topic_create(): -EEXIST where it exists, even with the same settings */
+#define BUS_TOPIC_FORCE 8u /* bus_topic_remove(): also while it is in use */
 
 /* Of each ring on the topic; every publisher has one. */
 struct bus_topic_opts {
 	size_t size;
-	uint32_t slots;	    /* messages, 16 to 2^26, rounded up to a power of two; 0: 1024 */
-	int32_t numa;	    /* BUS_NUMA_* */
-	uint64_t bytes;	    /* payload area, rounded up to a power of two and the page size; 0: 256 KiB */
+	uint32_t slots; /* messages, 16 to 2^26, rounded up to a power of two; 0: 1024 */
+	int32_t numa;   /* BUS_NUMA_* */
+	uint64_t bytes; /* payload area, rounded up to a power of two and the page size; 0: 256 KiB */
 	uint64_t max_bytes; /* limit to which a ring may grow for a large message; 0: busd's */
-	uint32_t flags;	    /* BUS_TOPIC_* */
+	uint32_t flags;     /* BUS_TOPIC_* */
 	uint32_t pad;
 };
 
 /*
- * Creates a topic that stays until it is removed. (Publishing creates a topic too; such a one goes with its last client.)
- * Returns 0 where it exists with the same settings, or exists on demand and takes these settings for new rings.
+ * Creates a topic that stays until it is removed. (Publishing creates a topic too; such a one goes
+ * with its last client.) Returns 0 where it exists with the same settings, or exists on demand and
+ * takes these settings for new rings.
  *
  *  -EEXIST  exists with other settings (bus_why() names them)
  *  -EINVAL  name or settings; an absent NUMA node
  *  -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT
  */
-int bus_topic_create(struct bus *bus, const char *topic, const struct bus_topic_opts *opts) BUS_MUST_CHECK;
+int bus_topic_create(struct bus *bus, const char *topic,
+		     const struct bus_topic_opts *opts) BUS_MUST_CHECK;
 
 /*
- * Removes a topic. flags: 0 or BUS_TOPIC_FORCE. With FORCE its rings are closed: publishers get -EPIPE on the next
- * control call and -ESHUTDOWN on publishing, subscribers read to the end.
+ * Removes a topic. flags: 0 or BUS_TOPIC_FORCE. With FORCE its rings are closed: publishers get
+ * -EPIPE on the next control call and -ESHUTDOWN on publishing, subscribers read to the end.
  *  -ENOENT  no such topic     -EBUSY  in use (bus_why() says by whom)
  */
 int bus_topic_remove(struct bus *bus, const char *topic, uint32_t flags) BUS_MUST_CHECK;
@@ -175,47 +191,54 @@ struct bus_topic_info {
 };
 
 /*
- * Walks the topics that match a pattern (NULL or ">": all), in the order of strcmp. Set info->name to "" to begin; each
- * call replaces *info by the next one. Returns 1, or 0 at the end (info untouched).
+ * Walks the topics that match a pattern (NULL or ">": all), in the order of strcmp. Set info->name
+ * to "" to begin; each call replaces *info by the next one. Returns 1, or 0 at the end (info
+ * untouched).
  */
 int bus_topic_next(struct bus *bus, const char *pattern, struct bus_topic_info *info) BUS_MUST_CHECK;
 
-/* 0 if name is a valid topic name, else -EINVAL, with the reason in bus_why(NULL). Needs no connection. */
+/*
+ * 0 if name is a valid topic name, else -EINVAL, with the reason in bus_why(NULL). Needs no
+ * connection.
+ */
 int bus_topic_check(const char *name) BUS_MUST_CHECK;
 
 /* ---- publishing ---- */
 
 enum bus_full { /* what a send does when the slowest reliable subscriber leaves no room */
-	BUS_FULL_EVICT = 0, /* wait; a subscriber that stands still for full_ns is evicted (and told so) */
-	BUS_FULL_BLOCK = 1, /* wait at most full_ns, then -ETIMEDOUT; nobody is evicted */
-	BUS_FULL_FAIL = 2,  /* -EAGAIN at once */
+		BUS_FULL_EVICT =
+			0, /* wait; a subscriber that stands still for full_ns is evicted (and told so) */
+		BUS_FULL_BLOCK = 1, /* wait at most full_ns, then -ETIMEDOUT; nobody is evicted */
+		BUS_FULL_FAIL = 2,  /* -EAGAIN at once */
 };
 
 struct bus_pub_opts {
 	size_t size;
 	const char *name; /* shown by bus-stat; NULL: the connection's name */
-	uint32_t full;	  /* enum bus_full */
-	uint32_t slots;	  /* of this ring; 0: the topic's */
+	uint32_t full;    /* enum bus_full */
+	uint32_t slots;   /* of this ring; 0: the topic's */
 	uint64_t bytes;
-	int64_t full_ns;  /* 0: 10 s; -1 (BLOCK only): for ever */
-	int64_t spin_ns;  /* how long a full ring is polled before sleeping; 0: 20 us, -1: never sleep */
-	int32_t numa;	  /* BUS_NUMA_*, 0: the topic's */
-	uint32_t flags;	  /* 0 */
+	int64_t full_ns; /* 0: 10 s; -1 (BLOCK only): for ever */
+	int64_t spin_ns; /* how long a full ring is polled before sleeping; 0: 20 us, -1: never sleep */
+	int32_t numa;   /* BUS_NUMA_*, 0: the topic's */
+	uint32_t flags; /* 0 */
 };
 
 /*
- * Opens a publisher: makes its ring and attaches it to every matching subscription before it returns, so that the first
- * message is not lost to anybody who is subscribed. The topic is created where it does not exist. *ret is owned by the
- * caller until bus_pub_close() or bus_close().
+ * Opens a publisher: makes its ring and attaches it to every matching subscription before it
+ * returns, so that the first message is not lost to anybody who is subscribed. The topic is created
+ * where it does not exist. *ret is owned by the caller until bus_pub_close() or bus_close().
  *
  *  -EINVAL  the name is not a topic name, or opts      -EACCES  no right to publish there
  *  -EDQUOT  over quota    -ENOMEM  no memory on the host or in the huge-page pool
  *  -EPIPE, -ETIMEDOUT  busd   -EMFILE  this process is out of descriptors
  */
-int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic, const struct bus_pub_opts *opts) BUS_MUST_CHECK;
+int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
+		 const struct bus_pub_opts *opts) BUS_MUST_CHECK;
 
 /*
- * Publishes a copy of len bytes. Afterwards the message is visible to all subscribers and those asleep are woken.
+ * Publishes a copy of len bytes. Afterwards the message is visible to all subscribers and those
+ * asleep are woken.
  *
  *  -EAGAIN      (BUS_FULL_FAIL) no room; release of the slowest reader makes some
  *  -ETIMEDOUT   (BUS_FULL_BLOCK) no room for full_ns
@@ -244,48 +267,57 @@ struct bus_out {
 };
 
 /*
- * Publishes count messages in order and wakes sleepers once. Returns how many were published: fewer than count only where
- * the first that was not would have given an error of bus_pub_send(); that error itself if none was published.
+ * Publishes count messages in order and wakes sleepers once. Returns how many were published: fewer
+ * than count only where the first that was not would have given an error of bus_pub_send(); that
+ * error itself if none was published.
  */
 int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int count) BUS_MUST_CHECK;
 
 /* A message under construction in the ring. */
 struct bus_claim {
-	void *data;   /* len bytes to be written, in shared memory, nobody reads them before the commit */
+	void *data; /* len bytes to be written, in shared memory, nobody reads them before the commit */
 	uint32_t len; /* may be lowered before the commit */
 	uint32_t slot;
 	uint64_t seq; /* the number that the message will have */
 };
 
 /*
- * Reserves room for a message of len bytes, to be written in place; no copy is made. data is aligned to 64 (to 16 with
- * key or headers). One claim at a time per publisher: -EBUSY. A claim that is never committed, even by death, disturbs
- * nobody. Errors as bus_pub_send(). attr: key and headers (its data and len are ignored), NULL for none.
+ * Reserves room for a message of len bytes, to be written in place; no copy is made. data is
+ * aligned to 64 (to 16 with key or headers). One claim at a time per publisher: -EBUSY. A claim
+ * that is never committed, even by death, disturbs nobody. Errors as bus_pub_send(). attr: key and
+ * headers (its data and len are ignored), NULL for none.
  */
 int bus_pub_claim(struct bus_pub *pub, uint32_t len, struct bus_claim *ret) BUS_MUST_CHECK;
-int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *attr, struct bus_claim *ret) BUS_MUST_CHECK;
+int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *attr,
+		       struct bus_claim *ret) BUS_MUST_CHECK;
 
-/* Publishes the claimed message. -EINVAL: not this publisher's claim, or len was raised. The claim ends either way. */
+/*
+ * Publishes the claimed message. -EINVAL: not this publisher's claim, or len was raised. The claim
+ * ends either way.
+ */
 int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim) BUS_MUST_CHECK;
 
 /* Gives the room back; nothing was published. */
 void bus_pub_abort(struct bus_pub *pub, struct bus_claim *claim);
 
 struct bus_pub_info {
-	uint64_t seq;	    /* of the next message */
+	uint64_t seq;        /* of the next message */
 	uint64_t ring_bytes; /* payload area now */
 	uint32_t ring_slots;
 	uint32_t subscribers; /* attached now, reliable and lossy */
 	uint32_t gating;      /* of them, reliable */
 	uint32_t pad;
-	uint64_t max_message; /* largest message without replacing the ring */
+	uint64_t max_message;   /* largest message without replacing the ring */
 	uint64_t limit_message; /* largest message at all */
 };
 
 /* What the publisher knows of itself. Makes no system call where nothing changed. */
 int bus_pub_info(struct bus_pub *pub, struct bus_pub_info *ret) BUS_MUST_CHECK;
 
-/* Closes. Subscribers read what was published to its end. NULL is allowed; an open claim is aborted. */
+/*
+ * Closes. Subscribers read what was published to its end. NULL is allowed; an open claim is
+ * aborted.
+ */
 void bus_pub_close(struct bus_pub *pub);
 
 /* ---- subscribing ---- */
@@ -298,25 +330,28 @@ enum bus_start {
 
 enum bus_policy {
 	BUS_RELIABLE = 0, /* publishers wait for this subscriber (until it is evicted) */
-	BUS_LOSSY = 1,	  /* publishers overwrite; what was lost is counted */
+	BUS_LOSSY = 1,    /* publishers overwrite; what was lost is counted */
 };
 
 struct bus_sub_opts {
 	size_t size;
 	const char *name; /* shown by bus-stat; NULL: the connection's name */
-	uint32_t start;	  /* enum bus_start */
+	uint32_t start;   /* enum bus_start */
 	uint32_t policy;  /* enum bus_policy */
-	int64_t spin_ns;  /* how long bus_sub_wait() polls before sleeping; 0: 20 us, -1: never sleep, 1: sleep at once */
+	int64_t spin_ns; /* how long bus_sub_wait() polls before sleeping; 0: 20 us, -1: never sleep, 1: sleep at once */
 	uint32_t max_rings; /* rings (publishers) at a time, 0: 1024, at most 65,536 */
-	uint32_t flags;	    /* 0 */
+	uint32_t flags;     /* 0 */
 };
 
 /*
- * Subscribes to a topic or pattern. Topics and publishers that appear later are picked up by themselves, from their first
- * message on. Order holds per publisher. *ret is owned by the caller until bus_sub_close() or bus_close().
- *  -EINVAL  pattern or opts    -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT, -EMFILE as bus_pub_open()
+ * Subscribes to a topic or pattern. Topics and publishers that appear later are picked up by
+ * themselves, from their first message on. Order holds per publisher. *ret is owned by the caller
+ * until bus_sub_close() or bus_close().
+ *  -EINVAL  pattern or opts    -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT, -EMFILE as
+ *  bus_pub_open()
  */
-int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern, const struct bus_sub_opts *opts) BUS_MUST_CHECK;
+int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
+		 const struct bus_sub_opts *opts) BUS_MUST_CHECK;
 
 /* Who published, as the kernel attested it when it connected. */
 struct bus_peer {
@@ -329,59 +364,66 @@ struct bus_msg {
 	const void *data; /* len bytes, borrowed: in the ring itself, or (small ones) in the subscription */
 	uint32_t len;
 	uint32_t flags;
-	uint64_t seq;	  /* of its publisher on this topic */
-	uint64_t time_ns; /* Unix time at publishing */
-	uint64_t lost;	  /* messages of this publisher lost right before this one */
-	const void *key;  /* key_len bytes; NULL: none */
+	uint64_t seq;        /* of its publisher on this topic */
+	uint64_t time_ns;    /* Unix time at publishing */
+	uint64_t lost;       /* messages of this publisher lost right before this one */
+	const void *key;     /* key_len bytes; NULL: none */
 	const void *headers; /* to be read with bus_msg_header() */
 	uint32_t headers_len;
 	uint8_t key_len;
 	uint8_t pad[3];
-	uint32_t key_hash;   /* 32-bit hash of the key, 0 without */
+	uint32_t key_hash; /* 32-bit hash of the key, 0 without */
 	uint32_t pad2;
-	const char *topic;   /* borrowed like data */
+	const char *topic;           /* borrowed like data */
 	const struct bus_peer *from; /* borrowed like data */
 };
 
 /*
- * Looks at the next messages without copying them. Fills at most max (at most BUS_BORROW_MAX are borrowed at a time) and
- * returns how many; 0: nothing there now. A second peek goes on behind what is borrowed already. All pointers in msgs
- * are valid until the message is released. Where the subscriber is reliable the bytes cannot change; where it is lossy or
- * was evicted they may be overwritten while you read, and release then says -ESTALE: treat them as volatile until it
- * said otherwise, or use bus_sub_recv().
+ * Looks at the next messages without copying them. Fills at most max (at most BUS_BORROW_MAX are
+ * borrowed at a time) and returns how many; 0: nothing there now. A second peek goes on behind what
+ * is borrowed already. All pointers in msgs are valid until the message is released. Where the
+ * subscriber is reliable the bytes cannot change; where it is lossy or was evicted they may be
+ * overwritten while you read, and release then says -ESTALE: treat them as volatile until it said
+ * otherwise, or use bus_sub_recv().
  *
- *  -ESTALE   this subscription was evicted from a topic (it was too slow); it has joined again, the next message's `lost`
+ *  -ESTALE   this subscription was evicted from a topic (it was too slow); it has joined again, the
+ *  next message's `lost`
  *            counts what it missed. Go on.
- *  -ENOBUFS  BUS_BORROW_MAX messages are borrowed; or a publisher could not be attached because max_rings are in use
- *  -EBADMSG  a publisher wrote something that is not a message; that publisher is ignored from now on
+ *  -ENOBUFS  BUS_BORROW_MAX messages are borrowed; or a publisher could not be attached because
+ *  max_rings are in use
+ *  -EBADMSG  a publisher wrote something that is not a message; that publisher is ignored from now
+ *  on
  *  -EPROTONOSUPPORT  a message needs a newer library; it was skipped
  */
 int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CHECK;
 
 /*
- * Gives back the n oldest borrowed messages. 0: they were good to the end. -ESTALE: at least one of them was overwritten
- * while you had it: the whole batch of n is void, it is counted as lost, reading goes on with the next peek. -EINVAL: n is
- * more than is borrowed.
+ * Gives back the n oldest borrowed messages. 0: they were good to the end. -ESTALE: at least one of
+ * them was overwritten while you had it: the whole batch of n is void, it is counted as lost,
+ * reading goes on with the next peek. -EINVAL: n is more than is borrowed.
  */
 int bus_sub_release(struct bus_sub *sub, int n) BUS_MUST_CHECK;
 
 /*
- * Copies the next message into buf and releases it: what it returns is whole. 1: *msg describes it (data points into
- * buf, key and headers too), 0: nothing there. -EMSGSIZE: size is too small, msg->len says what is needed, nothing was
- * released. -EBUSY: messages are borrowed. Other errors as bus_sub_peek().
+ * Copies the next message into buf and releases it: what it returns is whole. 1: *msg describes it
+ * (data points into buf, key and headers too), 0: nothing there. -EMSGSIZE: size is too small,
+ * msg->len says what is needed, nothing was released. -EBUSY: messages are borrowed. Other errors
+ * as bus_sub_peek().
  */
 int bus_sub_recv(struct bus_sub *sub, void *buf, size_t size, struct bus_msg *msg) BUS_MUST_CHECK;
 
 /*
- * Waits until there is something to peek. 1: there is; 0: not within timeout_ns. Polls for spin_ns first, then sleeps.
- * Returns 1 at once while messages are borrowed. -EINTR: a signal handler ran. -ECHILD.
+ * Waits until there is something to peek. 1: there is; 0: not within timeout_ns. Polls for spin_ns
+ * first, then sleeps. Returns 1 at once while messages are borrowed. -EINTR: a signal handler ran.
+ * -ECHILD.
  */
 int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns) BUS_MUST_CHECK;
 
 /*
- * A descriptor for poll, select, epoll (level-triggered): readable when there may be something to peek. Peek until 0:
- * that arms it again. Owned by the subscription, closed with it; not to be read, written or closed by the caller.
- * A negative errno where it cannot be made (-EMFILE, -ENOMEM).
+ * A descriptor for poll, select, epoll (level-triggered): readable when there may be something to
+ * peek. Peek until 0: that arms it again. Owned by the subscription, closed with it; not to be
+ * read, written or closed by the caller. A negative errno where it cannot be made (-EMFILE,
+ * -ENOMEM).
  */
 int bus_sub_fd(struct bus_sub *sub) BUS_MUST_CHECK;
 
@@ -389,7 +431,7 @@ struct bus_sub_info {
 	uint64_t delivered; /* released as good */
 	uint64_t lost;
 	uint64_t evictions;
-	uint32_t rings;	   /* attached now */
+	uint32_t rings; /* attached now */
 	uint32_t borrowed;
 };
 int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret) BUS_MUST_CHECK;
@@ -398,14 +440,15 @@ int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret) BUS_MUST_CHECK;
 void bus_sub_close(struct bus_sub *sub);
 
 /*
- * The value of a header by name. 1: *value and *value_len (either may be NULL) are set, borrowed like the message's
- * data; 0: no such header. The first one counts where there are several.
+ * The value of a header by name. 1: *value and *value_len (either may be NULL) are set, borrowed
+ * like the message's data; 0: no such header. The first one counts where there are several.
  */
-int bus_msg_header(const struct bus_msg *msg, const char *name, const void **value, uint32_t *value_len);
+int bus_msg_header(const struct bus_msg *msg, const char *name, const void **value,
+		   uint32_t *value_len);
 
 /*
- * Walks the headers: set *at to 0 to begin. 1: *ret is filled (name is not NUL-terminated, see name_len); 0: no more, or
- * the publisher wrote nonsense there.
+ * Walks the headers: set *at to 0 to begin. 1: *ret is filled (name is not NUL-terminated, see
+ * name_len); 0: no more, or the publisher wrote nonsense there.
  */
 int bus_msg_header_next(const struct bus_msg *msg, uint32_t *at, struct bus_header *ret);
 

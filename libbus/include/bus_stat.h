@@ -2,11 +2,13 @@
 /*
  * bus_stat.h - looking at the bus without taking part: for tools and exporters.
  *
- * An observer maps boards, rings and cursors read-only. It gates nobody, wakes nobody, costs publishers and subscribers
- * nothing, and needs busd only to be given the segments. What it reads was written by the peers themselves: numbers of
- * a hostile peer may be wrong, but they harm nobody.
+ * An observer maps boards, rings and cursors read-only. It gates nobody, wakes nobody, costs
+ * publishers and subscribers nothing, and needs busd only to be given the segments. What it reads
+ * was written by the peers themselves: numbers of a hostile peer may be wrong, but they harm
+ * nobody.
  *
- * Conventions (errors, threads, fork, ownership) as in bus.h. A struct bus_stat belongs to one thread at a time.
+ * Conventions (errors, threads, fork, ownership) as in bus.h. A struct bus_stat belongs to one
+ * thread at a time.
  */
 #ifndef BUS_STAT_H
 #define BUS_STAT_H
@@ -22,22 +24,22 @@ struct bus_stat;
 #define BUS_STAT_NODES 16
 
 struct bus_stat_pub {
-	uint64_t id;	  /* of the publisher */
+	uint64_t id;      /* of the publisher */
 	uint64_t ring_id; /* its present ring */
 	uint64_t client_id;
 	uint32_t pid, uid;
 	char name[BUS_NAME_MAX + 1];
 	uint64_t messages; /* published on this ring's chain: its next sequence number */
-	uint64_t bytes;	   /* payload bytes published on this ring */
+	uint64_t bytes;    /* payload bytes published on this ring */
 	uint32_t ring_slots;
-	uint32_t closed;      /* 1: it has gone, its ring is kept for readers */
+	uint32_t closed; /* 1: it has gone, its ring is kept for readers */
 	uint64_t ring_bytes;
-	double used_ratio;    /* fill by the slowest gating subscriber, slots or bytes, whichever is more; 0 to 1 */
+	double used_ratio; /* fill by the slowest gating subscriber, slots or bytes, whichever is more; 0 to 1 */
 	uint64_t blocked_ns;  /* total time blocked on a full ring, the present block included */
 	uint32_t blocked_now; /* 1 while blocked */
 	uint32_t waiting_asleep;
-	uint64_t blocked_by;  /* sub id of whom it waits for, 0 nobody */
-	uint64_t refused;     /* sends that ended without publishing */
+	uint64_t blocked_by; /* sub id of whom it waits for, 0 nobody */
+	uint64_t refused;    /* sends that ended without publishing */
 	uint64_t wakes;
 	uint64_t evictions;
 	uint64_t opened_ns;
@@ -54,7 +56,7 @@ struct bus_stat_sub {
 	char pattern[96];
 	uint32_t lossy;
 	uint32_t asleep;
-	int32_t node; /* where it ran when it opened, -1 unknown */
+	int32_t node;   /* where it ran when it opened, -1 unknown */
 	uint32_t holds; /* publishers of this topic that are blocked by this subscriber now */
 	uint64_t lag_messages; /* published and not yet released, over all rings of the topic */
 	uint64_t lag_ns;       /* age of the oldest of them, 0 if none */
@@ -71,7 +73,7 @@ struct bus_stat_topic {
 	uint64_t bytes;
 	uint64_t created_ns;
 	uint64_t memory_bytes; /* of its rings */
-	uint32_t slots;	       /* settings for a new ring */
+	uint32_t slots;        /* settings for a new ring */
 	int32_t numa;
 	uint64_t ring_bytes, max_bytes;
 	uint32_t explicit_;
@@ -89,21 +91,24 @@ struct bus_stat_topic {
 int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern) BUS_MUST_CHECK;
 
 /*
- * Takes a snapshot. Returns the number of topics; *topics (sorted by name) is valid until the next refresh or close.
- * *now_ns: Unix time of the snapshot, for rates between two.
+ * Takes a snapshot. Returns the number of topics; *topics (sorted by name) is valid until the next
+ * refresh or close. *now_ns: Unix time of the snapshot, for rates between two.
  */
-int bus_stat_refresh(struct bus_stat *stat, const struct bus_stat_topic **topics, uint64_t *now_ns) BUS_MUST_CHECK;
+int bus_stat_refresh(struct bus_stat *stat, const struct bus_stat_topic **topics,
+		     uint64_t *now_ns) BUS_MUST_CHECK;
 
 /*
- * The newest n messages that the rings of one topic hold, oldest first (by time stamp across publishers), copied: valid
- * until the next peek or close. Returns how many (fewer where the rings hold fewer, or they were overwritten during the
- * look). -ENOENT: no such topic.
+ * The newest n messages that the rings of one topic hold, oldest first (by time stamp across
+ * publishers), copied: valid until the next peek or close. Returns how many (fewer where the rings
+ * hold fewer, or they were overwritten during the look). -ENOENT: no such topic.
  */
-int bus_stat_peek(struct bus_stat *stat, const char *topic, int n, const struct bus_msg **msgs) BUS_MUST_CHECK;
+int bus_stat_peek(struct bus_stat *stat, const char *topic, int n,
+		  const struct bus_msg **msgs) BUS_MUST_CHECK;
 
 /*
- * Takes a snapshot and writes it, with what busd says of itself, as OpenMetrics text (it ends with "# EOF"). *text has
- * *len bytes and a final 0 behind them; valid until the next call or close. Errors as bus_stat_refresh(); -EPIPE.
+ * Takes a snapshot and writes it, with what busd says of itself, as OpenMetrics text (it ends with
+ * "# EOF"). *text has *len bytes and a final 0 behind them; valid until the next call or close.
+ * Errors as bus_stat_refresh(); -EPIPE.
  */
 int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len) BUS_MUST_CHECK;
 

@@ -85,9 +85,10 @@ int control_recv(int fd, struct control_packet *packet)
 		char buf[CMSG_SPACE(CTL_MAX_FDS * sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct msghdr mh = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf)
-	};
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.buf,
+			     .msg_controllen = sizeof(control.buf) };
 	int resets = 0;
 	ssize_t n;
 
@@ -101,7 +102,10 @@ int control_recv(int fd, struct control_packet *packet)
 			continue;
 		if (errno == EAGAIN)
 			return 0;
-		/* A peer that closed with unread data of ours gives one ECONNRESET first, what it had sent after: read on. */
+		/*
+		 * A peer that closed with unread data of ours gives one ECONNRESET first, what it
+		 * had sent after: read on.
+		 */
 		if (errno != ECONNRESET || ++resets > 2)
 			return errno == ECONNRESET ? -EPIPE : -errno;
 	}
@@ -109,7 +113,8 @@ int control_recv(int fd, struct control_packet *packet)
 	packet->len = (size_t)n;
 	if (n == 0)
 		return -EPIPE;
-	if ((mh.msg_flags & MSG_TRUNC) || packet->len < sizeof(struct ctl_head) || packet->head.len != packet->len) {
+	if ((mh.msg_flags & MSG_TRUNC) || packet->len < sizeof(struct ctl_head) ||
+	    packet->head.len != packet->len) {
 		control_close_fds(packet);
 		return -EPROTO;
 	}
@@ -123,7 +128,9 @@ int control_wait(int fd, int other, uint64_t deadline_ns)
 	for (;;) {
 		uint64_t now = bus_monotonic_ns();
 		uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
-		int ms = deadline_ns == UINT64_MAX ? -1 : (int)bus_min_u64((left + 999999) / 1000000, 1000000);
+		int ms = deadline_ns == UINT64_MAX
+				 ? -1
+				 : (int)bus_min_u64((left + 999999) / 1000000, 1000000);
 		int n = poll(p, 2, ms);
 
 		if (n > 0)

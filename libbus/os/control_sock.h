@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * control_sock.h - one packet at a time over a UNIX SEQPACKET socket, with descriptors. Knows framing, nothing of what
- * the messages mean.
+ * control_sock.h - one packet at a time over a UNIX SEQPACKET socket, with descriptors. Knows
+ * framing, nothing of what the messages mean.
  */
 #ifndef BUS_CONTROL_SOCK_H
 #define BUS_CONTROL_SOCK_H
@@ -22,18 +22,22 @@ struct control_packet {
 /* Connects to a path. A descriptor, or -errno. */
 int control_connect(const char *path);
 
-/* Sends one message; msg opens with a ctl_head whose len is right. Never blocks: -EAGAIN where the peer does not read. */
+/*
+ * Sends one message; msg opens with a ctl_head whose len is right. Never blocks: -EAGAIN where the
+ * peer does not read.
+ */
 int control_send(int fd, const void *msg, const int *fds, int fd_count);
 
 /*
- * Receives one packet without blocking. 1: *packet is filled, and its head is consistent with its length; 0: nothing
- * there; -EPIPE: the other side has gone and everything it sent has been read; -EPROTO: not a message.
+ * Receives one packet without blocking. 1: *packet is filled, and its head is consistent with its
+ * length; 0: nothing there; -EPIPE: the other side has gone and everything it sent has been read;
+ * -EPROTO: not a message.
  */
 int control_recv(int fd, struct control_packet *packet);
 
 /*
- * Waits until fd or `other` (-1: none) is readable or gone, at most until the CLOCK_MONOTONIC deadline (UINT64_MAX: for
- * ever). 0, -ETIMEDOUT.
+ * Waits until fd or `other` (-1: none) is readable or gone, at most until the CLOCK_MONOTONIC
+ * deadline (UINT64_MAX: for ever). 0, -ETIMEDOUT.
  */
 int control_wait(int fd, int other, uint64_t deadline_ns);
 

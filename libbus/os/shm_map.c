@@ -23,8 +23,9 @@ int shm_map_segment(struct shm_map *ret, int fd, size_t size, bool writable)
 }
 
 /*
- * Reserves the whole range first, then maps over it, so that nothing else can land between the two copies. For huge pages
- * the reservation is aligned to the offset's own alignment, which the kernel wants of a fixed mapping.
+ * Reserves the whole range first, then maps over it, so that nothing else can land between the two
+ * copies. For huge pages the reservation is aligned to the offset's own alignment, which the kernel
+ * wants of a fixed mapping.
  */
 int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable)
 {
@@ -35,7 +36,8 @@ int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, b
 	uint8_t *range, *base;
 	int err;
 
-	range = mmap(NULL, total + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	range = mmap(NULL, total + slack, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		     -1, 0);
 	if (range == MAP_FAILED)
 		return -errno;
 	base = range;
@@ -47,7 +49,8 @@ int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, b
 			munmap(base + total, (size_t)(range + slack - base));
 	}
 	if (mmap(base, geo->size, prot, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ||
-	    mmap(base + geo->size, geo->bytes, prot, MAP_SHARED | MAP_FIXED, fd, (off_t)geo->payload_off) == MAP_FAILED) {
+	    mmap(base + geo->size, geo->bytes, prot, MAP_SHARED | MAP_FIXED, fd,
+		 (off_t)geo->payload_off) == MAP_FAILED) {
 		err = -errno;
 		munmap(base, total);
 		return err;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wake.c - futexes. Up to 128 words wait in one system call; beyond, each further 127 words have a thread that waits for
- * them and passes a wake on through one private word that the sleeper includes in its own set.
+ * wake.c - futexes. Up to 128 words wait in one system call; beyond, each further 127 words have a
+ * thread that waits for them and passes a wake on through one private word that the sleeper
+ * includes in its own set.
  */
 #include "os/wake.h"
 
@@ -28,7 +29,9 @@ void wake_ring(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
-/* 0 not asked yet, 1 refused, 2 usable. A race of two threads asks twice and gets the same answer. */
+/*
+ * 0 not asked yet, 1 refused, 2 usable. A race of two threads asks twice and gets the same answer.
+ */
 static _Atomic uint32_t barrier_state;
 
 static bool barrier_allowed(void)
@@ -42,7 +45,8 @@ int wake_barrier_register(void)
 {
 	if (!barrier_allowed())
 		return -ENOSYS;
-	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0 ? 0 : -errno;
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0) == 0 ? 0
+											    : -errno;
 }
 
 bool wake_barrier_usable(void)
@@ -50,7 +54,8 @@ bool wake_barrier_usable(void)
 	uint32_t state = bus_load_relaxed(&barrier_state);
 
 	if (state == 0) {
-		long cmds = barrier_allowed() ? syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0) : 0;
+		long cmds = barrier_allowed() ? syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0)
+					      : 0;
 
 		state = cmds > 0 && (cmds & MEMBARRIER_CMD_GLOBAL_EXPEDITED) ? 2 : 1;
 		bus_store_relaxed(&barrier_state, state);
@@ -70,9 +75,9 @@ static int waitv(const struct wake_word *words, int count, const struct timespec
 	struct futex_waitv v[WAKE_WAITV_MAX];
 
 	for (int i = 0; i < count; i++)
-		v[i] = (struct futex_waitv){
-			.val = words[i].seen, .uaddr = (uint64_t)(uintptr_t)words[i].word, .flags = FUTEX_32
-		};
+		v[i] = (struct futex_waitv){ .val = words[i].seen,
+					     .uaddr = (uint64_t)(uintptr_t)words[i].word,
+					     .flags = FUTEX_32 };
 	if (syscall(SYS_futex_waitv, v, count, 0, deadline, CLOCK_MONOTONIC) >= 0 || errno == EAGAIN)
 		return 0;
 	return -errno;
@@ -190,7 +195,8 @@ int wake_wait(const struct wake_word *words, int count, int64_t timeout_ns, stru
 	if (timeout_ns >= 0) {
 		uint64_t ns = bus_monotonic_ns() + (uint64_t)timeout_ns;
 
-		at = (struct timespec){ .tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u) };
+		at = (struct timespec){ .tv_sec = (time_t)(ns / 1000000000u),
+					.tv_nsec = (long)(ns % 1000000000u) };
 		deadline = &at;
 	}
 	if (count <= WAKE_WAITV_MAX)
@@ -200,11 +206,13 @@ int wake_wait(const struct wake_word *words, int count, int64_t timeout_ns, stru
 		if (*crowd == NULL)
 			return -ENOMEM;
 	}
-	err = crowd_grow(*crowd, (count - (WAKE_WAITV_MAX - 1) + WAKE_WAITV_MAX - 2) / (WAKE_WAITV_MAX - 1));
+	err = crowd_grow(*crowd,
+			 (count - (WAKE_WAITV_MAX - 1) + WAKE_WAITV_MAX - 2) / (WAKE_WAITV_MAX - 1));
 	if (err < 0)
 		return err;
 	memcpy(set, words, (WAKE_WAITV_MAX - 1) * sizeof(set[0]));
-	set[WAKE_WAITV_MAX - 1] = (struct wake_word){ &(*crowd)->bell, bus_load_acquire(&(*crowd)->bell) };
+	set[WAKE_WAITV_MAX - 1] =
+		(struct wake_word){ &(*crowd)->bell, bus_load_acquire(&(*crowd)->bell) };
 	crowd_begin(*crowd, words + WAKE_WAITV_MAX - 1, count - (WAKE_WAITV_MAX - 1));
 	err = waitv(set, WAKE_WAITV_MAX, deadline);
 	crowd_end(*crowd);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wake_fd.c - a futex wait behind a descriptor. First choice: an io_uring of two entries per 128 words whose own descriptor
- * is readable while a completion is there; a FUTEX_WAITV completes when a word moves. Kernels before 6.7 and processes
- * that may not use io_uring get a thread that waits and writes an eventfd. liburing of Debian 12 does not know the
- * opcode yet, so the request is filled in by hand.
+ * wake_fd.c - a futex wait behind a descriptor. First choice: an io_uring of two entries per 128
+ * words whose own descriptor is readable while a completion is there; a FUTEX_WAITV completes when
+ * a word moves. Kernels before 6.7 and processes that may not use io_uring get a thread that waits
+ * and writes an eventfd. liburing of Debian 12 does not know the opcode yet, so the request is
+ * filled in by hand.
  */
 #include <errno.h>
 #include <linux/futex.h>
@@ -18,11 +19,11 @@
 
 #include "os/wake.h"
 
-#define OP_FUTEX_WAITV	 53 /* IORING_OP_FUTEX_WAITV, Linux 6.7 */
-#define URING_GROUPS	 16 /* x 128 words; more sleep in the thread */
-#define DATA_SIGNAL	 1
-#define DATA_CANCEL	 2
-#define DATA_WAIT	 16 /* + generation * URING_GROUPS + group */
+#define OP_FUTEX_WAITV 53 /* IORING_OP_FUTEX_WAITV, Linux 6.7 */
+#define URING_GROUPS   16 /* x 128 words; more sleep in the thread */
+#define DATA_SIGNAL    1
+#define DATA_CANCEL    2
+#define DATA_WAIT      16 /* + generation * URING_GROUPS + group */
 
 struct wake_fd {
 	bool uring;
@@ -33,12 +34,12 @@ struct wake_fd {
 	/* io_uring */
 	struct io_uring ring;
 	uint64_t generation;
-	int outstanding; /* waits submitted in this generation and not completed */
+	int outstanding;         /* waits submitted in this generation and not completed */
 	struct futex_waitv *vec; /* must stay while a wait is outstanding */
 	/* thread */
 	int efd;
 	pthread_t thread;
-	_Atomic uint32_t job;  /* odd: wait for the words; even: idle; also the word that calls the thread back */
+	_Atomic uint32_t job; /* odd: wait for the words; even: idle; also the word that calls the thread back */
 	_Atomic uint32_t back; /* last even job that the thread has come back to */
 	_Atomic uint32_t stop;
 	struct wake_crowd *crowd;
@@ -58,7 +59,8 @@ static void *waiter_main(void *arg)
 			break;
 		if (job % 2 == 1) {
 			w->words[w->count] = call;
-			if (wake_wait(w->words, w->count + 1, -1, &w->crowd) == 0 && bus_load_acquire(&w->job) == job) {
+			if (wake_wait(w->words, w->count + 1, -1, &w->crowd) == 0 &&
+			    bus_load_acquire(&w->job) == job) {
 				uint64_t one = 1;
 
 				if (write(w->efd, &one, sizeof(one)) < 0) {
@@ -118,7 +120,8 @@ static bool uring_has_waitv(struct io_uring *ring)
 	bool has = false;
 
 	if (probe != NULL) {
-		has = probe->last_op >= OP_FUTEX_WAITV && (probe->ops[OP_FUTEX_WAITV].flags & IO_URING_OP_SUPPORTED);
+		has = probe->last_op >= OP_FUTEX_WAITV &&
+		      (probe->ops[OP_FUTEX_WAITV].flags & IO_URING_OP_SUPPORTED);
 		io_uring_free_probe(probe);
 	}
 	return has;
@@ -155,7 +158,8 @@ static bool uring_reap(struct wake_fd *w)
 	bool fired = false;
 
 	while (io_uring_peek_cqe(&w->ring, &cqe) == 0) {
-		if (cqe->user_data >= DATA_WAIT && (cqe->user_data - DATA_WAIT) / URING_GROUPS == w->generation) {
+		if (cqe->user_data >= DATA_WAIT &&
+		    (cqe->user_data - DATA_WAIT) / URING_GROUPS == w->generation) {
 			w->outstanding--;
 			fired = true;
 		}
@@ -172,7 +176,8 @@ static void uring_cancel(struct wake_fd *w)
 		for (int g = 0; g < groups; g++) {
 			struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
 
-			io_uring_prep_cancel64(sqe, DATA_WAIT + w->generation * URING_GROUPS + (uint64_t)g, 0);
+			io_uring_prep_cancel64(
+				sqe, DATA_WAIT + w->generation * URING_GROUPS + (uint64_t)g, 0);
 			sqe->user_data = DATA_CANCEL;
 		}
 		io_uring_submit(&w->ring);
@@ -197,9 +202,11 @@ static int uring_arm(struct wake_fd *w)
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
 
 		for (int i = 0; i < n; i++)
-			w->vec[done + i] = (struct futex_waitv){ .val = w->words[done + i].seen,
-								 .uaddr = (uint64_t)(uintptr_t)w->words[done + i].word,
-								 .flags = FUTEX_32 };
+			w->vec[done + i] = (struct futex_waitv){
+				.val = w->words[done + i].seen,
+				.uaddr = (uint64_t)(uintptr_t)w->words[done + i].word,
+				.flags = FUTEX_32
+			};
 		memset(sqe, 0, sizeof(*sqe));
 		sqe->opcode = OP_FUTEX_WAITV;
 		sqe->fd = -1;
