@@ -40,9 +40,9 @@ static const struct tool_option options[] = {
 	{ OPT_REVERSE, "reverse", NULL, "top: sorted the other way round" },
 	{ OPT_BATCH, "batch", NULL, "top: print instead of drawing" },
 	{ OPT_COUNT, "count", "N", "top: end after N screens" },
-	{ OPT_LAG_MESSAGES, "lag-messages", "[W,]C",
-	  "check: critical beyond C messages behind, a warning beyond W" },
-	{ OPT_LAG_SECONDS, "lag-seconds", "[W,]C", "check: the same for the oldest unread one's age" },
+	{ OPT_LAG_MESSAGES, "lag-messages", "W,C",
+	  "check: a warning beyond W messages behind, critical beyond C;\none number is C" },
+	{ OPT_LAG_SECONDS, "lag-seconds", "W,C", "check: the same for the oldest unread one's age" },
 	{ OPT_VERIFY, "verify", NULL, "segment: check all of it" },
 	{ 0 },
 };
@@ -56,7 +56,7 @@ static const struct tool tool = {
 	"numa [--json]                 where memory is\n"
 	"top [PATTERN] [-d TIME] [--list=WHAT] [--sort=COLUMN] [--batch] [--count=N]\n"
 	"latency TOPIC [-d TIME]       from publishing to arrival here\n"
-	"check [PATTERN] [--lag-messages=[W,]C] [--lag-seconds=[W,]C]\n"
+	"check [PATTERN] [--lag-messages=W,C] [--lag-seconds=W,C]\n"
 	"metrics                       OpenMetrics\n"
 	"groups | services | segment FILE",
 	"Shows what is on the bus, who is slow and whom they hold back. It only looks: no\n"
@@ -408,8 +408,9 @@ static void check_options(const struct command *command, unsigned given)
 
 	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
 		if (given & ~command->takes & all[i].bit)
-			tool_fail_usage("%s%sdoes not take %s", command->name,
-					*command->name ? " " : "this ", all[i].names);
+			tool_fail_usage("%s does not take %s",
+					*command->name ? command->name : "the screen of all topics",
+					all[i].names);
 }
 
 int main(int argc, char **argv)
