@@ -65,10 +65,12 @@ kill "$pid"
 # ---- epoll.c: two of them talk
 create chat
 mkfifo "$dir/anna.in" "$dir/bert.in"
-background anna "$examples/epoll" chat <"$dir/anna.in"
+# shellcheck disable=SC2016  # expanded by the inner shell, whose open waits for the other end
+background anna bash -c 'exec "$0" chat <"$1"' "$examples/epoll" "$dir/anna.in"
 anna=$pid
 exec 5>"$dir/anna.in"
-background bert "$examples/epoll" chat <"$dir/bert.in"
+# shellcheck disable=SC2016
+background bert bash -c 'exec 5>&-; exec "$0" chat <"$1"' "$examples/epoll" "$dir/bert.in"
 bert=$pid
 exec 6>"$dir/bert.in"
 until_true 10 "both in the chat" attached chat 2
