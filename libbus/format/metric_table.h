@@ -19,23 +19,23 @@
 
 /* clang-format off */
 #define METRIC_TABLE(X) \
-	X(BUILD, "build", "info", "", "version", "version", \
+	X(BUILD, "build", "info", "", "", "version", \
 	  "Version of the running busd") \
-	X(START_TIME, "start_time_seconds", "gauge", "seconds", "start_time_seconds", "", \
+	X(START_TIME, "start_time_seconds", "gauge", "seconds", "", "", \
 	  "When busd started, in seconds since 1970") \
-	X(CLIENTS, "clients", "gauge", "", "clients", "", \
+	X(CLIENTS, "clients", "gauge", "", "", "", \
 	  "Connected processes") \
-	X(TOPICS, "topics", "gauge", "", "topics", "", \
+	X(TOPICS, "topics", "gauge", "", "", "", \
 	  "Topics") \
-	X(RINGS, "rings", "gauge", "", "rings", "", \
+	X(RINGS, "rings", "gauge", "", "", "", \
 	  "Rings, those included that are kept for readers after their publisher has gone") \
-	X(SUBSCRIPTIONS, "subscriptions", "gauge", "", "subscriptions", "", \
+	X(SUBSCRIPTIONS, "subscriptions", "gauge", "", "", "", \
 	  "Subscriptions") \
-	X(EVICTIONS, "evictions", "counter", "", "evictions", "", \
+	X(EVICTIONS, "evictions", "counter", "", "", "", \
 	  "Subscribers taken off a topic because they held publishers back for too long") \
-	X(MEMORY, "memory_bytes", "gauge", "bytes", "memory_bytes", "", \
+	X(MEMORY, "memory_bytes", "gauge", "bytes", "", "", \
 	  "Shared memory that busd has made and not yet freed") \
-	X(MEMORY_LIMIT, "memory_limit_bytes", "gauge", "bytes", "memory_limit_bytes", "", \
+	X(MEMORY_LIMIT, "memory_limit_bytes", "gauge", "bytes", "", "", \
 	  "Shared memory that busd may make") \
 	X(NUMA_MEMORY, "numa_memory_bytes", "gauge", "bytes", "memory_bytes", "node", \
 	  "Memory of the rings seen here by the NUMA node on which its pages are") \
