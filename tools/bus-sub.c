@@ -17,7 +17,8 @@
 #include "tool_output.h"
 #include "tool_pace.h"
 
-#define PEEK_MAX 256
+#define PEEK_MAX  256
+#define PACED_MAX 16
 #define RELEASE_BYTES \
 	(128u << 10) /* of output that one release confirms, so that room is given back early */
 #define FLUSH_BYTES (64u << 10)
@@ -304,7 +305,8 @@ static int print_some(struct job *job, const struct bus_msg *msgs, int n)
 		flush(job);
 		n = tool_pace_next(&job->pace, n);
 	}
-	for (; i < n && tool_output_open_bytes(&job->out) < RELEASE_BYTES; i++) {
+	/* What the pace has counted is done now. */
+	for (; i < n && (job->rate > 0 || tool_output_open_bytes(&job->out) < RELEASE_BYTES); i++) {
 		tool_format_add(&job->format, &msgs[i], &job->out);
 		if (msgs[i].lost)
 			note_loss(job, &msgs[i]);
@@ -391,13 +393,14 @@ static int await(struct job *job)
 static int run(struct job *job)
 {
 	struct bus_msg msgs[PEEK_MAX];
+	uint64_t most = job->rate > 0 ? PACED_MAX : PEEK_MAX;
 	int code = TOOL_DONE;
 
 	job->last_ns = tool_clock_ns();
 	while (!tool_stop_signal && !job->closed && code == TOOL_DONE &&
 	       (!job->count || job->messages < job->count)) {
 		uint64_t left = job->count ? job->count - job->messages : PEEK_MAX;
-		int n = bus_sub_peek(job->sub, msgs, left < PEEK_MAX ? (int)left : PEEK_MAX);
+		int n = bus_sub_peek(job->sub, msgs, left < most ? (int)left : (int)most);
 
 		if (n < 0) {
 			note_trouble(job, n);
