@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * alloc.h - memory that takes long to be touched (1 GB/s) is allocated beside the loop, so that other clients never wait. Small
+ * segments are made at once: a thread would cost more.
+ *
+ * A job belongs to the client whose request waits for it. done() runs in the loop's thread; client is NULL where it has
+ * gone meanwhile, and then done() only releases what the job holds.
+ */
+#ifndef BUSD_ALLOC_H
+#define BUSD_ALLOC_H
+
+#include "client.h"
+
+#define ALLOC_AT_ONCE (UINT64_C(4) << 20)
+#define ALLOC_THREADS 4
+
+struct topic;
+
+struct job {
+	struct list link;
+	struct busd *busd;
+	struct client *client; /* NULL: gone */
+	uint32_t req;
+	bool refill;              /* only allocate again what may have been punched out */
+	struct segment_plan plan; /* else: build this */
+	struct segment *seg;      /* the job's reference */
+	int rc;
+	struct why why;
+	void (*done)(struct client *client, struct job *job);
+	/* what the request needs to go on */
+	struct topic *topic; /* pinned, or NULL */
+	uint64_t id;
+	struct ctl_topic_settings settings;
+	char name[CTL_NAME_MAX];
+	char pattern[CTL_TOPIC_MAX];
+	uint32_t flags, start;
+	int32_t node;
+};
+
+/* NULL: no memory. */
+struct job *job_new(struct client *client, const void *request);
+void job_free(struct job *job);
+
+/* The client pays for the plan (kept rings are freed where that helps); then done() is called, now or later. */
+void alloc_build(struct job *job);
+/* For job->seg. */
+void alloc_refill(struct job *job);
+/* The client goes. */
+void alloc_orphan(struct job *job);
+
+int alloc_open(struct busd *busd);
+
+#endif

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* board.c - see board.h. The one writer of boards. */
+#include "board.h"
+
+#include "registry.h"
+
+#include <errno.h>
+#include <string.h>
+
+static struct board_head *head_of(const struct board *board)
+{
+	return board->seg->map;
+}
+
+static struct board_ring *ring_entry(const struct board *board, uint32_t index)
+{
+	return (struct board_ring *)((char *)board->seg->map + BOARD_RINGS_OFF) + index;
+}
+
+static struct board_sub *sub_entry(const struct board *board, uint32_t index)
+{
+	return (struct board_sub *)((char *)board->seg->map + BOARD_SUBS_OFF) + index;
+}
+
+/* Seqlock: odd while the descriptive fields change. The fences are what a reader's two loads of gen pair with. */
+static void begin_change(_Atomic uint32_t *gen)
+{
+	bus_store_relaxed(gen, bus_load_relaxed(gen) + 1);
+	bus_fence_release();
+}
+
+static void end_change(_Atomic uint32_t *gen)
+{
+	bus_store_release(gen, bus_load_relaxed(gen) + 1);
+}
+
+void board_calibrate(struct board *board, const struct bus_calibration *cal)
+{
+	struct board_head *head = head_of(board);
+
+	begin_change(&head->cal_gen);
+	bus_store_relaxed(&head->cal_base_counter, cal->base_counter);
+	bus_store_relaxed(&head->cal_base_ns, cal->base_ns);
+	bus_store_relaxed(&head->cal_mult, cal->mult);
+	end_change(&head->cal_gen);
+}
+
+void board_settings(struct topic *topic)
+{
+	struct board_head *head = head_of(&topic->board);
+
+	head->slots = topic->settings.slots;
+	head->numa = topic->settings.numa;
+	head->bytes = topic->settings.bytes;
+	head->max_bytes = topic->settings.max_bytes;
+	head->flags = (topic->explicit_ ? BOARD_TOPIC_EXPLICIT : 0) |
+		      (topic->settings.flags & (CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT)
+			       ? BOARD_TOPIC_HUGE
+			       : 0);
+}
+
+int board_make(struct topic *topic, const struct bus_calibration *cal, struct why *why)
+{
+	struct segment *seg = segment_new();
+	struct board_head *head;
+	int rc;
+
+	if (!seg)
+		return fail(why, ENOMEM, "busd is out of memory");
+	rc = quota_charge(topic->account, BOARD_HEAD, why);
+	if (rc == 0) {
+		seg->charged = topic->account;
+		seg->charged_bytes = BOARD_HEAD;
+		rc = segment_build_own(seg, CTL_SEG_BOARD, BOARD_SIZE, why);
+	}
+	if (rc == 0)
+		rc = segment_extend(seg, 0, BOARD_HEAD, why);
+	if (rc == 0)
+		rc = segment_publish(seg, why);
+	if (rc < 0) {
+		segment_unref(seg);
+		return rc;
+	}
+	seg->info.segment_id = topic->busd->next_id++;
+	seg->info.topic_id = topic->id;
+	seg->info.uid = topic->account->uid;
+	topic->board.seg = seg;
+	head = head_of(&topic->board);
+	head->magic = BOARD_MAGIC;
+	head->version = BOARD_VERSION;
+	head->topic_id = topic->id;
+	head->created_ns = topic->created_ns;
+	snprintf(head->topic, sizeof(head->topic), "%s", topic->name);
+	board_settings(topic);
+	board_calibrate(&topic->board, cal);
+	return 0;
+}
+
+void board_free(struct board *board)
+{
+	segment_unref(board->seg);
+	board->seg = NULL;
+}
+
+/* The lowest free entry of a table, its page allocated. */
+static int take(struct board *board, uint64_t *taken, uint64_t *pages, uint32_t limit, size_t off,
+		size_t size, struct why *why)
+{
+	uint32_t i = 0;
+	size_t page;
+
+	while (i < limit / 64 && taken[i] == UINT64_MAX)
+		i++;
+	if (i == limit / 64)
+		return -EDQUOT;
+	i = i * 64 + (uint32_t)__builtin_ctzll(~taken[i]);
+	page = i * size / 4096;
+	if (!(pages[page / 64] >> (page % 64) & 1)) {
+		int rc = segment_extend(board->seg, off + page * 4096, 4096, why);
+
+		if (rc < 0)
+			return rc;
+		pages[page / 64] |= UINT64_C(1) << (page % 64);
+	}
+	taken[i / 64] |= UINT64_C(1) << (i % 64);
+	return (int)i;
+}
+
+static void raise_mark(_Atomic uint32_t *mark, uint32_t index)
+{
+	if (bus_load_relaxed(mark) <= index)
+		bus_store_release(mark, index + 1);
+}
+
+int board_take_ring(struct board *board, struct why *why)
+{
+	int rc = take(board, board->rings_taken, board->ring_pages, BOARD_RINGS, BOARD_RINGS_OFF,
+		      sizeof(struct board_ring), why);
+
+	if (rc == -EDQUOT)
+		return fail(why, EDQUOT,
+			    "the topic has %d rings, the most that one topic may have; close publishers",
+			    BOARD_RINGS);
+	return rc;
+}
+
+int board_take_sub(struct board *board, struct why *why)
+{
+	int rc = take(board, board->subs_taken, board->sub_pages, BOARD_SUBS, BOARD_SUBS_OFF,
+		      sizeof(struct board_sub), why);
+
+	if (rc == -EDQUOT)
+		return fail(why, EDQUOT,
+			    "the topic has %d subscriptions, the most that one topic may have; close some",
+			    BOARD_SUBS);
+	return rc;
+}
+
+void board_give_back_ring(struct board *board, uint32_t index)
+{
+	board->rings_taken[index / 64] &= ~(UINT64_C(1) << (index % 64));
+}
+
+void board_give_back_sub(struct board *board, uint32_t index)
+{
+	board->subs_taken[index / 64] &= ~(UINT64_C(1) << (index % 64));
+}
+
+void board_put_ring(struct ring *ring)
+{
+	struct board *board = &ring->topic->board;
+	struct board_ring *entry = ring_entry(board, ring->board_index);
+	const struct ring_geometry *geo = &ring->seg->info.geometry;
+
+	begin_change(&entry->gen);
+	bus_store_relaxed(&entry->ring_id, ring->id);
+	bus_store_relaxed(&entry->next_ring, 0);
+	entry->client_id = ring->client_id;
+	entry->pub_id = ring->pub_id;
+	entry->segment_id = ring->seg->info.segment_id;
+	entry->first_seq = geo->first_seq;
+	entry->opened_ns = ring->opened_ns;
+	entry->pid = ring->pid;
+	entry->uid = ring->uid;
+	entry->slots = geo->slots;
+	entry->page_kib = (uint32_t)(ring->seg->page / 1024);
+	entry->bytes = geo->bytes;
+	memcpy(entry->node_pages, ring->seg->node_pages, sizeof(entry->node_pages));
+	memcpy(entry->name, ring->name, sizeof(entry->name));
+	end_change(&entry->gen);
+	bus_store_release(&entry->state, BOARD_RING_OPEN);
+	raise_mark(&head_of(board)->rings_used, ring->board_index);
+}
+
+void board_close_ring(struct ring *ring, uint64_t next)
+{
+	struct board_ring *entry = ring_entry(&ring->topic->board, ring->board_index);
+
+	bus_store_release(&entry->next_ring,
+			  next); /* before the state: who sees CLOSED sees what follows */
+	bus_store_release(&entry->state, BOARD_RING_CLOSED);
+}
+
+void board_remove_ring(struct ring *ring)
+{
+	struct board *board = &ring->topic->board;
+	struct board_ring *entry = ring_entry(board, ring->board_index);
+	struct board_head *head = head_of(board);
+	const struct ring_writer_page *page = ring->seg->map;
+	uint64_t count = ring_head(ring) - ring->seg->info.geometry.first_seq;
+
+	bus_store_relaxed(&head->past_messages, bus_load_relaxed(&head->past_messages) + count);
+	bus_store_relaxed(&head->past_bytes,
+			  bus_load_relaxed(&head->past_bytes) + bus_load_relaxed(&page->bytes));
+	begin_change(&entry->gen);
+	bus_store_release(&entry->state, BOARD_RING_FREE);
+	bus_store_relaxed(&entry->ring_id, 0);
+	end_change(&entry->gen);
+}
+
+void board_put_sub(struct member *member)
+{
+	struct board *board = &member->topic->board;
+	struct board_sub *entry = sub_entry(board, member->board_index);
+	const struct sub *sub = member->sub;
+
+	begin_change(&entry->gen);
+	bus_store_relaxed(&entry->sub_id, sub->id);
+	bus_store_relaxed(&entry->evicted, 0);
+	entry->client_id = sub->client->id;
+	entry->segment_id = sub->seg->info.segment_id;
+	entry->opened_ns = sub->opened_ns;
+	entry->pid = sub->client->pid;
+	entry->uid = sub->client->uid;
+	entry->flags = sub->flags;
+	entry->node = sub->node;
+	memcpy(entry->name, sub->name, sizeof(entry->name));
+	memcpy(entry->pattern, sub->pattern, sizeof(entry->pattern) - 1); /* the last byte stays 0 */
+	end_change(&entry->gen);
+	bus_store_release(&entry->state, BOARD_SUB_ACTIVE);
+	raise_mark(&head_of(board)->subs_used, member->board_index);
+}
+
+void board_remove_sub(struct member *member)
+{
+	struct board_sub *entry = sub_entry(&member->topic->board, member->board_index);
+
+	begin_change(&entry->gen);
+	bus_store_release(&entry->state, BOARD_SUB_FREE);
+	bus_store_relaxed(&entry->sub_id, 0);
+	end_change(&entry->gen);
+}
+
+void board_count_eviction(struct member *member)
+{
+	struct board_sub *entry = sub_entry(&member->topic->board, member->board_index);
+
+	bus_store_release(&entry->evicted, bus_load_relaxed(&entry->evicted) + 1);
+}
+
+void board_set_epoch(struct board *board, uint64_t number)
+{
+	bus_store_release(&head_of(board)->epoch, number);
+}

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * busd.h - all that one busd has, in one struct. One thread serves it; what other threads do (alloc.c) they do on memory of
+ * their own, and hand it back through a descriptor.
+ *
+ *   server.c    the loop: descriptors and deadlines          request.c   decodes what a client asks
+ *   client.c    one connection and all that goes with it     registry.c  names -> topics, rings, subscriptions
+ *   event.c     the queue of what a client is told           share.c     which segments a client has been given
+ */
+#ifndef BUSD_BUSD_H
+#define BUSD_BUSD_H
+
+#include "base/clock.h"
+#include "config.h"
+#include "idmap.h"
+#include "list.h"
+#include "quota.h"
+
+#define BUSD_VERSION     "0.1.0"
+#define BUSD_RESERVE_FDS 4
+
+struct busd;
+struct topic;
+
+/* A descriptor in the loop. Embedded in what it belongs to. */
+struct watch {
+	int fd; /* -1: none */
+	uint32_t events;
+	void (*ready)(struct busd *busd, struct watch *watch, uint32_t events);
+};
+
+/* Deadlines of the loop, CLOCK_MONOTONIC; 0: none. */
+enum busd_timer {
+	TIMER_CALIBRATE, /* the raw counter, every minute */
+	TIMER_HANDSHAKE, /* a client that says nothing */
+	TIMER_KEPT,      /* a ring kept for late readers */
+	TIMER_IDLE,      /* a private busd without clients */
+	TIMER_RETRY,     /* a send that the kernel refused for reasons of its own */
+	TIMER_COUNT,
+};
+
+struct calibrator {
+	struct bus_calibration now;
+	uint64_t anchor_counter,
+		anchor_ns; /* CLOCK_MONOTONIC when the present rate was begun to be measured */
+};
+
+struct busd {
+	struct config *config;
+	const char *config_path; /* NULL: none */
+	char *socket_path;
+	bool private_;
+	uint32_t uid;
+	uint64_t started_ns; /* Unix */
+	int lock_fd;
+	int epoll_fd;
+	struct watch listener, signals, finished;
+	int reserve_fds[BUSD_RESERVE_FDS];
+	bool stopping;
+	uint64_t deadlines[TIMER_COUNT];
+
+	struct list clients;    /* in the order of their ids */
+	struct list handshakes; /* those not attached yet, in the order they came */
+	struct list doomed;     /* to be freed before the loop waits again */
+	struct list bells_due;  /* clients whose bell is to be rung */
+	struct list stalled;    /* clients whose events wait for TIMER_RETRY */
+	uint32_t client_count;
+	uint32_t observer_count;
+
+	struct idmap users, clients_by_id, rings_by_id, subs_by_id, pubs_by_id;
+	struct topic **topics; /* sorted by name */
+	size_t topic_count, topic_room;
+	struct list subs; /* all subscriptions */
+	uint64_t ring_count, sub_count;
+	uint64_t evictions;
+	uint64_t next_id; /* of everything: never reused */
+
+	struct quota quota;
+	struct calibrator calibrator;
+	struct alloc *alloc;
+};
+
+#endif

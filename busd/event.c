@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* event.c - see event.h */
+#include "event.h"
+
+#include "log.h"
+#include "server.h"
+#include "share.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+
+#define RETRY_NS UINT64_C(10000000)
+
+struct event *event_push(struct client *client, const void *msg, struct segment *seg, bool writable)
+{
+	const struct ctl_head *head = msg;
+	struct event *event;
+
+	if (client->doomed)
+		return NULL;
+	if (client->event_count >= CLIENT_EVENTS_MAX) {
+		client_doom(client, "it has not read %u events", client->event_count);
+		return NULL;
+	}
+	event = malloc(sizeof(*event));
+	if (!event) {
+		client_doom(client, "busd is out of memory");
+		return NULL;
+	}
+	assert(head->len <= sizeof(event->msg));
+	event->client = client;
+	event->seg = seg ? segment_ref(seg) : NULL;
+	event->writable = writable;
+	memcpy(&event->msg, msg, head->len);
+	list_append(&client->events, &event->link);
+	client->event_count++;
+	client_bell_due(client);
+	return event;
+}
+
+void event_cancel(struct event *event)
+{
+	list_remove(&event->link);
+	event->client->event_count--;
+	segment_unref(event->seg);
+	free(event);
+}
+
+static bool socket_is_empty(const struct client *client)
+{
+	int unread;
+
+	return ioctl(client->ev.fd, SIOCOUTQ, &unread) == 0 && unread == 0;
+}
+
+/* 1 sent; 0 not now: the client has to read first; -EAGAIN not now, for the kernel's reasons; or doomed */
+static int send_one(struct client *client, struct event *event)
+{
+	int fd = event->seg ? (event->writable ? event->seg->rw_fd : event->seg->ro_fd) : -1;
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = &event->msg, .iov_len = event->msg.head.len };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (fd >= 0) {
+		if (client->fds_in_flight >= CTL_EV_IN_FLIGHT && socket_is_empty(client))
+			client->fds_in_flight = 0;
+		if (client->fds_in_flight >= CTL_EV_IN_FLIGHT)
+			return 0;
+		memset(&control, 0, sizeof(control));
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control.buf);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &fd, sizeof(fd));
+	}
+	if (sendmsg(client->ev.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
+		client->fds_in_flight += fd >= 0;
+		return 1;
+	}
+	if (errno == EAGAIN)
+		return 0;
+	if (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM || errno == EINTR)
+		return -EAGAIN;
+	client_doom(client, NULL); /* it hung up: nothing to say */
+	return -EPIPE;
+}
+
+static void sent(struct client *client, struct event *event)
+{
+	if (event->msg.head.type == CTL_EV_SEGMENT) {
+		struct shared *shared = idmap_get(&client->segments, event->msg.segment.segment_id);
+
+		if (shared && shared->queued == event)
+			shared->queued = NULL;
+	}
+	event_cancel(event);
+}
+
+void event_flush(struct client *client)
+{
+	bool any = false;
+
+	while (!client->doomed && !list_empty(&client->events)) {
+		struct event *event = list_entry(client->events.next, struct event, link);
+		int rc = send_one(client, event);
+
+		if (rc == -EAGAIN) {
+			if (list_empty(&client->stalled_link))
+				list_append(&client->busd->stalled, &client->stalled_link);
+			server_set_deadline(client->busd, TIMER_RETRY, bus_monotonic_ns() + RETRY_NS);
+		}
+		if (rc <= 0)
+			break;
+		sent(client, event);
+		any = true;
+	}
+	if (client->doomed)
+		return;
+	if (any && client->ring_when_sent)
+		client_bell_due(client);
+	client->ring_when_sent = !list_empty(&client->events);
+	/* edge-triggered: each message that the client reads says so */
+	server_watch_events(client->busd, &client->ev,
+			    client->ring_when_sent ? EPOLLIN | EPOLLOUT | EPOLLET : EPOLLIN);
+	if (!client->ring_when_sent && client->held)
+		client_send_held(client);
+}
+
+void event_writable(struct client *client)
+{
+	if (!list_empty(&client->events))
+		event_flush(client);
+}
+
+void event_retry_stalled(struct busd *busd)
+{
+	struct list again;
+	struct client *client;
+
+	list_init(&again);
+	while (!list_empty(&busd->stalled)) {
+		struct list *link = busd->stalled.next;
+
+		list_remove(link);
+		list_append(&again, link);
+	}
+	list_for_each(client, &again, stalled_link)
+	{
+		list_remove(&client->stalled_link);
+		event_flush(client);
+	}
+}

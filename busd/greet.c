@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* greet.c - see greet.h */
+#include "greet.h"
+
+#include "log.h"
+#include "server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+int greet_check(const struct ctl_head *head, size_t len, struct why *why)
+{
+	if (len < sizeof(*head) || head->magic != CTL_MAGIC || head->type != CTL_HELLO)
+		return fail(why, EPROTO,
+			    "this is busd %s, and what was sent to it is not the protocol of libbus",
+			    BUSD_VERSION);
+	if (head->version != CTL_VERSION)
+		return fail(why, EPROTONOSUPPORT,
+			    "busd %s speaks protocol version %u, the client version %u; use a library and a busd of the "
+			    "same release",
+			    BUSD_VERSION, CTL_VERSION, head->version);
+	return 0;
+}
+
+/* The client's own bell page, for sleepers of its own user. */
+static int make_own_bell(struct client *client, struct why *why)
+{
+	const struct segment_plan plan = { .kind = CTL_SEG_BELL, .size = sizeof(struct bell_page) };
+	struct client_bell *bell = calloc(1, sizeof(*bell));
+	uint64_t bytes = segment_plan_bytes(&plan);
+	int rc;
+
+	if (bell)
+		bell->seg = segment_new();
+	if (!bell || !bell->seg) {
+		free(bell);
+		return fail(why, ENOMEM, "busd is out of memory");
+	}
+	rc = quota_charge(&client->user->account, bytes, why);
+	if (rc == 0) {
+		bell->seg->charged = &client->user->account;
+		bell->seg->charged_bytes = bytes;
+		rc = segment_build(bell->seg, &plan, why);
+	}
+	if (rc < 0) {
+		segment_unref(bell->seg);
+		free(bell);
+		return rc;
+	}
+	bell->uid = client->uid;
+	bell->seg->info.segment_id = client->busd->next_id++;
+	bell->seg->info.owner_id = client->id;
+	bell->seg->info.uid = client->uid;
+	client->bells = bell;
+	return 0;
+}
+
+static void answer(struct client *client, const struct ctl_hello *hello, int ev_fd)
+{
+	const struct segment *busd_bell = client->user->busd_bell;
+	const struct segment *own = client->bells->seg;
+	const int fds[] = { ev_fd, busd_bell->ro_fd, own->rw_fd };
+	struct ctl_hello_reply reply = {
+		.head = { .magic = CTL_MAGIC,
+			  .type = CTL_REPLY | CTL_HELLO,
+			  .version = CTL_VERSION,
+			  .len = sizeof(reply),
+			  .req = hello->head.req },
+		.client_id = client->id,
+		.uid = client->uid,
+		.slot = client->slot,
+		.bell_id = own->info.segment_id,
+		.busd_bell_id = busd_bell->info.segment_id,
+		.busd_pid = (uint32_t)getpid(),
+		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
+		.version = BUSD_VERSION,
+	};
+
+	client_reply(client, &reply, fds, BUS_ARRAY_LEN(fds));
+}
+
+int greet_hello(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_hello *hello = msg;
+	int pair[2];
+	int rc;
+
+	rc = make_own_bell(client, why);
+	if (rc < 0)
+		return rc;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
+		rc = fail(why, errno, "busd cannot make a socket: %s", strerror(errno));
+		goto no_socket;
+	}
+	rc = user_take_slot(client->busd, client->user, why);
+	if (rc < 0)
+		goto no_slot;
+	client->slot = (uint32_t)rc;
+	client->state = CLIENT_GREETED;
+	rc = server_watch(client->busd, &client->ev, pair[0], EPOLLIN);
+	if (rc < 0) {
+		client_doom(client, "busd cannot watch it: %s", strerror(-rc));
+		close(pair[1]);
+		return 0;
+	}
+	memcpy(client->name, hello->name, sizeof(client->name));
+	client->node = hello->node;
+	answer(client, hello, pair[1]);
+	close(pair[1]);
+	log_debug("client %s connected as %llu", client_label(client),
+		  (unsigned long long)client->id);
+	return 0;
+
+no_slot:
+	close(pair[0]);
+	close(pair[1]);
+no_socket:
+	segment_unref(client->bells->seg);
+	free(client->bells);
+	client->bells = NULL;
+	return rc;
+}
+
+int greet_attach(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_head *head = msg;
+	struct segment *own = client->bells->seg;
+	struct ctl_ok ok = { .head = { .type = CTL_REPLY | CTL_ATTACH,
+				       .version = CTL_VERSION,
+				       .len = sizeof(ok),
+				       .req = head->req } };
+	int rc = segment_seal(own, why);
+
+	if (rc == 0)
+		rc = segment_refill(own, why);
+	if (rc == 0)
+		rc = segment_publish(own, why);
+	if (rc < 0) {
+		client_reply_error(client, CTL_VERSION, head->req, -rc, why->text);
+		client_doom(client, "%s", why->text);
+		return 0;
+	}
+	client->state = CLIENT_ATTACHED;
+	list_remove(&client->handshake_link);
+	client_reply(client, &ok, NULL, 0);
+	return 0;
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * greet.h - how a connection begins: HELLO (who speaks which protocol, the ev socket, the bells) and ATTACH (the bell page is
+ * mapped, so it can be sealed).
+ */
+#ifndef BUSD_GREET_H
+#define BUSD_GREET_H
+
+#include "client.h"
+
+/* Is this the beginning of a conversation in our protocol and version? Pure. */
+int greet_check(const struct ctl_head *head, size_t len, struct why *why);
+
+int greet_hello(struct client *client, const void *msg, struct why *why);
+int greet_attach(struct client *client, const void *msg, struct why *why);
+
+#endif

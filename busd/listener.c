@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* listener.c - see listener.h */
+#include "listener.h"
+
+#include "client.h"
+#include "log.h"
+#include "server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define ACCEPT_BATCH 32
+
+char *listener_default_path(struct why *why)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+	char *path;
+
+	if (geteuid() == 0)
+		return strdup("/run/busd/bus.sock");
+	if (!runtime || runtime[0] != '/') {
+		fail(why, ENOENT,
+		     "no place for the socket: XDG_RUNTIME_DIR is not set; set it, or name a path by --socket");
+		return NULL;
+	}
+	if (asprintf(&path, "%s/busd/bus.sock", runtime) < 0)
+		return NULL;
+	return path;
+}
+
+/* The last directory of the path only: what is above it is not busd's to make. */
+static int make_directory(const char *path, struct why *why)
+{
+	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	char *slash;
+
+	snprintf(dir, sizeof(dir), "%s", path);
+	slash = strrchr(dir, '/');
+	if (!slash || slash == dir)
+		return 0;
+	*slash = 0;
+	if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
+		return fail(why, errno, "cannot make directory %s: %s", dir, strerror(errno));
+	return 0;
+}
+
+static int lock_held(int fd, const char *path, struct why *why)
+{
+	char pid[32] = "";
+	ssize_t len = pread(fd, pid, sizeof(pid) - 1, 0);
+
+	if (len > 0)
+		pid[strcspn(pid, "\n")] = 0;
+	return fail(why, EEXIST,
+		    "already running (pid %s) at %s; stop it, or choose another path by --socket",
+		    pid[0] ? pid : "unknown", path);
+}
+
+int listener_lock(struct busd *busd, struct why *why)
+{
+	char lock[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
+	int fd, rc;
+
+	if (strlen(busd->socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
+		return fail(why, ENAMETOOLONG, "the socket's path is longer than %zu bytes: %s",
+			    sizeof(((struct sockaddr_un *)0)->sun_path) - 1, busd->socket_path);
+	rc = make_directory(busd->socket_path, why);
+	if (rc < 0)
+		return rc;
+	snprintf(lock, sizeof(lock), "%s.lock", busd->socket_path);
+	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return fail(why, errno, "cannot open %s: %s", lock, strerror(errno));
+	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		rc = errno == EWOULDBLOCK
+			     ? lock_held(fd, busd->socket_path, why)
+			     : fail(why, errno, "cannot lock %s: %s", lock, strerror(errno));
+		close(fd);
+		return rc;
+	}
+	if (ftruncate(fd, 0) < 0 || dprintf(fd, "%d\n", (int)getpid()) < 0)
+		log_warning("cannot write %s: %s", lock, strerror(errno));
+	busd->lock_fd = fd;
+	return 0;
+}
+
+static void open_reserve(struct busd *busd)
+{
+	int i;
+
+	for (i = 0; i < BUSD_RESERVE_FDS; i++)
+		if (busd->reserve_fds[i] < 0)
+			busd->reserve_fds[i] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void close_reserve(struct busd *busd)
+{
+	int i;
+
+	for (i = 0; i < BUSD_RESERVE_FDS; i++) {
+		if (busd->reserve_fds[i] >= 0)
+			close(busd->reserve_fds[i]);
+		busd->reserve_fds[i] = -1;
+	}
+}
+
+/* No descriptor left: takes one connection by means of the reserve, tells it so, and lets it go. */
+static bool turn_away(struct busd *busd)
+{
+	struct ctl_error msg = {
+		.head = { .magic = CTL_MAGIC,
+			  .type = CTL_ERROR,
+			  .version = CTL_VERSION,
+			  .len = sizeof(msg) },
+		.error = EMFILE,
+		.why = "busd has no descriptor left for one more connection; close some, or raise its LimitNOFILE"
+	};
+	int fd;
+
+	close_reserve(busd);
+	fd = accept4(busd->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd >= 0) {
+		if (send(fd, &msg, sizeof(msg), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+			log_debug("a refusal could not be sent: %s", strerror(errno));
+		close(fd);
+		log_error("a connection was refused: no descriptor left (raise LimitNOFILE)");
+	}
+	open_reserve(busd);
+	return fd >= 0;
+}
+
+/* How many were taken. */
+static int accept_some(struct busd *busd)
+{
+	int count = 0;
+
+	while (count < ACCEPT_BATCH) {
+		int fd = accept4(busd->listener.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
+			continue;
+		if (fd < 0 && (errno == EMFILE || errno == ENFILE)) {
+			if (!turn_away(busd))
+				break;
+		} else if (fd < 0) {
+			break;
+		} else {
+			client_accept(busd, fd);
+		}
+		count++;
+	}
+	return count;
+}
+
+static void connections_wait(struct busd *busd, struct watch *watch, uint32_t events)
+{
+	(void)watch;
+	(void)events;
+	accept_some(busd);
+}
+
+static int bind_and_listen(const struct busd *busd, int fd, struct why *why)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *path = busd->socket_path;
+	mode_t mask;
+	int rc;
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return fail(why, errno, "cannot remove the old socket %s: %s", path, strerror(errno));
+	mask = umask(0777); /* nobody gets in before the mode is right */
+	rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
+	umask(mask);
+	if (rc < 0)
+		return fail(why, errno, "cannot make the socket %s: %s", path, strerror(errno));
+	if (listen(fd, SOMAXCONN) < 0)
+		return fail(why, errno, "cannot listen at %s: %s", path, strerror(errno));
+	if (busd->config->socket_group != (gid_t)-1 &&
+	    chown(path, (uid_t)-1, busd->config->socket_group) < 0)
+		return fail(why, errno, "cannot give %s to group %u: %s", path,
+			    busd->config->socket_group, strerror(errno));
+	if (chmod(path, busd->config->socket_mode) < 0)
+		return fail(why, errno, "cannot set the mode of %s: %s", path, strerror(errno));
+	return 0;
+}
+
+int listener_open(struct busd *busd, struct why *why)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int rc, i;
+
+	if (fd < 0)
+		return fail(why, errno, "cannot make a socket: %s", strerror(errno));
+	rc = bind_and_listen(busd, fd, why);
+	if (rc < 0) {
+		close(fd);
+		return rc;
+	}
+	for (i = 0; i < BUSD_RESERVE_FDS; i++)
+		busd->reserve_fds[i] = -1;
+	open_reserve(busd);
+	busd->listener.ready = connections_wait;
+	rc = server_watch(busd, &busd->listener, fd, EPOLLIN);
+	if (rc < 0)
+		return fail(why, -rc, "cannot watch the socket: %s", strerror(-rc));
+	return 0;
+}
+
+void listener_close(struct busd *busd)
+{
+	if (busd->listener.fd >= 0 && unlink(busd->socket_path) < 0 && errno != ENOENT)
+		log_warning("cannot remove %s: %s", busd->socket_path, strerror(errno));
+	server_unwatch(busd, &busd->listener);
+}
+
+bool listener_try_leave(struct busd *busd)
+{
+	struct why why;
+	int taken;
+
+	if (unlink(busd->socket_path) < 0 && errno != ENOENT)
+		return false;
+	/* who found the path a moment ago is refused from here on, or is in the queue already */
+	shutdown(busd->listener.fd, SHUT_RDWR);
+	taken = accept_some(busd);
+	server_unwatch(busd, &busd->listener);
+	if (taken == 0)
+		return true;
+	close_reserve(busd);
+	if (listener_open(busd, &why) < 0) {
+		log_error("%s", why.text);
+		return busd->client_count == 0;
+	}
+	return false;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * observe.h - tools that look on: they are given, read-only, the boards, rings and cursors of what matches, now and as it
+ * appears. They gate nothing and stand on no board.
+ */
+#ifndef BUSD_OBSERVE_H
+#define BUSD_OBSERVE_H
+
+#include "registry.h"
+
+int observe_start(struct client *client, const void *msg, struct why *why);
+int observe_stop(struct client *client, const void *msg, struct why *why);
+
+/* Something appeared. */
+void observe_board(struct topic *topic);
+void observe_ring(struct ring *ring);
+void observe_cursors(struct sub *sub);
+void observe_membership(struct member *member);
+/* ... or went. */
+void observe_gone(struct busd *busd, struct segment *seg);
+
+#endif

@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* query.c - see query.h */
+#include "query.h"
+
+#include "log.h"
+#include "numa_place.h"
+#include "registry.h"
+
+#include "format/topic_name.h"
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool may(const struct client *client, enum acl_right right, const char *topic)
+{
+	struct acl_subject subject = client_subject(client);
+
+	return acl_allows(&client->busd->config->acl, client->busd->uid, &subject, right, topic);
+}
+
+static bool may_anything(const struct client *client, const char *topic)
+{
+	return may(client, ACL_SUBSCRIBE, topic) || may(client, ACL_PUBLISH, topic) ||
+	       may(client, ACL_ADMIN, topic);
+}
+
+static void answer_ok(struct client *client, const struct ctl_head *request, uint64_t value)
+{
+	struct ctl_ok ok = { .head = { .type = CTL_REPLY | request->type,
+				       .version = CTL_VERSION,
+				       .len = sizeof(ok),
+				       .req = request->req },
+			     .value = value };
+
+	client_ring_bells(client->busd);
+	client_reply(client, &ok, NULL, 0);
+}
+
+static const char *pages_text(uint32_t flags)
+{
+	return flags & CTL_TOPIC_HUGE_OR_NOT ? "huge pages where there are some"
+	       : flags & CTL_TOPIC_HUGE      ? "huge pages"
+					     : "ordinary pages";
+}
+
+/* -EEXIST and which of the settings differ, or 0. */
+static int compare(const struct topic *topic, const struct ctl_topic_settings *asked, struct why *why)
+{
+	const struct ctl_topic_settings *has = &topic->settings;
+	const uint32_t pages = CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT;
+	char text[256];
+	char one[32], two[32];
+	int len = 0;
+
+#define DIFFER(...) \
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "%s", len ? ", and with " : ""), \
+		len += snprintf(text + len, sizeof(text) - (size_t)len, __VA_ARGS__)
+	if (has->slots != asked->slots)
+		DIFFER("slots %u, not %u", has->slots, asked->slots);
+	if (has->bytes != asked->bytes)
+		DIFFER("bytes %llu, not %llu", (unsigned long long)has->bytes,
+		       (unsigned long long)asked->bytes);
+	if (has->max_bytes != asked->max_bytes)
+		DIFFER("max_bytes %llu, not %llu", (unsigned long long)has->max_bytes,
+		       (unsigned long long)asked->max_bytes);
+	if (has->numa != asked->numa)
+		DIFFER("numa %s, not %s", numa_text(has->numa, one), numa_text(asked->numa, two));
+	if ((has->flags & pages) != (asked->flags & pages))
+		DIFFER("%s, not %s", pages_text(has->flags), pages_text(asked->flags));
+#undef DIFFER
+	if (len == 0)
+		return 0;
+	return fail(why, EEXIST,
+		    "topic \"%s\" exists with %s; remove it first, or create it as it is",
+		    topic->name, text);
+}
+
+int query_topic_create(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_topic_create *create = msg;
+	const char *wrong = topic_name_check(create->topic);
+	struct busd *busd = client->busd;
+	struct ctl_topic_settings settings;
+	struct topic *topic;
+	int rc;
+
+	if (wrong)
+		return fail(why, EINVAL, "topic name %s", wrong);
+	if (!may(client, ACL_ADMIN, create->topic))
+		return fail(why, EACCES,
+			    "no right to create this topic (uid %u); ask who runs busd for a rule",
+			    client->uid);
+	rc = config_settle(busd->config, create->topic, &create->settings, &settings, why);
+	if (rc < 0)
+		return rc;
+	topic = topic_find(busd, create->topic);
+	if (!topic) {
+		if (!topic_make(client, create->topic, &settings, true, &rc, why))
+			return rc;
+		answer_ok(client, &create->head, 1);
+		return 0;
+	}
+	if (create->settings.flags & CTL_TOPIC_EXCLUSIVE)
+		return fail(why, EEXIST, "topic \"%s\" exists", topic->name);
+	if (topic->explicit_) {
+		rc = compare(topic, &settings, why);
+		if (rc < 0)
+			return rc;
+		answer_ok(client, &create->head, 0);
+		return 0;
+	}
+	/* publishers made it on demand: it stays now, and new rings are as said */
+	topic->explicit_ = true;
+	topic->settings = settings;
+	board_settings(topic);
+	answer_ok(client, &create->head, 0);
+	return 0;
+}
+
+int query_topic_remove(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_topic_remove *remove = msg;
+	const char *wrong = topic_name_check(remove->topic);
+	struct topic *topic = wrong ? NULL : topic_find(client->busd, remove->topic);
+
+	if (wrong)
+		return fail(why, EINVAL, "topic name %s", wrong);
+	if (!topic || !may_anything(client, topic->name))
+		return fail(why, ENOENT, "there is no topic \"%s\"", remove->topic);
+	if (!may(client, ACL_ADMIN, topic->name))
+		return fail(why, EACCES,
+			    "no right to remove topic \"%s\" (uid %u); ask who runs busd for a rule",
+			    topic->name, client->uid);
+	if (!(remove->flags & CTL_TOPIC_FORCE) && !list_empty(&topic->pubs)) {
+		const struct pub *pub = list_entry(topic->pubs.next, struct pub, topic_link);
+
+		return fail(why, EBUSY,
+			    "topic \"%s\" has %u publishers (%s is one) and %u subscribers; close them or force it",
+			    topic->name, topic->pub_count, client_label(pub->client),
+			    topic->member_count);
+	}
+	if (!(remove->flags & CTL_TOPIC_FORCE) && !list_empty(&topic->members)) {
+		const struct member *member =
+			list_entry(topic->members.next, struct member, topic_link);
+
+		return fail(why, EBUSY,
+			    "topic \"%s\" has %u subscribers (%s is one); close them or force it",
+			    topic->name, topic->member_count, client_label(member->sub->client));
+	}
+	log_info("topic \"%s\" is removed by %s", topic->name, client_label(client));
+	topic_remove(topic);
+	answer_ok(client, &remove->head, 0);
+	return 0;
+}
+
+int query_topic_next(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_topic_next *next = msg;
+	const char *wrong = topic_pattern_check(next->pattern);
+	struct busd *busd = client->busd;
+	size_t i;
+
+	if (wrong)
+		return fail(why, EINVAL, "topic pattern %s", wrong);
+	for (i = topic_index_after(busd, next->after); i < busd->topic_count; i++) {
+		const struct topic *topic = busd->topics[i];
+		struct ctl_topic_next_reply reply;
+
+		if (!topic_matches(next->pattern, topic->name) || !may_anything(client, topic->name))
+			continue;
+		memset(&reply, 0, sizeof(reply));
+		reply.head = (struct ctl_head){ .type = CTL_REPLY | CTL_TOPIC_NEXT,
+						.version = CTL_VERSION,
+						.len = sizeof(reply),
+						.req = next->head.req };
+		reply.settings = topic->settings;
+		reply.topic_id = topic->id;
+		reply.created_ns = topic->created_ns;
+		reply.memory_bytes = topic_memory(topic);
+		reply.explicit_ = topic->explicit_;
+		reply.publishers = topic->pub_count;
+		reply.subscribers = topic->member_count;
+		reply.rings = topic->ring_count;
+		memcpy(reply.topic, topic->name, sizeof(reply.topic));
+		client_reply(client, &reply, NULL, 0);
+		return 0;
+	}
+	return fail(why, ENOENT, "no more topics");
+}
+
+static uint64_t written_memory(const struct client *client)
+{
+	const struct client_bell *bell;
+	const struct pub *pub;
+	const struct sub *sub;
+	uint64_t bytes = 0;
+
+	for (bell = client->bells; bell; bell = bell->next)
+		bytes += bell->seg->info.size;
+	list_for_each(pub, &client->pubs, client_link)
+	{
+		bytes += pub->ring ? pub->ring->seg->info.size : 0;
+		bytes += pub->pending ? pub->pending->seg->info.size : 0;
+	}
+	list_for_each(sub, &client->subs, client_link) bytes += sub->seg->info.size;
+	return bytes;
+}
+
+int query_client_next(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_client_next *next = msg;
+	struct busd *busd = client->busd;
+	bool all = client->uid == 0 || client->uid == busd->uid;
+	const struct client *each;
+
+	list_for_each(each, &busd->clients, link)
+	{
+		struct ctl_client_next_reply reply;
+
+		if (each->id <= next->after || each->doomed || each->state != CLIENT_ATTACHED ||
+		    (!all && each->uid != client->uid))
+			continue;
+		memset(&reply, 0, sizeof(reply));
+		reply.head = (struct ctl_head){ .type = CTL_REPLY | CTL_CLIENT_NEXT,
+						.version = CTL_VERSION,
+						.len = sizeof(reply),
+						.req = next->head.req };
+		reply.client_id = each->id;
+		reply.connected_ns = each->connected_ns;
+		reply.memory_bytes = written_memory(each);
+		reply.queued = each->event_count;
+		reply.pid = each->pid;
+		reply.uid = each->uid;
+		reply.gid = each->gid;
+		reply.publishers = each->pub_count;
+		reply.subscriptions = each->sub_count;
+		reply.node = each->node;
+		memcpy(reply.name, each->name, sizeof(reply.name));
+		memcpy(reply.command, each->command, sizeof(reply.command));
+		client_reply(client, &reply, NULL, 0);
+		return 0;
+	}
+	return fail(why, ENOENT, "no more clients");
+}
+
+int query_info(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_head *head = msg;
+	const struct busd *busd = client->busd;
+	struct ctl_info_reply reply;
+
+	(void)why;
+	memset(&reply, 0, sizeof(reply));
+	reply.head = (struct ctl_head){ .type = CTL_REPLY | CTL_INFO,
+					.version = CTL_VERSION,
+					.len = sizeof(reply),
+					.req = head->req };
+	reply.started_ns = busd->started_ns;
+	reply.memory_bytes = busd->quota.memory;
+	reply.memory_limit = busd->quota.limits.memory;
+	reply.topics = busd->topic_count;
+	reply.clients = busd->client_count;
+	reply.rings = busd->ring_count;
+	reply.subscriptions = busd->sub_count;
+	reply.evictions = busd->evictions;
+	reply.max_message_bytes = busd->config->max_ring_bytes / 4;
+	reply.pid = (uint32_t)getpid();
+	reply.uid = busd->uid;
+	reply.nodes = numa_node_count();
+	reply.private_ = busd->private_;
+	snprintf(reply.version, sizeof(reply.version), "%s", BUSD_VERSION);
+	snprintf(reply.socket, sizeof(reply.socket), "%s", busd->socket_path);
+	client_reply(client, &reply, NULL, 0);
+	return 0;
+}

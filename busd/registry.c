@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* registry.c - topics by name; see registry.h */
+#include "registry.h"
+
+#include "change.h"
+#include "log.h"
+#include "observe.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The first place whose name is >= name (strict: > name). */
+static size_t lower_bound(const struct busd *busd, const char *name, bool strict)
+{
+	size_t low = 0, high = busd->topic_count;
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(busd->topics[middle]->name, name);
+
+		if (order < 0 || (strict && order == 0))
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+struct topic *topic_find(struct busd *busd, const char *name)
+{
+	size_t i = lower_bound(busd, name, false);
+
+	return i < busd->topic_count && strcmp(busd->topics[i]->name, name) == 0 ? busd->topics[i]
+										 : NULL;
+}
+
+size_t topic_index_after(struct busd *busd, const char *after)
+{
+	return lower_bound(busd, after, true);
+}
+
+static int insert(struct busd *busd, struct topic *topic)
+{
+	size_t i = lower_bound(busd, topic->name, false);
+
+	if (busd->topic_count == busd->topic_room) {
+		size_t room = busd->topic_room ? busd->topic_room * 2 : 64;
+		struct topic **larger = realloc(busd->topics, room * sizeof(struct topic *));
+
+		if (!larger)
+			return -ENOMEM;
+		busd->topics = larger;
+		busd->topic_room = room;
+	}
+	memmove(&busd->topics[i + 1], &busd->topics[i],
+		(busd->topic_count - i) * sizeof(struct topic *));
+	busd->topics[i] = topic;
+	busd->topic_count++;
+	return 0;
+}
+
+struct topic *topic_make(struct client *client, const char *name,
+			 const struct ctl_topic_settings *settings, bool explicit_, int *rc,
+			 struct why *why)
+{
+	struct busd *busd = client->busd;
+	struct topic *topic;
+
+	*rc = quota_take_topic(&client->user->account, why);
+	if (*rc < 0)
+		return NULL;
+	topic = calloc(1, sizeof(*topic));
+	if (!topic) {
+		client->user->account.topics--;
+		*rc = fail(why, ENOMEM, "busd is out of memory");
+		return NULL;
+	}
+	topic->busd = busd;
+	topic->id = busd->next_id++;
+	snprintf(topic->name, sizeof(topic->name), "%s", name);
+	topic->settings = *settings;
+	topic->explicit_ = explicit_;
+	topic->created_ns = bus_realtime_ns();
+	topic->account = &client->user->account;
+	topic->first_node = -1;
+	list_init(&topic->pubs);
+	list_init(&topic->rings);
+	list_init(&topic->members);
+	*rc = board_make(topic, &busd->calibrator.now, why);
+	if (*rc == 0 && insert(busd, topic) < 0)
+		*rc = fail(why, ENOMEM, "busd is out of memory");
+	if (*rc < 0) {
+		board_free(&topic->board);
+		topic->account->topics--;
+		free(topic);
+		return NULL;
+	}
+	log_debug("topic \"%s\" made by %s", name, client_label(client));
+	sub_match_topic(topic);
+	observe_board(topic);
+	return topic;
+}
+
+static void unlink_topic(struct topic *topic)
+{
+	struct busd *busd = topic->busd;
+	size_t i = lower_bound(busd, topic->name, false);
+
+	memmove(&busd->topics[i], &busd->topics[i + 1],
+		(--busd->topic_count - i) * sizeof(struct topic *));
+	topic->removed = true;
+}
+
+/* A subscription to the name itself waits for it to come back: to it the topic is there. A pattern is no such claim. */
+static bool is_claimed(const struct topic *topic)
+{
+	const struct member *member;
+
+	list_for_each(member, &topic->members, topic_link) if (!member->sub->wild) return true;
+	return false;
+}
+
+void topic_release(struct topic *topic)
+{
+	struct member *member;
+
+	if (topic->pins || topic->ring_count)
+		return;
+	if (!topic->removed && (topic->explicit_ || is_claimed(topic)))
+		return;
+	topic->pins++; /* what follows must not come back here */
+	if (!topic->removed)
+		unlink_topic(topic);
+	list_for_each(member, &topic->members, topic_link) member_free(member);
+	observe_gone(topic->busd, topic->board.seg);
+	log_debug("topic \"%s\" is gone", topic->name);
+	topic->account->topics--;
+	board_free(&topic->board);
+	free(topic);
+}
+
+void topic_unpin(struct topic *topic)
+{
+	topic->pins--;
+	topic_release(topic);
+}
+
+/* The rings stay until their readers are done; the name is free at once. */
+void topic_remove(struct topic *topic)
+{
+	struct ring *ring;
+	struct pub *pub;
+
+	topic_pin(topic);
+	unlink_topic(topic);
+	list_for_each(ring, &topic->rings, link) if (ring->pub) ring_close(ring, NULL);
+	else ring_settle(ring);
+	/* publishers look at their ring's state when the epoch moves */
+	change_begin(topic);
+	change_commit(topic);
+	list_for_each(pub, &topic->pubs, topic_link)
+	{
+		list_remove(&pub->topic_link);
+		topic->pub_count--;
+		pub->ring = NULL;
+	}
+	topic_unpin(topic);
+}
+
+uint64_t topic_memory(const struct topic *topic)
+{
+	uint64_t bytes = topic->board.seg->charged_bytes;
+	const struct ring *ring;
+
+	list_for_each(ring, &topic->rings, link) bytes += ring->seg->info.size;
+	return bytes;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * registry.h - topics, the rings on them, publishers, subscriptions, and who reads what.
+ *
+ *   topic --< ring --< reader >-- member >-- sub
+ *     |        |1                   |
+ *     |       pub                 topic (a sub has one member for each topic that its pattern matches)
+ *
+ * Everything belongs to exactly one parent and is undone with it: a client's pubs and subs with the client, a sub's
+ * members and readers with the sub, a ring when it is closed, read and no longer kept.
+ */
+#ifndef BUSD_REGISTRY_H
+#define BUSD_REGISTRY_H
+
+#include "board.h"
+#include "client.h"
+
+struct topic {
+	struct busd *busd;
+	uint64_t id;
+	char name[CTL_TOPIC_MAX];
+	struct ctl_topic_settings settings; /* settled */
+	bool explicit_;
+	bool removed;  /* off the registry; freed with the last pin and ring */
+	uint32_t pins; /* publishers, and requests under way that will need it */
+	uint64_t created_ns;
+	struct quota_account *account; /* of who made it */
+	struct board board;
+	uint64_t epoch;
+	int32_t first_node; /* NUMA node of its first subscriber; -1 nobody said */
+	struct list pubs;   /* those whose ring is on the board */
+	struct list rings;  /* on the board, in the order they came */
+	struct list members;
+	uint32_t pub_count, ring_count, member_count;
+};
+
+struct pub {
+	struct list client_link; /* client.pubs */
+	struct list topic_link;  /* topic.pubs; points to itself until READY */
+	uint64_t id;
+	struct client *client;
+	struct topic *topic; /* pinned */
+	char name[CTL_NAME_MAX];
+	struct ctl_topic_settings settings; /* of its rings */
+	struct ring *ring;                  /* the one on the board; NULL before the first */
+	struct ring *pending;               /* handed out, not READY yet */
+	uint64_t told;                      /* membership number that it was last told */
+};
+
+struct ring {
+	struct list link; /* topic.rings */
+	uint64_t id;
+	struct topic *topic;
+	struct pub *pub; /* NULL: closed */
+	struct segment *seg;
+	uint32_t board_index;
+	bool on_board;
+	struct ring *next, *prev; /* succession; NULL where freed */
+	struct list readers;
+	uint64_t opened_ns; /* Unix */
+	uint64_t closed_ns; /* monotonic */
+	/* of its publisher, which may have gone */
+	uint64_t client_id, pub_id;
+	uint32_t pid, uid;
+	char name[CTL_NAME_MAX];
+};
+
+struct sub {
+	struct list link;        /* busd.subs */
+	struct list client_link; /* client.subs */
+	uint64_t id;
+	struct client *client;
+	char pattern[CTL_TOPIC_MAX];
+	char name[CTL_NAME_MAX];
+	bool wild, active, starved; /* starved: a ring found no entry */
+	uint32_t flags;             /* BOARD_SUB_LOSSY */
+	uint32_t start;             /* enum ctl_start */
+	int32_t node;
+	uint64_t opened_ns;
+	struct segment *seg; /* cursors */
+	uint32_t entries;
+	uint32_t entry_hint; /* where to look for a free one */
+	struct reader **entry;
+	struct list members;
+};
+
+/* A subscription's part in one topic. */
+struct member {
+	struct list topic_link, sub_link;
+	struct topic *topic;
+	struct sub *sub;
+	uint32_t board_index;
+	bool evicted;   /* gates nothing until it joins again */
+	bool has_board; /* its client was given the board */
+	struct list readers;
+};
+
+/* A subscription's place at one ring. */
+struct reader {
+	struct list ring_link, member_link;
+	struct ring *ring;
+	struct member *member;
+	uint32_t entry;
+	bool open;      /* the ring's publisher was there when last looked: peers of each other */
+	bool told;      /* the publisher was told of it */
+	uint64_t start; /* the publisher counts from here until the entry carries the ring's id */
+	uint64_t stuck_at;    /* eviction: where it stood still, */
+	uint64_t stuck_since; /* since when (CLOCK_MONOTONIC); 0: not looked at */
+};
+
+/* Do publishers wait for it? */
+static inline bool member_gates(const struct member *member)
+{
+	return !(member->sub->flags & BOARD_SUB_LOSSY) && !member->evicted;
+}
+
+/* ---- topics (registry.c) */
+struct topic *topic_find(struct busd *busd, const char *name);
+/* The first one that sorts after `after`. */
+size_t topic_index_after(struct busd *busd, const char *after);
+/* settings are settled. NULL with *rc and a sentence. */
+struct topic *topic_make(struct client *client, const char *name,
+			 const struct ctl_topic_settings *settings, bool explicit_, int *rc,
+			 struct why *why);
+static inline void topic_pin(struct topic *topic)
+{
+	topic->pins++;
+}
+void topic_unpin(struct topic *topic);
+/* Frees a topic, made on demand or removed, that nobody needs any more. */
+void topic_release(struct topic *topic);
+/* Takes it off the registry and closes its rings; who reads them reads to the end. */
+void topic_remove(struct topic *topic);
+uint64_t topic_memory(const struct topic *topic);
+
+/* ---- rings (ring.c) */
+/* Takes over the reference to seg where it succeeds. NULL with *rc and a sentence. */
+struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why *why);
+/* It is READY: onto the board, in succession of its publisher's present one. */
+void ring_put(struct ring *ring);
+/* Before it was READY, or after it was closed and nobody reads it: takes it off the board and frees it. */
+void ring_free(struct ring *ring);
+/* Its publisher will write no more (and has gone, where next is NULL). */
+void ring_close(struct ring *ring, struct ring *next);
+/* A closed ring that lost a reader: kept for late ones, or freed. */
+void ring_settle(struct ring *ring);
+/* TIMER_KEPT: frees what was kept long enough, sets the next deadline. */
+void ring_free_expired(struct busd *busd);
+/* Memory is short: frees one kept ring, charged to account if that is not NULL. false: there is none. */
+bool ring_free_for_room(struct busd *busd, const struct quota_account *account);
+/* The publisher's word; 0 <= head. */
+uint64_t ring_head(const struct ring *ring);
+
+/* ---- publishers (pub.c), subscriptions (sub.c) */
+void pub_free(struct pub *pub);
+void sub_free(struct sub *sub);
+/* A topic appeared: subscriptions whose pattern matches take part in it. */
+void sub_match_topic(struct topic *topic);
+/* A ring went to the board: each subscription of the topic gets a place at it. */
+void sub_announce_ring(struct ring *ring);
+
+/* NULL with *rc and a sentence (the board is full). */
+struct member *member_new(struct sub *sub, struct topic *topic, int *rc, struct why *why);
+void member_free(struct member *member);
+/* The ring and what belongs to it are announced to the subscription. NULL: there is no entry left for it. */
+struct reader *reader_new(struct member *member, struct ring *ring, uint64_t start, uint32_t flags);
+/* taken: the subscription did not ask for it, and is told. The ring is not settled. */
+void reader_free(struct reader *reader, bool taken);
+/* The ring's publisher is about to go: they are no longer peers. */
+void reader_part(struct reader *reader);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * reload.h - the configuration takes effect: at start, and anew on SIGHUP. A bad file is refused whole, and the present one
+ * goes on.
+ */
+#ifndef BUSD_RELOAD_H
+#define BUSD_RELOAD_H
+
+#include "busd.h"
+
+/* Limits and log level as the configuration says. */
+void reload_apply(struct busd *busd);
+void reload_config(struct busd *busd);
+
+#endif

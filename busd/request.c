@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* request.c - see request.h */
+#include "request.h"
+
+#include "event.h"
+#include "greet.h"
+#include "log.h"
+#include "observe.h"
+#include "pub.h"
+#include "query.h"
+#include "server.h"
+#include "share.h"
+#include "sub.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct text_field {
+	uint16_t offset, size;
+};
+#define TEXT(type, field) \
+	{ \
+		offsetof(struct type, field), sizeof(((struct type *)0)->field) \
+	}
+
+struct request_kind {
+	uint16_t len;
+	enum client_state state; /* in which it may be sent */
+	struct text_field texts[2];
+	int (*serve)(struct client *client, const void *msg, struct why *why);
+};
+
+static const struct request_kind kinds[CTL_TYPE_COUNT] = {
+	[CTL_HELLO] = { sizeof(struct ctl_hello), CLIENT_NEW, { TEXT(ctl_hello, name) }, greet_hello },
+	[CTL_ATTACH] = { sizeof(struct ctl_head), CLIENT_GREETED, { { 0 } }, greet_attach },
+	[CTL_TOPIC_CREATE] = { sizeof(struct ctl_topic_create),
+			       CLIENT_ATTACHED,
+			       { TEXT(ctl_topic_create, topic) },
+			       query_topic_create },
+	[CTL_TOPIC_REMOVE] = { sizeof(struct ctl_topic_remove),
+			       CLIENT_ATTACHED,
+			       { TEXT(ctl_topic_remove, topic) },
+			       query_topic_remove },
+	[CTL_TOPIC_NEXT] = { sizeof(struct ctl_topic_next),
+			     CLIENT_ATTACHED,
+			     { TEXT(ctl_topic_next, pattern), TEXT(ctl_topic_next, after) },
+			     query_topic_next },
+	[CTL_PUB_OPEN] = { sizeof(struct ctl_pub_open),
+			   CLIENT_ATTACHED,
+			   { TEXT(ctl_pub_open, topic), TEXT(ctl_pub_open, name) },
+			   pub_open },
+	[CTL_PUB_READY] = { sizeof(struct ctl_pub_ready), CLIENT_ATTACHED, { { 0 } }, pub_ready },
+	[CTL_PUB_GROW] = { sizeof(struct ctl_pub_grow), CLIENT_ATTACHED, { { 0 } }, pub_grow },
+	[CTL_PUB_CLOSE] = { sizeof(struct ctl_pub_close), CLIENT_ATTACHED, { { 0 } }, pub_close },
+	[CTL_EVICT] = { sizeof(struct ctl_evict), CLIENT_ATTACHED, { { 0 } }, pub_evict },
+	[CTL_SUB_OPEN] = { sizeof(struct ctl_sub_open),
+			   CLIENT_ATTACHED,
+			   { TEXT(ctl_sub_open, pattern), TEXT(ctl_sub_open, name) },
+			   sub_open },
+	[CTL_SUB_JOIN] = { sizeof(struct ctl_sub_join), CLIENT_ATTACHED, { { 0 } }, sub_join },
+	[CTL_SUB_REJOIN] = { sizeof(struct ctl_sub_join), CLIENT_ATTACHED, { { 0 } }, sub_rejoin },
+	[CTL_SUB_CLOSE] = { sizeof(struct ctl_sub_close), CLIENT_ATTACHED, { { 0 } }, sub_close },
+	[CTL_OBSERVE] = { sizeof(struct ctl_observe),
+			  CLIENT_ATTACHED,
+			  { TEXT(ctl_observe, pattern) },
+			  observe_start },
+	[CTL_UNOBSERVE] = { sizeof(struct ctl_head), CLIENT_ATTACHED, { { 0 } }, observe_stop },
+	[CTL_CLIENT_NEXT] = { sizeof(struct ctl_client_next),
+			      CLIENT_ATTACHED,
+			      { { 0 } },
+			      query_client_next },
+	[CTL_INFO] = { sizeof(struct ctl_head), CLIENT_ATTACHED, { { 0 } }, query_info },
+};
+
+const char *request_check(const void *bytes, size_t len)
+{
+	const struct ctl_head *head = bytes;
+	const struct request_kind *kind;
+	size_t i;
+
+	if (len < sizeof(*head))
+		return "a message shorter than its head";
+	if (head->type == 0 || head->type >= CTL_TYPE_COUNT || !kinds[head->type].serve)
+		return "a message of unknown type";
+	kind = &kinds[head->type];
+	if (len != kind->len || head->len != len)
+		return "a message of the wrong length";
+	for (i = 0; i < BUS_ARRAY_LEN(kind->texts); i++)
+		if (kind->texts[i].size &&
+		    !memchr((const char *)bytes + kind->texts[i].offset, 0, kind->texts[i].size))
+			return "a text without an end";
+	return NULL;
+}
+
+/* Ends the connection, with an answer if that still gets through. */
+static void refuse(struct client *client, const struct ctl_head *head, const char *why)
+{
+	char text[160];
+
+	snprintf(text, sizeof(text), "what this process sent is not the protocol of busd %s: %s",
+		 BUSD_VERSION, why);
+	client_reply_error(client, CTL_VERSION, head ? head->req : 0, EPROTO, text);
+	client_doom(client, "it sent %s", why);
+}
+
+static void serve(struct client *client, const void *bytes, size_t len)
+{
+	const struct ctl_head *head = bytes;
+	struct why why = { "" };
+	const char *wrong;
+	int rc;
+
+	if (client->state == CLIENT_NEW) {
+		/* who speaks another version may speak it in other lengths */
+		rc = greet_check(head, len, &why);
+		if (rc < 0) {
+			client_reply_error(client, CTL_VERSION,
+					   len >= sizeof(*head) ? head->req : 0, -rc, why.text);
+			client_doom(client, "%s", why.text);
+			return;
+		}
+	}
+	wrong = request_check(bytes, len);
+	if (!wrong && kinds[head->type].state != client->state)
+		wrong = "a message out of turn";
+	if (wrong) {
+		refuse(client, len >= sizeof(*head) ? head : NULL, wrong);
+		return;
+	}
+	rc = kinds[head->type].serve(client, bytes, &why);
+	if (rc < 0)
+		client_reply_error(client, CTL_VERSION, head->req, -rc, why.text);
+}
+
+/* Nothing more is read from it while an answer is owed or unread: one request at a time is what bounds it. */
+static bool may_ask(struct client *client)
+{
+	int unread = 0;
+
+	if (client->job || client->held)
+		return false;
+	return ioctl(client->ctl.fd, SIOCOUTQ, &unread) < 0 || unread == 0;
+}
+
+/* blocked: it asks before it has read the last answer. The edge comes when it does. */
+static void watch_ctl(struct client *client, bool blocked)
+{
+	uint32_t events = EPOLLRDHUP;
+
+	if (client->doomed)
+		return;
+	if (blocked)
+		events |= EPOLLOUT | EPOLLET;
+	else if (!client->job && !client->held)
+		events |= EPOLLIN;
+	server_watch_events(client->busd, &client->ctl, events);
+}
+
+void request_resume(struct client *client)
+{
+	watch_ctl(client, false);
+}
+
+/* A packet without descriptors; those that a client sends are closed. Its length, 0 at the end, -errno. */
+static ssize_t receive(int fd, void *buf, size_t size)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(16 * sizeof(int))];
+	} control;
+	struct iovec iov = { .iov_base = buf, .iov_len = size };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	const struct cmsghdr *part;
+	ssize_t len;
+
+	do
+		len = recvmsg(fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (len < 0 && errno == EINTR);
+	if (len < 0)
+		return -errno;
+	for (part = CMSG_FIRSTHDR(&msg); part;
+	     part = CMSG_NXTHDR(&msg, (struct cmsghdr *)(uintptr_t)part)) {
+		size_t i, count;
+
+		if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS)
+			continue;
+		count = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < count; i++) {
+			int stray;
+
+			memcpy(&stray, CMSG_DATA(part) + i * sizeof(int), sizeof(stray));
+			close(stray);
+		}
+	}
+	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : len;
+}
+
+void request_ready(struct busd *busd, struct watch *watch, uint32_t events)
+{
+	struct client *client = BUS_CONTAINER_OF(watch, struct client, ctl);
+	union {
+		struct ctl_head head;
+		uint8_t bytes[CTL_MAX];
+	} BUS_ALIGNED(8) in;
+	ssize_t len;
+
+	(void)busd;
+	/* hung up: what it asked before it left concerns nobody any more */
+	if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
+		client_doom(client, NULL);
+		return;
+	}
+	if (!may_ask(client)) {
+		watch_ctl(client, !client->job && !client->held);
+		return;
+	}
+	len = receive(client->ctl.fd, &in, sizeof(in));
+	if (len == -EAGAIN) {
+		watch_ctl(client, false);
+		return;
+	}
+	if (len == 0 || len == -ECONNRESET || len == -EPIPE)
+		client_doom(client, NULL);
+	else if (len == -EMSGSIZE)
+		refuse(client, NULL, "a message longer than any");
+	else if (len < 0)
+		client_doom(client, "receiving from it failed: %s", strerror((int)-len));
+	else
+		serve(client, &in, (size_t)len);
+	watch_ctl(client, false);
+}
+
+static void serve_ev(struct client *client, const struct ctl_evc *evc, size_t len)
+{
+	if (len != sizeof(*evc) || evc->head.len != len) {
+		client_doom(client, "it sent an acknowledgement of the wrong length");
+		return;
+	}
+	switch (evc->head.type) {
+	case CTL_EVC_ACK:
+		event_flush(client);
+		break;
+	case CTL_EVC_SEGMENT_READY:
+		share_bell_ready(client, evc->id);
+		break;
+	case CTL_EVC_WANT_BELL:
+		share_make_bell(client, evc->id);
+		break;
+	case CTL_EVC_RESEND:
+		share_again(client, evc->id);
+		break;
+	case CTL_EVC_RING_DONE:
+		sub_ring_done(client, evc->value, evc->id);
+		break;
+	default:
+		client_doom(client, "it sent an acknowledgement of unknown type %u", evc->head.type);
+	}
+}
+
+#define EV_BATCH 64
+
+void request_ev_ready(struct busd *busd, struct watch *watch, uint32_t events)
+{
+	struct client *client = BUS_CONTAINER_OF(watch, struct client, ev);
+	struct ctl_evc evc;
+	int budget = EV_BATCH;
+
+	(void)busd;
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		client_doom(client, NULL);
+		return;
+	}
+	if (events & EPOLLOUT)
+		event_flush(client);
+	while (!client->doomed && budget-- > 0) {
+		ssize_t len = receive(client->ev.fd, &evc, sizeof(evc));
+
+		if (len == -EAGAIN)
+			return;
+		if (len <= 0 && len != -EMSGSIZE) {
+			client_doom(client, NULL);
+			return;
+		}
+		serve_ev(client, &evc, len < 0 ? 0 : (size_t)len);
+	}
+	/* more may lie there: with edges, nobody would say so again */
+	server_poke(client->busd, &client->ev);
+}

@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ring.c - the life of a ring from its publisher's READY until nobody reads or wants it; see registry.h */
+#include "registry.h"
+
+#include "log.h"
+#include "observe.h"
+#include "server.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why *why)
+{
+	struct busd *busd = pub->topic->busd;
+	struct ring *ring = calloc(1, sizeof(*ring));
+
+	if (!ring) {
+		*rc = fail(why, ENOMEM, "busd is out of memory");
+		return NULL;
+	}
+	*rc = board_take_ring(&pub->topic->board, why);
+	if (*rc < 0) {
+		free(ring);
+		return NULL;
+	}
+	ring->board_index = (uint32_t)*rc;
+	ring->id = busd->next_id++;
+	*rc = idmap_put(&busd->rings_by_id, ring->id, ring);
+	if (*rc < 0) {
+		board_give_back_ring(&pub->topic->board, ring->board_index);
+		free(ring);
+		fail(why, ENOMEM, "busd is out of memory");
+		return NULL;
+	}
+	ring->topic = pub->topic;
+	ring->pub = pub;
+	ring->seg = seg;
+	seg->info.segment_id = busd->next_id++;
+	seg->info.topic_id = pub->topic->id;
+	seg->info.owner_id = ring->id;
+	seg->info.uid = pub->client->uid;
+	ring->opened_ns = bus_realtime_ns();
+	ring->client_id = pub->client->id;
+	ring->pub_id = pub->id;
+	ring->pid = pub->client->pid;
+	ring->uid = pub->client->uid;
+	memcpy(ring->name, pub->name, sizeof(ring->name));
+	list_init(&ring->link);
+	list_init(&ring->readers);
+	return ring;
+}
+
+void ring_put(struct ring *ring)
+{
+	struct ring *before = ring->pub->ring;
+
+	list_append(&ring->topic->rings, &ring->link);
+	ring->topic->ring_count++;
+	ring->topic->busd->ring_count++;
+	ring->on_board = true;
+	if (before) {
+		before->next = ring;
+		ring->prev = before;
+	}
+	board_put_ring(ring);
+}
+
+void ring_free(struct ring *ring)
+{
+	struct topic *topic = ring->topic;
+	struct busd *busd = topic->busd;
+
+	assert(list_empty(&ring->readers));
+	if (ring->on_board) {
+		board_remove_ring(ring);
+		list_remove(&ring->link);
+		topic->ring_count--;
+		busd->ring_count--;
+		observe_gone(busd, ring->seg);
+	}
+	if (ring->next)
+		ring->next->prev = NULL;
+	if (ring->prev)
+		ring->prev->next = NULL;
+	board_give_back_ring(&topic->board, ring->board_index);
+	idmap_remove(&busd->rings_by_id, ring->id);
+	segment_unref(ring->seg);
+	free(ring);
+	topic_release(topic);
+}
+
+uint64_t ring_head(const struct ring *ring)
+{
+	const struct ring_writer_page *page = ring->seg->map;
+	uint64_t head = bus_load_acquire(&page->head);
+
+	return bus_max_u64(head, ring->seg->info.geometry.first_seq);
+}
+
+void ring_close(struct ring *ring, struct ring *next)
+{
+	struct reader *reader;
+
+	board_close_ring(ring, next ? next->id : 0);
+	list_for_each(reader, &ring->readers, ring_link)
+	{
+		reader_part(reader);
+		client_bell_due(reader->member->sub->client);
+	}
+	ring->pub = NULL;
+	ring->closed_ns = bus_monotonic_ns();
+	ring_settle(ring);
+}
+
+static bool is_kept(const struct ring *ring)
+{
+	return !ring->pub && list_empty(&ring->readers);
+}
+
+void ring_settle(struct ring *ring)
+{
+	struct topic *topic = ring->topic;
+	struct busd *busd = topic->busd;
+	uint32_t limit = topic->explicit_ ? busd->config->keep_rings : 1;
+	uint32_t kept = 0;
+	struct ring *each;
+
+	if (!is_kept(ring))
+		return;
+	if (topic->removed || ring_head(ring) == ring->seg->info.geometry.first_seq) {
+		ring_free(ring);
+		return;
+	}
+	list_for_each(each, &topic->rings, link) kept += is_kept(each);
+	topic_pin(topic);
+	list_for_each(each, &topic->rings, link)
+	{
+		if (kept <= limit)
+			break;
+		if (!is_kept(each))
+			continue;
+		ring_free(each);
+		kept--;
+	}
+	topic_unpin(topic);
+	if (kept > 0 && !topic->explicit_)
+		server_set_deadline(busd, TIMER_KEPT,
+				    bus_monotonic_ns() + busd->config->keep_time_ns);
+}
+
+void ring_free_expired(struct busd *busd)
+{
+	uint64_t now_ns = bus_monotonic_ns();
+	uint64_t next_ns = 0;
+	size_t i;
+
+	/* from the end: a topic that goes with its last ring moves only those behind it */
+	for (i = busd->topic_count; i > 0; i--) {
+		struct topic *topic = busd->topics[i - 1];
+		struct ring *ring;
+
+		if (topic->explicit_)
+			continue;
+		topic_pin(topic);
+		list_for_each(ring, &topic->rings, link)
+		{
+			uint64_t end_ns = ring->closed_ns + busd->config->keep_time_ns;
+
+			if (!is_kept(ring))
+				continue;
+			if (end_ns <= now_ns)
+				ring_free(ring);
+			else if (next_ns == 0 || end_ns < next_ns)
+				next_ns = end_ns;
+		}
+		topic_unpin(topic);
+	}
+	if (next_ns)
+		server_set_deadline(busd, TIMER_KEPT, next_ns);
+}
+
+/* The ring that was closed first; kept: of those that nobody reads, else of those closed for keep_time. */
+static struct ring *oldest_closed(struct busd *busd, const struct quota_account *account, bool kept)
+{
+	uint64_t limit_ns = bus_monotonic_ns() - (kept ? 0 : busd->config->keep_time_ns);
+	struct ring *oldest = NULL;
+	size_t i;
+
+	for (i = 0; i < busd->topic_count; i++) {
+		struct ring *ring;
+
+		list_for_each(ring, &busd->topics[i]->rings, link)
+		{
+			if (ring->pub || is_kept(ring) != kept || ring->closed_ns > limit_ns ||
+			    (account && ring->seg->charged != account))
+				continue;
+			if (!oldest || ring->closed_ns < oldest->closed_ns)
+				oldest = ring;
+		}
+	}
+	return oldest;
+}
+
+bool ring_free_for_room(struct busd *busd, const struct quota_account *account)
+{
+	struct ring *ring = oldest_closed(busd, account, true);
+	struct topic *topic;
+	struct reader *reader;
+
+	if (!ring)
+		ring = oldest_closed(busd, account, false);
+	if (!ring)
+		return false;
+	topic = ring->topic;
+	topic_pin(topic);
+	list_for_each(reader, &ring->readers, ring_link)
+	{
+		log_warning("memory is short: \"%s\" of %s loses what it has not read of the closed ring %llu on \"%s\"",
+			    reader->member->sub->name, client_label(reader->member->sub->client),
+			    (unsigned long long)ring->id, topic->name);
+		reader_free(reader, true);
+	}
+	ring_free(ring);
+	topic_unpin(topic);
+	return true;
+}

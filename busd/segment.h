@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * segment.h - shared memory: create, place, allocate, seal, hand over. Who owns what is the registry's business.
+ *
+ * A segment that a client writes (ring, cursors, bells) goes through these steps, in this order, for the order is the
+ * security (models of it were checked against an attacker that acts between any two):
+ *
+ *   segment_build    memfd, 0600, placed, allocated in full, sealed SHRINK | GROW; only then may rw_fd leave
+ *   (the client maps it, closes it, says READY)
+ *   segment_seal     FUTURE_WRITE | SEAL, exactly these seals are there, the size is ours
+ *   segment_refill   allocated again: a hole punched before the seal would be SIGBUS for a reader
+ *   segment_publish  rw_fd is closed, ro_fd opened: what everybody else gets
+ *
+ * A segment that busd writes (board, busd's bells) is sealed SHRINK | GROW | SEAL by segment_build_own() and never leaves
+ * but as ro_fd.
+ */
+#ifndef BUSD_SEGMENT_H
+#define BUSD_SEGMENT_H
+
+#include "format/control_proto.h"
+#include "why.h"
+
+struct quota_account;
+
+struct segment {
+	struct ctl_ev_segment info; /* what receivers are told: id, kind, size, geometry, ... */
+	uint32_t refs;
+	int rw_fd;           /* -1 once published */
+	int ro_fd;           /* -1 until published */
+	size_t page;         /* size of its pages */
+	unsigned made_seals; /* those that it was made with (F_SEAL_EXEC where the kernel has it) */
+	bool huge_refused;   /* ordinary pages, though huge ones were wanted */
+	int place_error; /* the placement was refused (-errno): it lies where the kernel put it */
+	void *map;       /* busd's own mapping, map_size bytes from its start */
+	size_t map_size;
+	struct quota_account *charged; /* who pays */
+	uint64_t charged_bytes;
+	uint32_t node_pages[BOARD_NODES];
+};
+
+enum segment_pages { SEGMENT_ORDINARY, SEGMENT_HUGE, SEGMENT_HUGE_OR_NOT };
+
+struct segment_plan {
+	enum ctl_segment_kind kind;
+	size_t size;         /* RING: ignored, follows from the geometry */
+	uint32_t ring_slots; /* RING: powers of two */
+	uint64_t ring_bytes;
+	uint64_t ring_first_seq;
+	int32_t numa; /* placement as in numa_place.h */
+	int node;     /* for auto; -1 unknown */
+	enum segment_pages pages;
+};
+
+#define SEGMENT_HUGE_BYTES ((size_t)2 << 20)
+
+/* Bytes that the plan will take (with huge pages where it may). */
+uint64_t segment_plan_bytes(const struct segment_plan *plan);
+
+struct segment *segment_new(void); /* one reference, no memory yet; NULL */
+int segment_build(struct segment *seg, const struct segment_plan *plan, struct why *why);
+int segment_seal(struct segment *seg, struct why *why);
+int segment_refill(struct segment *seg, struct why *why);
+int segment_publish(struct segment *seg, struct why *why);
+
+/* size bytes, mapped read-write by busd, of which only those that segment_extend() named are allocated. */
+int segment_build_own(struct segment *seg, enum ctl_segment_kind kind, size_t size, struct why *why);
+int segment_extend(struct segment *seg, size_t from, size_t len, struct why *why);
+
+/* busd's own look at the first bytes of a published segment. */
+int segment_map_readonly(struct segment *seg, size_t size, struct why *why);
+
+static inline struct segment *segment_ref(struct segment *seg)
+{
+	seg->refs++;
+	return seg;
+}
+/* Closes, unmaps and frees at the last reference; refunds who paid for it. NULL is allowed. */
+void segment_unref(struct segment *seg);
+
+#endif

@@ -1,0 +1,394 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sub.c - see sub.h */
+#include "sub.h"
+
+#include "alloc.h"
+#include "change.h"
+#include "log.h"
+#include "observe.h"
+#include "registry.h"
+
+#include "format/topic_name.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct sub *sub_of(struct client *client, uint64_t sub_id, struct why *why)
+{
+	struct sub *sub = idmap_get(&client->busd->subs_by_id, sub_id);
+
+	if (sub && sub->client == client)
+		return sub;
+	fail(why, ENOENT, "this connection has no subscription %llu", (unsigned long long)sub_id);
+	return NULL;
+}
+
+static bool wants(const struct sub *sub, const struct topic *topic)
+{
+	struct acl_subject subject = client_subject(sub->client);
+
+	return topic_matches(sub->pattern, topic->name) &&
+	       acl_allows(&topic->busd->config->acl, topic->busd->uid, &subject, ACL_SUBSCRIBE,
+			  topic->name);
+}
+
+static struct sub *sub_new(struct client *client, struct job *job)
+{
+	struct busd *busd = client->busd;
+	struct sub *sub = calloc(1, sizeof(*sub));
+
+	if (sub)
+		sub->entry = calloc(job->flags, sizeof(struct reader *));
+	if (!sub || !sub->entry) {
+		free(sub);
+		return NULL;
+	}
+	sub->id = busd->next_id++;
+	if (idmap_put(&busd->subs_by_id, sub->id, sub) < 0) {
+		free(sub->entry);
+		free(sub);
+		return NULL;
+	}
+	sub->client = client;
+	memcpy(sub->pattern, job->pattern, sizeof(sub->pattern));
+	memcpy(sub->name, job->name, sizeof(sub->name));
+	sub->wild = topic_is_wild(sub->pattern);
+	sub->start = job->start;
+	sub->node = job->node;
+	sub->opened_ns = bus_realtime_ns();
+	sub->entries = job->flags;
+	sub->flags = (uint32_t)job->id;
+	sub->seg = job->seg;
+	job->seg = NULL;
+	sub->seg->info.segment_id = busd->next_id++;
+	sub->seg->info.owner_id = sub->id;
+	sub->seg->info.uid = client->uid;
+	sub->seg->info.entries = sub->entries;
+	list_init(&sub->members);
+	list_append(&busd->subs, &sub->link);
+	list_append(&client->subs, &sub->client_link);
+	client->sub_count++;
+	busd->sub_count++;
+	return sub;
+}
+
+void sub_free(struct sub *sub)
+{
+	struct client *client = sub->client;
+	struct busd *busd = client->busd;
+	struct member *member;
+
+	list_for_each(member, &sub->members, sub_link) member_free(member);
+	if (sub->active)
+		observe_gone(busd, sub->seg);
+	list_remove(&sub->link);
+	list_remove(&sub->client_link);
+	client->sub_count--;
+	busd->sub_count--;
+	idmap_remove(&busd->subs_by_id, sub->id);
+	segment_unref(sub->seg);
+	free(sub->entry);
+	free(sub);
+}
+
+/* All rings there are now; how many were announced. */
+static uint32_t attach_rings(struct member *member)
+{
+	struct ring *ring;
+	uint32_t count = 0;
+
+	list_for_each(ring, &member->topic->rings, link)
+	{
+		if (!ring->pub && member->sub->start == CTL_START_NOW)
+			continue;
+		count += reader_new(member, ring, 0, ring->pub ? 0 : CTL_RING_CLOSED) != NULL;
+	}
+	return count;
+}
+
+static int match_topics(struct sub *sub, uint32_t *rings, struct why *why)
+{
+	struct busd *busd = sub->client->busd;
+	struct member *member;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < busd->topic_count; i++) {
+		if (!wants(sub, busd->topics[i]))
+			continue;
+		member = member_new(sub, busd->topics[i], &rc, why);
+		if (member)
+			*rings += attach_rings(member);
+		else if (!sub->wild)
+			return rc;
+		else
+			log_warning("subscription \"%s\" of %s does not get \"%s\": %s", sub->pattern,
+				    client_label(sub->client), busd->topics[i]->name, why->text);
+	}
+	return 0;
+}
+
+static void opened(struct client *client, struct job *job)
+{
+	struct ctl_sub_reply reply = { .head = { .type = CTL_REPLY | CTL_SUB_OPEN,
+						 .version = CTL_VERSION,
+						 .len = sizeof(reply),
+						 .req = job->req } };
+	struct sub *sub = NULL;
+	int rc = job->rc;
+
+	if (client && rc == 0) {
+		sub = sub_new(client, job);
+		rc = sub ? match_topics(sub, &reply.rings, &job->why)
+			 : fail(&job->why, ENOMEM, "busd is out of memory");
+	}
+	if (sub && rc < 0)
+		sub_free(sub);
+	if (client && rc < 0) {
+		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
+	} else if (client) {
+		reply.sub_id = sub->id;
+		reply.segment_id = sub->seg->info.segment_id;
+		reply.size = sub->seg->info.size;
+		reply.entries = sub->entries;
+		client_reply(client, &reply, &sub->seg->rw_fd, 1);
+	}
+	job_free(job);
+}
+
+int sub_open(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_sub_open *open = msg;
+	struct acl_subject subject = client_subject(client);
+	const struct busd *busd = client->busd;
+	const char *wrong = topic_pattern_check(open->pattern);
+	uint32_t entries = open->entries ? open->entries : CURSOR_DEFAULT_ENTRIES;
+	bool allowed;
+	struct job *job;
+
+	if (wrong)
+		return fail(why, EINVAL, "topic pattern %s", wrong);
+	if (open->flags & ~BOARD_SUB_LOSSY || open->start > CTL_START_LAST ||
+	    entries > CURSOR_MAX_ENTRIES)
+		return fail(why, EINVAL,
+			    "a subscription has unknown flags, an unknown start or more than %d rings",
+			    CURSOR_MAX_ENTRIES);
+	allowed = topic_is_wild(open->pattern) ? acl_allows_somewhere(&busd->config->acl, busd->uid,
+								      &subject, ACL_SUBSCRIBE)
+					       : acl_allows(&busd->config->acl, busd->uid, &subject,
+							    ACL_SUBSCRIBE, open->pattern);
+	if (!allowed)
+		return fail(why, EACCES,
+			    "no right to subscribe (uid %u); ask who runs busd for a rule",
+			    client->uid);
+	if (client->sub_count >= CLIENT_SUBS_MAX)
+		return fail(why, EDQUOT,
+			    "this connection has %u subscriptions, the most that one may have",
+			    client->sub_count);
+	job = job_new(client, msg);
+	if (!job)
+		return fail(why, ENOMEM, "busd is out of memory");
+	memcpy(job->pattern, open->pattern, sizeof(job->pattern));
+	snprintf(job->name, sizeof(job->name), "%s", open->name[0] ? open->name : client->name);
+	job->start = open->start;
+	job->node = open->node >= 0 ? open->node : client->node;
+	job->flags = entries;
+	job->id = open->flags;
+	job->done = opened;
+	job->plan = (struct segment_plan){ .kind = CTL_SEG_CURSOR,
+					   .size = sizeof(struct cursor_segment) +
+						   (size_t)entries * sizeof(struct cursor_entry) };
+	alloc_build(job);
+	return 0;
+}
+
+/* From now on publishers wait for it (or wake it), each from where busd finds its ring now. */
+static void activate(struct member *member)
+{
+	struct reader *reader;
+
+	change_begin(member->topic);
+	list_for_each(reader, &member->readers, member_link)
+	{
+		if (!reader->ring->pub)
+			continue;
+		reader->start = ring_head(reader->ring);
+		change_add(reader, member_gates(member));
+	}
+	change_commit(member->topic);
+}
+
+static void answer_ok(struct client *client, const struct ctl_head *request)
+{
+	struct ctl_ok ok = { .head = { .type = CTL_REPLY | request->type,
+				       .version = CTL_VERSION,
+				       .len = sizeof(ok),
+				       .req = request->req } };
+
+	client_ring_bells(client->busd);
+	client_reply_after_events(client, &ok);
+}
+
+int sub_join(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_sub_join *join = msg;
+	struct sub *sub = sub_of(client, join->sub_id, why);
+	struct member *member;
+	int rc;
+
+	if (!sub)
+		return -ENOENT;
+	if (sub->active)
+		return fail(why, EALREADY, "subscription %llu has joined already",
+			    (unsigned long long)sub->id);
+	rc = segment_seal(sub->seg, why);
+	if (rc == 0)
+		rc = segment_refill(sub->seg, why);
+	if (rc == 0)
+		rc = segment_publish(sub->seg, why);
+	if (rc == 0)
+		rc = segment_map_readonly(sub->seg, sub->seg->info.size, why);
+	if (rc < 0) {
+		log_warning("subscription \"%s\" of %s is discarded: %s", sub->pattern,
+			    client_label(client), why->text);
+		sub_free(sub);
+		client_ring_bells(client->busd);
+		return rc;
+	}
+	sub->active = true;
+	list_for_each(member, &sub->members, sub_link)
+	{
+		board_put_sub(member);
+		activate(member);
+	}
+	observe_cursors(sub);
+	answer_ok(client, &join->head);
+	return 0;
+}
+
+int sub_rejoin(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_sub_join *join = msg;
+	struct sub *sub = sub_of(client, join->sub_id, why);
+	struct member *member;
+
+	if (!sub)
+		return -ENOENT;
+	if (!sub->active)
+		return fail(why, EINVAL, "subscription %llu has not joined yet",
+			    (unsigned long long)sub->id);
+	list_for_each(member, &sub->members, sub_link)
+	{
+		if (member->topic->id != join->topic_id)
+			continue;
+		member->evicted = false;
+		activate(member);
+		answer_ok(client, &join->head);
+		return 0;
+	}
+	return fail(why, ENOENT, "subscription %llu has no part in topic %llu",
+		    (unsigned long long)sub->id, (unsigned long long)join->topic_id);
+}
+
+int sub_close(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_sub_close *close = msg;
+	struct sub *sub = sub_of(client, close->sub_id, why);
+
+	if (!sub)
+		return -ENOENT;
+	sub_free(sub);
+	answer_ok(client, &close->head);
+	return 0;
+}
+
+/* An entry is free again: rings that found none get it. */
+static void feed(struct sub *sub)
+{
+	struct member *member;
+
+	sub->starved = false;
+	list_for_each(member, &sub->members, sub_link)
+	{
+		struct ring *ring;
+
+		list_for_each(ring, &member->topic->rings, link)
+		{
+			struct reader *reader;
+			bool has = false;
+
+			list_for_each(reader, &member->readers, member_link)
+				has = has || reader->ring == ring;
+			if (has || !ring->pub)
+				continue;
+			reader = reader_new(member, ring, ring_head(ring),
+					    sub->active ? CTL_RING_FRESH : 0);
+			if (!reader)
+				return;
+			if (!sub->active)
+				continue;
+			change_begin(member->topic);
+			change_add(reader, member_gates(member));
+			change_commit(member->topic);
+		}
+	}
+}
+
+void sub_ring_done(struct client *client, uint64_t sub_id, uint64_t ring_id)
+{
+	struct why why;
+	struct sub *sub = sub_of(client, sub_id, &why);
+	struct ring *ring = idmap_get(&client->busd->rings_by_id, ring_id);
+	struct reader *reader;
+
+	if (!sub || !ring)
+		return; /* taken away at the same moment */
+	list_for_each(reader, &ring->readers, ring_link)
+	{
+		if (reader->member->sub != sub)
+			continue;
+		if (ring->pub && reader->told) {
+			/* it does not want this publisher's messages: then it must not hold it up either */
+			change_begin(ring->topic);
+			change_remove(reader);
+			change_commit(ring->topic);
+		}
+		reader_free(reader, false);
+		ring_settle(ring);
+		if (sub->starved)
+			feed(sub);
+		break;
+	}
+	client_ring_bells(client->busd);
+}
+
+void sub_match_topic(struct topic *topic)
+{
+	struct why why;
+	struct sub *sub;
+	int rc;
+
+	list_for_each(sub, &topic->busd->subs, link)
+	{
+		struct member *member;
+
+		if (sub->client->doomed || !wants(sub, topic))
+			continue;
+		member = member_new(sub, topic, &rc, &why);
+		if (!member)
+			log_warning("subscription \"%s\" of %s does not get \"%s\": %s",
+				    sub->pattern, client_label(sub->client), topic->name, why.text);
+		else if (sub->active)
+			board_put_sub(member);
+	}
+}
+
+void sub_announce_ring(struct ring *ring)
+{
+	uint64_t first = ring->seg->info.geometry.first_seq;
+	struct member *member;
+
+	list_for_each(member, &ring->topic->members, topic_link)
+		reader_new(member, ring, first, member->sub->active ? CTL_RING_FRESH : 0);
+}

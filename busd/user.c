@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* user.c - see user.h */
+#include "user.h"
+
+#include "busd.h"
+#include "segment.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct user *user_get(struct busd *busd, uint32_t uid)
+{
+	/* a key of the map is never 0, a uid may be */
+	struct user *user = idmap_get(&busd->users, (uint64_t)uid + 1);
+
+	if (user)
+		return user;
+	user = calloc(1, sizeof(*user));
+	if (!user)
+		return NULL;
+	user->account.total = &busd->quota;
+	user->account.uid = uid;
+	user->account.owner = uid == 0 || uid == busd->uid;
+	if (idmap_put(&busd->users, (uint64_t)uid + 1, user) < 0) {
+		free(user);
+		return NULL;
+	}
+	return user;
+}
+
+static bool has_slots(const struct user *user)
+{
+	size_t i;
+
+	for (i = 0; i < BUS_ARRAY_LEN(user->slots); i++)
+		if (user->slots[i])
+			return true;
+	return false;
+}
+
+static int make_busd_bell(struct busd *busd, struct user *user, struct why *why)
+{
+	struct segment *seg = segment_new();
+	int rc;
+
+	if (!seg)
+		return fail(why, ENOMEM, "busd is out of memory");
+	rc = segment_build_own(seg, CTL_SEG_BELL, sizeof(struct bell_page), why);
+	if (rc == 0)
+		rc = segment_extend(seg, 0, sizeof(struct bell_page), why);
+	if (rc == 0)
+		rc = segment_publish(seg, why);
+	if (rc < 0) {
+		segment_unref(seg);
+		return rc;
+	}
+	seg->info.segment_id = busd->next_id++;
+	seg->info.uid = user->account.uid;
+	user->busd_bell = seg;
+	return 0;
+}
+
+int user_take_slot(struct busd *busd, struct user *user, struct why *why)
+{
+	size_t i;
+
+	for (i = 0; i < BUS_ARRAY_LEN(user->slots); i++) {
+		int bit;
+
+		if (user->slots[i] == UINT64_MAX)
+			continue;
+		if (!user->busd_bell) {
+			int rc = make_busd_bell(busd, user, why);
+
+			if (rc < 0)
+				return rc;
+		}
+		bit = __builtin_ctzll(~user->slots[i]);
+		user->slots[i] |= UINT64_C(1) << bit;
+		return (int)i * 64 + bit;
+	}
+	return fail(why, EDQUOT,
+		    "uid %u has %d connections, the most that one user may have; close some",
+		    user->account.uid, BELL_WORDS);
+}
+
+void user_release_slot(struct user *user, uint32_t slot)
+{
+	user->slots[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
+	if (!has_slots(user)) {
+		segment_unref(user->busd_bell);
+		user->busd_bell = NULL;
+	}
+}
+
+void user_ring_bell(struct user *user, uint32_t slot)
+{
+	struct bell_page *page = user->busd_bell->map;
+
+	bus_add_seq_cst(&page->word[slot], 1);
+	/* shared: the sleeper waits on a read-only mapping in another process */
+	syscall(SYS_futex, &page->word[slot], FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
