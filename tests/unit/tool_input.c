@@ -121,6 +121,32 @@ static void a_long_line_grows_the_buffer(void **state)
 	free(line);
 }
 
+static void memory_does_not_grow_with_the_input(void **state)
+{
+	static char lines[60000];
+	size_t size;
+
+	(void)state;
+	memset(lines, 'x', sizeof(lines));
+	for (size_t i = 99; i < sizeof(lines); i += 100)
+		lines[i] = '\n';
+	open_input(TOOL_LINES, LIMIT, 0);
+	size = in.size;
+	for (int i = 0; i < 100; i++) {
+		int lines_cut = 0, n;
+
+		feed(lines, sizeof(lines));
+		while (lines_cut < 600) {
+			n = tool_input_next(&in, msgs, 64);
+			assert_true(n > 0);
+			lines_cut += n;
+		}
+	}
+	assert_int_equal(in.number, 60000);
+	assert_int_equal(in.size, size);
+	close_input();
+}
+
 static void a_line_too_long_is_refused(void **state)
 {
 	(void)state;
@@ -220,6 +246,7 @@ int main(void)
 		cmocka_unit_test(lines_there_come_at_once),
 		cmocka_unit_test(no_more_than_asked_for),
 		cmocka_unit_test(a_long_line_grows_the_buffer),
+		cmocka_unit_test(memory_does_not_grow_with_the_input),
 		cmocka_unit_test(a_line_too_long_is_refused),
 		cmocka_unit_test(chunks_have_their_size),
 		cmocka_unit_test(whole_is_one_even_if_empty),
