@@ -91,13 +91,15 @@ static void find_busd(char *ret, size_t size)
 static int start_private(const char *path)
 {
 	char busd[PATH_MAX];
-	char *argv[] = { busd, "--private", "--socket", (char *)(uintptr_t)path, NULL };
+	char socket[108]; /* path may lie in memory that a child sees as zeros, where spawning forks */
+	char *argv[] = { busd, "--private", "--socket", socket, NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
 	sigset_t none, defaults;
 	pid_t pid;
 	int err, status;
 
+	snprintf(socket, sizeof(socket), "%s", path);
 	find_busd(busd, sizeof(busd));
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);

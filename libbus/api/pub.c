@@ -214,6 +214,7 @@ int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *
 		if (err < 0)
 			return err;
 	}
+	ring_pub_written(&pub->ring, need);
 	at = ring_pub_at(&pub->ring);
 	if (m.head_len != 0)
 		message_head_write(at, m.head_len, attr);

@@ -110,11 +110,12 @@ void ring_pub_wait_end(struct ring_pub *pub)
 
 /*
  * Nothing will be written any more, so the frontier comes down to what was: a late reader finds the whole last lap. Readers
- * that look meanwhile take a message for good that is: nobody overwrites it now.
+ * that look meanwhile take a message for good that is: nobody overwrites it now. What was written and not published
+ * (an aborted claim, one that ended in its slot) lies over the oldest payload all the same.
  */
 void ring_pub_final(struct ring_pub *pub)
 {
 	bus_store_release(&pub->view.page->frontier_seq, pub->n);
-	bus_store_release(&pub->view.page->frontier_pos, pub->pos);
+	bus_store_release(&pub->view.page->frontier_pos, bus_max_u64(pub->pos, pub->written_pos));
 	bus_store_release(&pub->view.page->final_seq, RING_MUTANT(final_zero) ? pub->n : pub->n + 1);
 }

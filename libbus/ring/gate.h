@@ -47,7 +47,8 @@ struct ring_pub {
 	bool wake_owed; /* an epoch moved and its memberships were not there: somebody may sleep whom we do not know */
 	/* the ring */
 	struct ring_view view;
-	uint64_t bytes; /* published payload */
+	uint64_t bytes;	     /* published payload */
+	uint64_t written_pos; /* payload below this may have been written, by a claim that was not published too */
 	uint64_t ring_id;
 	uint64_t slowest; /* sub_id of the slowest gating member at the last refresh, 0 none */
 	uint32_t waiting_gen;

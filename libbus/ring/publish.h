@@ -33,6 +33,13 @@ static inline uint8_t *ring_pub_at(const struct ring_pub *pub)
 	return pub->view.payload + (pub->pos & pub->view.byte_mask);
 }
 
+/* The caller is about to write `need` bytes at ring_pub_at(), to be published or not. */
+static inline void ring_pub_written(struct ring_pub *pub, uint64_t need)
+{
+	if (pub->pos + need > pub->written_pos)
+		pub->written_pos = pub->pos + need;
+}
+
 static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_message *m)
 {
 	struct ring_slot *slot = ring_slot_of(&pub->view, pub->n);
