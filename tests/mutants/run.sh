@@ -9,15 +9,17 @@ cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 CC=${CC:-gcc}
-CFLAGS=(-std=gnu11 -D_GNU_SOURCE -O0 -w)
-# Without this the race of two processes is too slow a race.
-FAST=(-O2)
+# The thread sanitizer wants its addresses where they always are.
+plain=()
+setarch -R true 2>/dev/null && plain=(setarch -R)
+export TSAN_OPTIONS='halt_on_error=1 exitcode=66'
+CFLAGS=(-std=gnu11 -D_GNU_SOURCE -w)
 
 # mutate FILE: replaces $from by $to in its copy; it must occur exactly once
 mutate() {
   rm -rf "$work/libbus"
   mkdir "$work/libbus"
-  cp -r libbus/base libbus/format libbus/ring "$work/libbus/"
+  cp -r libbus/base libbus/format libbus/ring libbus/os "$work/libbus/"
   FROM=$from TO=$to perl -0777 -pi -e '
     my $n = () = /\Q$ENV{FROM}\E/g;
     if ($n != 1) { print STDERR "mutants: $n places, not 1, hold: $ENV{FROM}\n"; $bad = 1 }
@@ -26,9 +28,13 @@ mutate() {
 }
 
 build() {
-  local flags=("${CFLAGS[@]}")
-  [[ $2 == unit/* ]] || flags+=("${FAST[@]}")
-  "$CC" "${flags[@]}" -I "$1" -I tests "tests/$2.c" tests/lib/ring_rig.c "$1"/ring/*.c -lcmocka -lpthread \
+  local more
+  case $2 in
+    unit/*) more=(-O0 -lcmocka) ;;
+    tsan/*) more=(-O1 -g -fsanitize=thread "$1/os/wake.c" -lpthread) ;;
+    *) more=(-O2) ;; # a race of two processes: without this it is too slow a race
+  esac
+  "$CC" "${CFLAGS[@]}" -I "$1" -I tests "tests/$2.c" tests/lib/ring_rig.c "$1"/ring/*.c "${more[@]}" \
     -o "$work/test" >"$work/log" 2>&1
 }
 
@@ -37,7 +43,7 @@ try() {
   mutate "$3" || { echo "$1: does not fit $3"; return; }
   build "$work/libbus" "$2" || { echo "$1: does not compile"; cat "$work/log"; return; }
   # A failed test, a crash or a hang: each is an objection. A skipped test (77) is none.
-  timeout 60 "$work/test" >"$work/log" 2>&1
+  timeout 60 "${plain[@]}" "$work/test" >"$work/log" 2>&1
   case $? in
     0) echo "$1: $2 passes all the same" ;;
     77) echo "$1: $2 was skipped: $(tail -n 1 "$work/log")" ;;
