@@ -55,6 +55,13 @@ static int limit_failed(int err, const char **why)
 	return err;
 }
 
+/* Whoever counts messages wants those and no others. */
+static int warm_up(struct bench_team *team, const struct bench_effort *effort,
+		   struct bench_result *round, const char **why)
+{
+	return effort->count ? 0 : bench_team_round(team, WARM_UP_NS, 0, round, why);
+}
+
 /* ---- round trips ---- */
 
 int bench_measure_trips(const struct bench_plan *plan, const struct bench_effort *effort,
@@ -74,7 +81,7 @@ int bench_measure_trips(const struct bench_plan *plan, const struct bench_effort
 	err = bench_team_start(&team, &with, why);
 	if (err)
 		return err;
-	err = bench_team_round(team, WARM_UP_NS, 0, &round, why);
+	err = warm_up(team, effort, &round, why);
 	for (int i = 0; i < effort->rounds && !err; i++) {
 		if (!effort->no_limit) {
 			err = ret->lines
@@ -195,7 +202,7 @@ static void conclude(const struct bench_plan *plan, const struct bench_effort *e
 int bench_measure_flow(const struct bench_plan *plan, const struct bench_effort *effort,
 		       struct bench_flow *ret, const char **why)
 {
-	static struct bench_result warm_up;
+	static struct bench_result first;
 	static struct flow_rounds all;
 	static char kept[320];
 	struct bench_plan with = with_room(plan);
@@ -209,7 +216,7 @@ int bench_measure_flow(const struct bench_plan *plan, const struct bench_effort 
 	if (err)
 		return err;
 	ret->ring = bench_team_ring(team);
-	err = bench_team_round(team, WARM_UP_NS, 0, &warm_up, why);
+	err = warm_up(team, effort, &first, why);
 	for (int i = 0; i < effort->rounds && !err; i++)
 		err = flow_round(team, plan, effort, ret, &all, why);
 	if (err) {

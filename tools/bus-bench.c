@@ -15,7 +15,7 @@
 #include "bench_report.h"
 #include "tool.h"
 
-#define ROUND_NS       UINT64_C(100000000)
+#define ROUND_NS       UINT64_C(40000000)
 #define ROUNDS_MIN     5
 #define BATCH_MOST     1024
 #define SIZE_MOST      (UINT64_C(1) << 30)
