@@ -78,10 +78,21 @@ void bench_busd_start(struct bench_busd *busd, const char *program)
 	did_not_start(busd, program);
 }
 
+static void remove_dir(const struct bench_busd *busd)
+{
+	static const char *const files[] = { "log", "bus.sock", "bus.sock.lock" };
+	char path[96];
+
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		snprintf(path, sizeof(path), "%s/%s", busd->dir, files[i]);
+		unlink(path);
+	}
+	if (rmdir(busd->dir) < 0)
+		warn("%s stays", busd->dir);
+}
+
 void bench_busd_stop(struct bench_busd *busd)
 {
-	char log[80];
-
 	kill(busd->pid, SIGTERM);
 	for (int ms = 0; ms < STOP_MS && waitpid(busd->pid, NULL, WNOHANG) == 0; ms += 5) {
 		if (ms == STOP_MS / 2) {
@@ -90,11 +101,7 @@ void bench_busd_stop(struct bench_busd *busd)
 		}
 		usleep(5000);
 	}
-	snprintf(log, sizeof(log), "%s/log", busd->dir);
-	unlink(log);
-	unlink(busd->socket);
-	if (rmdir(busd->dir) < 0)
-		warn("%s stays", busd->dir);
+	remove_dir(busd);
 }
 
 /* ---- processor time ---- */
