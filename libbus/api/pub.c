@@ -21,40 +21,42 @@ static_assert(sizeof(((struct bus_out *)0)->len) == 4, "lengths are 32 bits");
  * than PUB_BURST_NS a message, and only while no subscriber is asleep or idle, which would be a
  * sign that this publisher has paused since.
  */
-static inline bool stamp_shared(struct bus_pub *pub)
+static inline bool nobody_idles(const struct bus_pub *pub)
 {
 	const struct ring_pub *r = &pub->ring;
 
-	if (pub->stamp_left == 0)
-		return false;
 	for (uint32_t i = 0; i < r->member_count; i++)
 		if ((bus_load_relaxed(r->members[i].waiting) |
 		     bus_load_relaxed(r->members[i].idle)) != 0)
 			return false;
-	pub->stamp_left--;
 	return true;
+}
+
+static BUS_COLD void end_of_group(struct bus_pub *pub)
+{
+	bool burst = pub->stamp_began != 0 && pub->stamp - pub->stamp_began < pub->burst_ticks;
+
+	pub->stamp_count = 0;
+	pub->stamp_began = pub->stamp;
+	if (burst && pub->ring.member_count > 0 && pub->ring.member_count <= PUB_STAMP_MEMBERS) {
+		pub->stamp_left = PUB_STAMP_GROUP - 1;
+		pub->stamp_count = PUB_STAMP_GROUP - 1; /* the next own stamp ends the group */
+	}
 }
 
 static inline uint64_t take_stamp(struct bus_pub *pub)
 {
-	if (stamp_shared(pub))
+	if (pub->stamp_left != 0 && nobody_idles(pub)) {
+		pub->stamp_left--;
 		return pub->stamp;
+	}
 	pub->stamp = bus_counter();
-	if (pub->stamp_left != 0) { /* somebody is idle: back to a stamp each */
+	if (bus_unlikely(pub->stamp_left != 0)) { /* somebody is idle: back to a stamp each */
 		pub->stamp_left = 0;
 		pub->stamp_count = 0;
 	}
-	if (++pub->stamp_count >= PUB_STAMP_GROUP || pub->stamp_began == 0) {
-		bool burst = pub->stamp - pub->stamp_began < pub->burst_ticks;
-
-		pub->stamp_count = 0;
-		pub->stamp_began = pub->stamp;
-		if (burst && pub->ring.member_count > 0 &&
-		    pub->ring.member_count <= PUB_STAMP_MEMBERS) {
-			pub->stamp_left = PUB_STAMP_GROUP - 1;
-			pub->stamp_count = PUB_STAMP_GROUP - 1; /* the next own stamp ends the group */
-		}
-	}
+	if (bus_unlikely(++pub->stamp_count >= PUB_STAMP_GROUP))
+		end_of_group(pub);
 	return pub->stamp;
 }
 
@@ -62,7 +64,15 @@ static inline uint64_t take_stamp(struct bus_pub *pub)
 
 static inline bool may_write(const struct bus_pub *pub, uint64_t need)
 {
-	return bus_likely(ring_pub_room(&pub->ring, need) && !pub->ring.wake_owed);
+	return bus_likely(pub->go) && ring_pub_room(&pub->ring, need);
+}
+
+/* The way to room where there is none, or to the reason why nothing may be published. */
+static BUS_COLD int clear_the_way(struct bus_pub *pub, uint64_t need)
+{
+	if (pub->magic != BUS__PUB_MAGIC)
+		return -ECHILD;
+	return pub->claimed ? -EBUSY : bus__pub_make_room(pub, need);
 }
 
 static inline void wake_readers(struct bus_pub *pub)
@@ -71,44 +81,32 @@ static inline void wake_readers(struct bus_pub *pub)
 		bus__pub_wake_news(pub);
 }
 
-static BUS_COLD int refuse(const struct bus_pub *pub)
+static void put_inline(const struct bus_pub *pub, const void *data, uint32_t len)
 {
-	if (pub->magic != BUS__PUB_MAGIC)
-		return -ECHILD;
-	return pub->claimed ? -EBUSY : -EINVAL;
-}
+	uint64_t in[3] = { 0 };
 
-static inline void put_payload(struct bus_pub *pub, struct ring_message *m, uint64_t need,
-			       const void *data)
-{
-	if (need == 0)
-		memcpy(m->in, data, m->len);
-	else
-		memcpy(ring_pub_at(&pub->ring), data, m->len);
+	memcpy(in, data, len);
+	ring_pub_inline(&pub->ring, in);
 }
 
 int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
 {
 	uint64_t need = ring_need(0, len);
-	struct ring_message m;
-	int err;
 
-	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC || pub->claimed || (data == NULL && len != 0)))
-		return refuse(pub);
-	if (!may_write(pub, need)) {
-		err = bus__pub_make_room(pub, need);
+	if (bus_unlikely(!may_write(pub, need))) {
+		int err = clear_the_way(pub, need);
+
 		if (err < 0)
 			return err;
 	}
-	m.time = take_stamp(pub);
-	m.len = len;
-	m.head_len = 0;
-	m.key_len = 0;
-	m.flags = 0;
-	m.key_hash = 0;
-	if (len != 0)
-		put_payload(pub, &m, need, data);
-	ring_pub_commit(&pub->ring, &m);
+	if (bus_unlikely(data == NULL && len != 0))
+		return -EINVAL;
+	if (need == 0)
+		put_inline(pub, data, len);
+	else
+		memcpy(ring_pub_at(&pub->ring), data, len);
+	ring_pub_commit_words(&pub->ring, take_stamp(pub), ring_pack_lens(len, 0, 0),
+			      need == 0 ? RING_FLAG_INLINE : 0, need, len);
 	wake_readers(pub);
 	return 0;
 }
@@ -149,7 +147,7 @@ static int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t sta
 		return err;
 	if (!may_write(pub, need)) {
 		wake_readers(pub); /* what is committed already must be seen before this thread waits */
-		err = bus__pub_make_room(pub, need);
+		err = clear_the_way(pub, need);
 		if (err < 0)
 			return err;
 		stamp = bus_counter();
@@ -170,7 +168,7 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 	int done, err = 0;
 
 	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC || pub->claimed))
-		return refuse(pub);
+		return clear_the_way(pub, 0);
 	if (count <= 0)
 		return count < 0 ? -EINVAL : 0;
 	stamp = bus_counter();
@@ -198,7 +196,7 @@ int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *
 	int err;
 
 	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC || pub->claimed))
-		return refuse(pub);
+		return clear_the_way(pub, 0);
 	err = prepare(pub, attr != NULL ? attr : &no_attributes, len, &m, &need);
 	if (err < 0)
 		return err;
@@ -210,7 +208,7 @@ int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *
 	 */
 	need = BUS_ALIGN_UP(bus_max_u64((uint64_t)m.head_len + len, 1), (uint64_t)RING_POS_ALIGN);
 	if (!may_write(pub, need)) {
-		err = bus__pub_make_room(pub, need);
+		err = clear_the_way(pub, need);
 		if (err < 0)
 			return err;
 	}
@@ -221,6 +219,7 @@ int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *
 	pub->claim = m;
 	pub->claim_room = len;
 	pub->claimed = true;
+	bus__pub_set_go(pub);
 	ret->data = at + m.head_len;
 	ret->len = len;
 	ret->slot = (uint32_t)(pub->ring.n & pub->ring.view.slot_mask);
@@ -242,6 +241,7 @@ int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
 	if (bus_unlikely(!pub->claimed || claim->seq != pub->ring.n))
 		return -EINVAL;
 	pub->claimed = false;
+	bus__pub_set_go(pub);
 	if (bus_unlikely(claim->len > pub->claim_room))
 		return -EINVAL;
 	m->len = claim->len;
@@ -256,8 +256,10 @@ int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
 void bus_pub_abort(struct bus_pub *pub, struct bus_claim *claim)
 {
 	(void)claim;
-	if (pub->magic == BUS__PUB_MAGIC)
-		pub->claimed = false;
+	if (pub->magic != BUS__PUB_MAGIC)
+		return;
+	pub->claimed = false;
+	bus__pub_set_go(pub);
 }
 
 /* ---- opening and closing ---- */
@@ -443,6 +445,7 @@ int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
 		return err;
 	}
 	pub->magic = BUS__PUB_MAGIC;
+	bus__pub_set_go(pub);
 	*ret = pub;
 	return 0;
 }

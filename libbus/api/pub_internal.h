@@ -25,6 +25,7 @@ struct pub_member {
 
 struct bus_pub {
 	uint64_t magic;
+	bool go; /* nothing is in the way of the next publish: a child reads it as false, too */
 	struct ring_pub ring;
 	/* time stamps */
 	uint64_t stamp, stamp_began, burst_ticks;
@@ -52,6 +53,12 @@ struct bus_pub {
 	struct bus_pub *next; /* of bus->pubs */
 	char topic[CTL_TOPIC_MAX];
 };
+
+/* After each change of claimed, wake_owed or magic. */
+static inline void bus__pub_set_go(struct bus_pub *pub)
+{
+	pub->go = pub->magic == BUS__PUB_MAGIC && !pub->claimed && !pub->ring.wake_owed;
+}
 
 /*
  * pub_room.c: makes room for need payload bytes, by waiting, evicting or growing. 0 or the error of

@@ -163,10 +163,12 @@ void bus__pub_wake_news(struct bus_pub *pub)
 			break;
 		if (ring_pub_wake(&pub->ring) != RING_NEWS) {
 			pub->ring.wake_owed = false;
+			bus__pub_set_go(pub);
 			return;
 		}
 	}
 	pub->ring.wake_owed = true;
+	bus__pub_set_go(pub);
 }
 
 /* ---- bells ---- */

@@ -12,15 +12,20 @@
 #include "api/stat_internal.h"
 #include "format/topic_name.h"
 
-/* busd sends a few descriptors at a time: so long without another one, and there are no more to come. */
+/*
+ * busd sends a few descriptors at a time and goes on when they were read. What is known to be missing is waited for so
+ * long; after something new came, more may be on its way for as long as QUIET_NS.
+ */
 #define OPEN_PATIENCE_NS    UINT64_C(500000000)
 #define REFRESH_PATIENCE_NS UINT64_C(20000000)
+#define QUIET_NS            UINT64_C(5000000)
 
 struct bus_stat {
 	struct bus *bus;
 	struct stat_view view;
 	struct bus__segment **held; /* what the view points into; each has a reference of ours */
 	size_t held_count;
+	uint64_t newest; /* id of the youngest segment seen */
 	struct bus_stat_topic *topics;
 	int topic_count;
 	struct stat_peeked peeked;
@@ -76,6 +81,7 @@ static int hold_segment(struct bus__segment *seg, void *arg)
 	if (!is_wanted(stat, seg))
 		return 0;
 	stat->held[stat->held_count++] = bus__segment_get(stat->bus, seg->id);
+	stat->newest = bus_max_u64(stat->newest, seg->id);
 	if (seg->kind == CTL_SEG_BOARD) {
 		view->boards[view->board_count++] =
 			(struct stat_board){ .topic_id = seg->topic_id, .base = seg->base };
@@ -155,25 +161,26 @@ static size_t missing(const struct stat_view *view)
  */
 static int receive_view(struct bus_stat *stat, uint64_t expected, uint64_t patience_ns)
 {
-	uint64_t give_up = bus_monotonic_ns() + patience_ns;
-	size_t seen = 0;
+	uint64_t last_news = bus_monotonic_ns();
+	bool news = false;
 
 	for (;;) {
 		struct pollfd fd = { .fd = stat->bus->ev, .events = POLLIN };
-		bool there = bus__pump(stat->bus) == 0;
+		uint64_t newest = stat->newest, quiet;
+		bool there = bus__pump(stat->bus) == 0, complete;
 		int err = take_view(stat);
 
 		if (err < 0)
 			return bus__fail(err, "cannot look at the bus: out of memory");
-		if (!there || (stat->held_count >= expected && missing(&stat->view) == 0))
-			return 0;
-		if (stat->held_count > seen) {
-			seen = stat->held_count;
-			give_up = bus_monotonic_ns() + patience_ns;
-		} else if (bus_monotonic_ns() >= give_up) {
-			return 0; /* gone meanwhile, or not for our eyes */
+		if (stat->newest != newest) {
+			news = true;
+			last_news = bus_monotonic_ns();
 		}
-		if (poll(&fd, 1, 5) < 0 && errno != EINTR)
+		complete = stat->held_count >= expected && missing(&stat->view) == 0;
+		quiet = bus_monotonic_ns() - last_news;
+		if (!there || (complete && (!news || quiet >= QUIET_NS)) || quiet >= patience_ns)
+			return 0; /* what does not come has gone meanwhile, or is not for our eyes */
+		if (poll(&fd, 1, 2) < 0 && errno != EINTR)
 			return bus__fail(-errno, "cannot wait for busd: %s", strerror(errno));
 	}
 }

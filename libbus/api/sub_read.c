@@ -9,58 +9,102 @@
 
 /* ---- peek ---- */
 
-static inline void fill(struct sub_ring *r, const struct ring_peeked *p, struct sub_borrow *b,
-			struct bus_msg *m)
+BUS_INLINE void fill(struct sub_ring *r, const struct ring_peeked *p, struct sub_borrow *b,
+		     struct bus_msg *m)
 {
-	const uint8_t *base;
+	const uint8_t *base = p->flags & RING_FLAG_INLINE ? (const uint8_t *)b->in
+							  : ring_reader_at(&r->rd, p->pos);
 
 	b->ring = r;
 	b->pos = p->pos;
 	b->lost = r->rd.lost_unsaid;
-	if (p->flags & RING_FLAG_INLINE) {
-		memcpy(b->in, p->in, sizeof(b->in));
-		base = (const uint8_t *)b->in;
-	} else {
-		base = ring_reader_at(&r->rd, p->pos);
-	}
+	r->rd.lost_unsaid = 0;
 	m->data = base + p->head_len;
 	m->len = p->len;
 	m->flags = 0;
 	m->seq = p->seq;
-	m->time_ns = bus_counter_to_ns(&r->topic->cal, p->time);
 	m->lost = b->lost;
-	m->key = p->key_len != 0 ? base : NULL;
-	m->headers = p->flags & RING_FLAG_HEADERS ? base + p->key_len : NULL;
-	m->headers_len = p->flags & RING_FLAG_HEADERS ? p->head_len - p->key_len : 0;
-	m->key_len = (uint8_t)p->key_len;
-	m->key_hash = p->key_hash;
 	m->topic = r->topic->name;
 	m->from = &r->peer;
-	r->rd.lost_unsaid = 0;
+	m->key_len = (uint8_t)p->key_len;
+	m->key_hash = p->key_hash;
+	if (bus_unlikely(p->head_len != 0)) {
+		m->key = p->key_len != 0 ? base : NULL;
+		m->headers = p->flags & RING_FLAG_HEADERS ? base + p->key_len : NULL;
+		m->headers_len = p->flags & RING_FLAG_HEADERS ? p->head_len - p->key_len : 0;
+	} else {
+		m->key = NULL;
+		m->headers = NULL;
+		m->headers_len = 0;
+	}
 }
 
-/* Takes up to `room` messages of one ring. *last: what came after them. */
-static inline int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room,
-			   enum ring_look *last)
+static inline struct sub_borrow *next_borrow(struct bus_sub *sub)
 {
+	return &sub->borrow[(sub->borrow_first + sub->borrow_count) % BUS_BORROW_MAX];
+}
+
+/* The look that decides what the message at rd->ahead is; it is taken if it is one. */
+static int take_one(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msg, enum ring_look *look)
+{
+	struct sub_borrow *b = next_borrow(sub);
+	struct ring_peeked p;
+
+	*look = ring_reader_peek(&r->rd, &p);
+	if (*look != RING_MESSAGE)
+		return 0;
+	memcpy(b->in, p.in, sizeof(b->in));
+	fill(r, &p, b, msg);
+	msg->time_ns = bus_counter_to_ns(&r->topic->cal, p.time);
+	r->rd.ahead++;
+	sub->borrow_count++;
+	r->borrowed++;
+	return 1;
+}
+
+/*
+ * Takes up to `room` messages of one ring, with one look at the frontier for all of them. Where that finds the oldest
+ * overwritten, or the first slot is no message, one message is looked at by itself. *look: why there is none, if there is
+ * none.
+ */
+static int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room,
+		    enum ring_look *look)
+{
+	struct ring_reader *rd = &r->rd;
+	uint64_t first = rd->ahead, told = rd->lost_unsaid, first_pos = 0;
+	uint64_t stamp = 0, stamp_ns = 0;
 	struct ring_peeked p;
 	int n = 0;
 
-	for (;;) {
-		uint32_t at;
+	while (n < room) {
+		struct sub_borrow *b = next_borrow(sub);
 
-		*last = ring_reader_peek(&r->rd, &p);
-		if (*last != RING_MESSAGE)
+		*look = ring_reader_slot(rd, &p, b->in);
+		if (*look != RING_MESSAGE)
 			break;
-		at = (sub->borrow_first + sub->borrow_count) % BUS_BORROW_MAX;
-		fill(r, &p, &sub->borrow[at], &msgs[n]);
-		r->rd.ahead++;
+		if (n == 0)
+			first_pos = p.pos;
+		fill(r, &p, b, &msgs[n]);
+		if (p.time != stamp || n == 0) { /* bursts share stamps */
+			stamp = p.time;
+			stamp_ns = bus_counter_to_ns(&r->topic->cal, stamp);
+		}
+		msgs[n++].time_ns = stamp_ns;
+		rd->ahead++;
 		sub->borrow_count++;
-		r->borrowed++;
-		if (++n == room)
-			break;
 	}
-	return n;
+	if (bus_likely(n > 0)) {
+		if (bus_likely(ring_reader_whole(rd, first, first_pos))) {
+			r->borrowed += (uint32_t)n;
+			return n;
+		}
+		rd->ahead = first;
+		rd->lost_unsaid = told;
+		sub->borrow_count -= (uint32_t)n;
+	}
+	if (*look == RING_EMPTY && n == 0)
+		return 0;
+	return take_one(sub, r, msgs, look);
 }
 
 static void ignore_ring(struct sub_ring *r)

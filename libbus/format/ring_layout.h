@@ -123,6 +123,9 @@ static inline uint64_t ring_pack_lens(uint32_t len, uint32_t head_len, uint32_t 
 	       (uint64_t)RING_LAYOUT_VERSION << 56;
 }
 
+/* The upper half of lens of a message without head. */
+#define RING_PLAIN ((uint64_t)RING_LAYOUT_VERSION << 24)
+
 static inline uint64_t ring_pack_attrs(uint32_t flags, uint32_t key_hash)
 {
 	return (uint64_t)flags | (uint64_t)key_hash << 32;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * consume.h - the reading path: peek, release. Inline. Everything read here was written by a peer: each shared word is
- * loaded once into a local and checked before it is used; an address is made only of masked positions.
+ * consume.h - the reading path: peek, release. Inline. Everything read here was written by a peer:
+ * each shared word is loaded once into a local and checked before it is used; an address is made
+ * only of masked positions.
  */
 #ifndef BUS_CONSUME_H
 #define BUS_CONSUME_H
@@ -24,7 +25,10 @@ struct ring_peeked {
 	uint64_t in[3];
 };
 
-/* Whether the publisher may have begun to overwrite message seq, whose bytes start at pos. Call after an acquire fence. */
+/*
+ * Whether the publisher may have begun to overwrite message seq, whose bytes start at pos. Call
+ * after an acquire fence.
+ */
 static inline bool ring_overwritten(const struct ring_view *v, uint64_t seq, uint64_t pos)
 {
 	uint64_t fs = bus_load_relaxed(&v->page->frontier_seq);
@@ -38,14 +42,20 @@ static inline bool ring_overwritten(const struct ring_view *v, uint64_t seq, uin
 			    (int64_t)(fp - pos - v->bytes) > 0);
 }
 
-/* Reads the message at rd->ahead. On RING_MESSAGE *p is filled; the caller moves rd->ahead by one to borrow it. */
-static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, struct ring_peeked *p)
+/*
+ * Reads the slot of message rd->ahead without asking whether it is being overwritten: what it says
+ * holds only once ring_reader_whole() said so of this message or of an older one. *in is written
+ * for inline messages.
+ */
+BUS_INLINE enum ring_look ring_reader_slot(const struct ring_reader *rd, struct ring_peeked *p,
+					   uint64_t *in)
 {
 	const struct ring_view *v = &rd->view;
 	const struct ring_slot *slot = ring_slot_of(v, rd->ahead);
-	uint64_t c = RING_MUTANT(relaxed_a2) ? bus_load_relaxed(&slot->commit)
-					     : bus_load_acquire(&slot->commit); /* A2, pairs with R2 */
-	uint64_t lens, attrs, total;
+	uint64_t c = RING_MUTANT(relaxed_a2)
+			     ? bus_load_relaxed(&slot->commit)
+			     : bus_load_acquire(&slot->commit); /* A2, pairs with R2 */
+	uint64_t lens, attrs, total, most = v->bytes;
 
 	if (c != rd->ahead + 1)
 		return c > rd->ahead + 1 ? RING_LAPPED : RING_EMPTY;
@@ -55,26 +65,56 @@ static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, stru
 	lens = bus_load_relaxed(&slot->lens);
 	attrs = bus_load_relaxed(&slot->attrs);
 	p->len = (uint32_t)lens;
-	p->head_len = (uint16_t)(lens >> 32);
-	p->key_len = (uint8_t)(lens >> 48);
 	p->flags = (uint32_t)attrs;
 	p->key_hash = (uint32_t)(attrs >> 32);
 	if (p->flags & RING_FLAG_INLINE) {
-		p->in[0] = bus_load_relaxed(&slot->in[0]);
-		p->in[1] = bus_load_relaxed(&slot->in[1]);
-		p->in[2] = bus_load_relaxed(&slot->in[2]);
+		in[0] = bus_load_relaxed(&slot->in[0]);
+		in[1] = bus_load_relaxed(&slot->in[1]);
+		in[2] = bus_load_relaxed(&slot->in[2]);
+		most = RING_INLINE_MAX;
 	}
-	if (!RING_MUTANT(no_a1_peek))
-		bus_fence_acquire(); /* A1, pairs with R1 */
-	if (!RING_MUTANT(no_test_peek) && ring_overwritten(v, p->seq, p->pos))
-		return RING_LAPPED;
-	total = (uint64_t)p->head_len + p->len;
-	if (bus_unlikely(total > (p->flags & RING_FLAG_INLINE ? RING_INLINE_MAX : v->bytes) || p->key_len > p->head_len ||
-			 (p->pos & (RING_POS_ALIGN - 1)) != 0 || lens >> 56 != RING_LAYOUT_VERSION))
+	if (bus_likely(lens >> 32 == RING_PLAIN)) {
+		p->head_len = 0;
+		p->key_len = 0;
+		total = p->len;
+	} else {
+		p->head_len = (uint16_t)(lens >> 32);
+		p->key_len = (uint8_t)(lens >> 48);
+		total = (uint64_t)p->head_len + p->len;
+		if (p->key_len > p->head_len || lens >> 56 != RING_LAYOUT_VERSION)
+			return RING_GARBAGE;
+	}
+	if (bus_unlikely(total > most || (p->pos & (RING_POS_ALIGN - 1)) != 0))
 		return RING_GARBAGE;
 	if (bus_unlikely(p->flags & RING_FLAG_MUST_MASK & ~RING_FLAG_KNOWN))
 		return RING_UNSUPPORTED;
 	return RING_MESSAGE;
+}
+
+/*
+ * Whether a message whose slot was read is whole. One look serves a run of messages: the publisher
+ * overwrites the oldest first, so if that one is whole, those read after it are.
+ */
+BUS_INLINE bool ring_reader_whole(const struct ring_reader *rd, uint64_t oldest_seq,
+				  uint64_t oldest_pos)
+{
+	if (!RING_MUTANT(no_a1_peek))
+		bus_fence_acquire(); /* A1, pairs with R1 */
+	return RING_MUTANT(no_test_peek) || !ring_overwritten(&rd->view, oldest_seq, oldest_pos);
+}
+
+/*
+ * Reads the message at rd->ahead. On RING_MESSAGE *p is filled; the caller moves rd->ahead by one
+ * to borrow it.
+ */
+static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, struct ring_peeked *p)
+{
+	enum ring_look look = ring_reader_slot(rd, p, p->in);
+
+	if (look == RING_EMPTY || look == RING_LAPPED)
+		return look;
+	return ring_reader_whole(rd, p->seq, p->pos) ? look
+						     : RING_LAPPED; /* torn slots look like garbage */
 }
 
 /* Where the head and payload of a peeked message lie, unless it is inline. */
@@ -84,8 +124,9 @@ static inline const uint8_t *ring_reader_at(const struct ring_reader *rd, uint64
 }
 
 /*
- * Gives back the k oldest borrowed messages; the oldest starts at oldest_pos. false: at least one was overwritten while it
- * was borrowed: all k count as lost. The cursor is published now where that is due.
+ * Gives back the k oldest borrowed messages; the oldest starts at oldest_pos. false: at least one
+ * was overwritten while it was borrowed: all k count as lost. The cursor is published now where
+ * that is due.
  */
 static inline bool ring_reader_release(struct ring_reader *rd, uint64_t k, uint64_t oldest_pos)
 {
@@ -101,7 +142,8 @@ static inline bool ring_reader_release(struct ring_reader *rd, uint64_t k, uint6
 	} else {
 		rd->delivered += k;
 	}
-	if (rd->cur - rd->flushed >= rd->flush_every || oldest_pos - rd->flushed_pos >= rd->flush_bytes ||
+	if (rd->cur - rd->flushed >= rd->flush_every ||
+	    oldest_pos - rd->flushed_pos >= rd->flush_bytes ||
 	    bus_load_relaxed(&rd->view.page->waiting) != 0) {
 		rd->flushed_pos = oldest_pos;
 		ring_reader_flush(rd);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ring/cursor.h"
 
-void ring_reader_init(struct ring_reader *rd, const struct ring_view *view, uint64_t ring_id, struct cursor_entry *entry,
-		      const _Atomic uint32_t *closed, uint32_t closed_value, uint64_t start)
+void ring_reader_init(struct ring_reader *rd, const struct ring_view *view, uint64_t ring_id,
+		      struct cursor_entry *entry, const _Atomic uint32_t *closed,
+		      uint32_t closed_value, uint64_t start)
 {
 	*rd = (struct ring_reader){
 		.view = *view,
@@ -43,8 +44,9 @@ void ring_reader_joined_now(struct ring_reader *rd)
 }
 
 /*
- * The publisher may be writing below the frontier at this moment, so frontier - slots is the first message whose slot is
- * safe from now on. Whether its payload is too shows when it is peeked; until then nothing counts as lost.
+ * The publisher may be writing below the frontier at this moment, so frontier - slots is the first
+ * message whose slot is safe from now on. Whether its payload is too shows when it is peeked; until
+ * then nothing counts as lost.
  */
 void ring_reader_begin_oldest(struct ring_reader *rd)
 {
@@ -70,7 +72,8 @@ void ring_reader_flush(struct ring_reader *rd)
 	rd->flushed = rd->cur;
 	bus_store_relaxed(&rd->entry->lost, rd->lost);
 	bus_store_relaxed(&rd->entry->delivered, rd->delivered);
-	bus_store_release(&rd->entry->cursor, rd->cur); /* what lies below has been read: A-cursor in refresh */
+	bus_store_release(&rd->entry->cursor,
+			  rd->cur); /* what lies below has been read: A-cursor in refresh */
 	if (!RING_MUTANT(no_w2))
 		bus_fence_seq_cst(); /* W2, pairs with the publisher's W3 */
 	w = bus_load_acquire(&rd->view.page->waiting);
@@ -79,8 +82,9 @@ void ring_reader_flush(struct ring_reader *rd)
 }
 
 /*
- * The shared head proves progress, but lags: what was seen overwritten is gone even if head does not say so yet. Going on
- * right at head would lose more than it must; a quarter of a lap behind it leaves time to read.
+ * The shared head proves progress, but lags: what was seen overwritten is gone even if head does
+ * not say so yet. Going on right at head would lose more than it must; a quarter of a lap behind it
+ * leaves time to read.
  */
 void ring_reader_lapped(struct ring_reader *rd)
 {
@@ -112,13 +116,17 @@ bool ring_reader_ready(const struct ring_reader *rd)
 
 bool ring_reader_drained(struct ring_reader *rd)
 {
-	const _Atomic uint64_t *last = RING_MUTANT(drained_by_head) ? &rd->view.page->head
-								    : &ring_slot_of(&rd->view, rd->cur)->commit;
+	const _Atomic uint64_t *last = RING_MUTANT(drained_by_head)
+					       ? &rd->view.page->head
+					       : &ring_slot_of(&rd->view, rd->cur)->commit;
 
 	if (bus_load_acquire(&rd->view.page->final_seq) != rd->cur + !RING_MUTANT(final_zero)) {
 		if (bus_load_acquire(rd->closed) != rd->closed_value)
 			return false;
-		/* Closed: look once more, by the commit word. head lags, and the last message may have come just before. */
+		/*
+		 * Closed: look once more, by the commit word. head lags, and the last message may
+		 * have come just before.
+		 */
 		if (!RING_MUTANT(drained_no_second_look) && bus_load_acquire(last) > rd->cur)
 			return false;
 	}

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ring/gate.h"
 
-void ring_pub_init(struct ring_pub *pub, const struct ring_view *view, uint64_t ring_id, uint64_t first_seq,
-		   const _Atomic uint64_t *epoch)
+void ring_pub_init(struct ring_pub *pub, const struct ring_view *view, uint64_t ring_id,
+		   uint64_t first_seq, const _Atomic uint64_t *epoch)
 {
 	*pub = (struct ring_pub){
 		.n = first_seq,
@@ -15,7 +15,8 @@ void ring_pub_init(struct ring_pub *pub, const struct ring_view *view, uint64_t 
 
 /*
  * How far one member has read. UINT64_MAX where it does not gate. Each shared word is read once.
- * `last` begins at 0, not at start: a reader tags its entry with a cursor that it took before busd chose start.
+ * `last` begins at 0, not at start: a reader tags its entry with a cursor that it took before busd
+ * chose start.
  */
 static uint64_t member_cursor(struct ring_member *m, uint64_t ring_id, uint64_t n)
 {
@@ -38,8 +39,9 @@ static uint64_t member_cursor(struct ring_member *m, uint64_t ring_id, uint64_t 
 }
 
 /*
- * How far beyond n the limit may run: an eighth of the ring, so that refresh runs 8 times per lap; in large rings less,
- * because what lies below the frontier minus a lap counts as gone for lossy and late readers.
+ * How far beyond n the limit may run: an eighth of the ring, so that refresh runs 8 times per lap;
+ * in large rings less, because what lies below the frontier minus a lap counts as gone for lossy
+ * and late readers.
  */
 #define LAZY_SLOTS 4096
 #define LAZY_BYTES (1u << 20)
@@ -77,8 +79,12 @@ enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 		gs = pub->n;
 	if (pub->n - gs >= v->slot_count)
 		return RING_BLOCKED;
-	/* Byte gate: where the oldest unread message starts. Our own slot, which nobody else can write. */
-	gp = gs < pub->n && !RING_MUTANT(no_byte_gate) ? bus_load_relaxed(&ring_slot_of(v, gs)->pos) : pub->pos;
+	/*
+	 * Byte gate: where the oldest unread message starts. Our own slot, which nobody else can
+	 * write.
+	 */
+	gp = gs < pub->n && !RING_MUTANT(no_byte_gate) ? bus_load_relaxed(&ring_slot_of(v, gs)->pos)
+						       : pub->pos;
 	ls = bus_min_u64(gs + v->slot_count, pub->n + lazy(v->slot_count, LAZY_SLOTS));
 	lp = bus_min_u64(gp + v->bytes, pub->pos + bus_max_u64(lazy(v->bytes, LAZY_BYTES), need));
 	if (lp < pub->pos + need)
@@ -109,9 +115,10 @@ void ring_pub_wait_end(struct ring_pub *pub)
 }
 
 /*
- * Nothing will be written any more, so the frontier comes down to what was: a late reader finds the whole last lap. Readers
- * that look meanwhile take a message for good that is: nobody overwrites it now. What was written and not published
- * (an aborted claim, one that ended in its slot) lies over the oldest payload all the same.
+ * Nothing will be written any more, so the frontier comes down to what was: a late reader finds the
+ * whole last lap. Readers that look meanwhile take a message for good that is: nobody overwrites it
+ * now. What was written and not published (an aborted claim, one that ended in its slot) lies over
+ * the oldest payload all the same.
  */
 void ring_pub_final(struct ring_pub *pub)
 {

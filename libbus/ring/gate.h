@@ -2,9 +2,9 @@
 /*
  * gate.h - how far a publisher may go: the publisher's own state, its members, and refresh().
  *
- * A member is a subscription attached to the publisher's ring. A reliable one gates: the publisher does not overwrite
- * what it has not released. All words of a member's cursor segment are hostile. refresh() runs about 8 times per lap;
- * between two of them publishing looks at no cursor at all.
+ * A member is a subscription attached to the publisher's ring. A reliable one gates: the publisher
+ * does not overwrite what it has not released. All words of a member's cursor segment are hostile.
+ * refresh() runs about 8 times per lap; between two of them publishing looks at no cursor at all.
  */
 #ifndef BUS_GATE_H
 #define BUS_GATE_H
@@ -17,10 +17,10 @@ struct ring_member {
 	const _Atomic uint32_t *waiting;
 	const _Atomic uint32_t *idle;
 	/* private */
-	uint64_t start;	 /* gates from here until the entry carries our ring's id */
-	uint64_t last;	 /* the newest cursor seen; an honest one never goes back */
+	uint64_t start;  /* gates from here until the entry carries our ring's id */
+	uint64_t last;   /* the newest cursor seen; an honest one never goes back */
 	uint64_t atwake; /* what was published when it was woken last */
-	uint32_t woken;	 /* generation for which it was woken */
+	uint32_t woken;  /* generation for which it was woken */
 	bool gates;
 	bool lying;  /* its cursor ran backwards or ahead: ignored, and to be reported */
 	void *owner; /* the caller's */
@@ -35,33 +35,37 @@ enum ring_room {
 
 struct ring_pub {
 	/* the publishing path, one line */
-	uint64_t n;	    /* next sequence number */
-	uint64_t pos;	    /* next payload position */
+	uint64_t n;         /* next sequence number */
+	uint64_t pos;       /* next payload position */
 	uint64_t limit_seq; /* may publish below these without looking at anybody */
 	uint64_t limit_pos;
 	const _Atomic uint64_t *epoch; /* of the topic's board */
-	uint64_t seen;		       /* membership number that we act on */
+	uint64_t seen;                 /* membership number that we act on */
 	struct ring_member *members;
 	uint32_t member_count;
-	bool fences;	/* W1 is a real fence: somebody in this pair has no membarrier */
+	bool fences; /* W1 is a real fence: somebody in this pair has no membarrier */
 	bool wake_owed; /* an epoch moved and its memberships were not there: somebody may sleep whom we do not know */
 	/* the ring */
 	struct ring_view view;
-	uint64_t bytes;	     /* published payload */
+	uint64_t bytes; /* published payload */
 	uint64_t written_pos; /* payload below this may have been written, by a claim that was not published too */
 	uint64_t ring_id;
 	uint64_t slowest; /* sub_id of the slowest gating member at the last refresh, 0 none */
 	uint32_t waiting_gen;
-	/* Wakes one member: increments the bell word that it sleeps on and calls FUTEX_WAKE. false: has no bell yet. */
+	/*
+	 * Wakes one member: increments the bell word that it sleeps on and calls FUTEX_WAKE. false:
+	 * has no bell yet.
+	 */
 	bool (*wake)(struct ring_pub *pub, struct ring_member *member);
 };
 
-void ring_pub_init(struct ring_pub *pub, const struct ring_view *view, uint64_t ring_id, uint64_t first_seq,
-		   const _Atomic uint64_t *epoch);
+void ring_pub_init(struct ring_pub *pub, const struct ring_view *view, uint64_t ring_id,
+		   uint64_t first_seq, const _Atomic uint64_t *epoch);
 
 /*
- * Looks at the gates and moves the limit so that `need` payload bytes may be published, if they may. `need` must be at
- * most ring_message_max(). On RING_BLOCKED pub->slowest says whom to blame (0: unknown, or news that did not come).
+ * Looks at the gates and moves the limit so that `need` payload bytes may be published, if they
+ * may. `need` must be at most ring_message_max(). On RING_BLOCKED pub->slowest says whom to blame
+ * (0: unknown, or news that did not come).
  */
 enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need);
 

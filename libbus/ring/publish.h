@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * publish.h - the publishing path: room, commit, wake. Inline: this is what is measured in nanoseconds.
+ * publish.h - the publishing path: room, commit, wake. Inline: this is what is measured in
+ * nanoseconds.
  *
  *	need = ring_need(head_len, len);
  *	while (!ring_pub_room(pub, need))
@@ -40,38 +41,62 @@ static inline void ring_pub_written(struct ring_pub *pub, uint64_t need)
 		pub->written_pos = pub->pos + need;
 }
 
-static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_message *m)
+/*
+ * Writes head and payload of a message that needs no payload area; before ring_pub_commit_words().
+ */
+BUS_INLINE void ring_pub_inline(const struct ring_pub *pub, const uint64_t in[3])
 {
 	struct ring_slot *slot = ring_slot_of(&pub->view, pub->n);
-	uint64_t need = ring_need(m->head_len, m->len);
-	uint32_t flags = m->flags;
 
-	if (need == 0) {
-		flags |= RING_FLAG_INLINE;
-		bus_store_relaxed(&slot->in[0], m->in[0]);
-		bus_store_relaxed(&slot->in[1], m->in[1]);
-		bus_store_relaxed(&slot->in[2], m->in[2]);
-	}
-	bus_store_relaxed(&slot->pos, pub->pos);
-	bus_store_relaxed(&slot->time, m->time);
-	bus_store_relaxed(&slot->lens, ring_pack_lens(m->len, m->head_len, m->key_len));
-	bus_store_relaxed(&slot->attrs, ring_pack_attrs(flags, m->key_hash));
-	if (RING_MUTANT(relaxed_r2))
-		bus_store_relaxed(&slot->commit, pub->n + 1);
-	else
-		bus_store_release(&slot->commit, pub->n + 1); /* R2, pairs with A2 */
-	pub->n++;
-	pub->pos += need;
-	pub->bytes += m->len;
-	bus_store_release(&pub->view.page->head, pub->n);
-	bus_store_relaxed(&pub->view.page->bytes, pub->bytes);
+	bus_store_relaxed(&slot->in[0], in[0]);
+	bus_store_relaxed(&slot->in[1], in[1]);
+	bus_store_relaxed(&slot->in[2], in[2]);
 }
 
 /*
- * A member that waits is woken once per generation. A waiting word is taken for hostile only if since its last wake the
- * cursor has not reached what was published then: an honest reader reads all of it before it sleeps again.
+ * Publishes what lies at ring_pub_at() or was written by ring_pub_inline(). len: of the payload,
+ * for the account.
  */
-static inline void ring_pub_wake_member(struct ring_pub *pub, struct ring_member *m, uint32_t w)
+BUS_INLINE void ring_pub_commit_words(struct ring_pub *pub, uint64_t time, uint64_t lens,
+				      uint64_t attrs, uint64_t need, uint32_t len)
+{
+	struct ring_slot *slot = ring_slot_of(&pub->view, pub->n);
+	uint64_t n = pub->n + 1;
+
+	bus_store_relaxed(&slot->pos, pub->pos);
+	bus_store_relaxed(&slot->time, time);
+	bus_store_relaxed(&slot->lens, lens);
+	bus_store_relaxed(&slot->attrs, attrs);
+	if (RING_MUTANT(relaxed_r2))
+		bus_store_relaxed(&slot->commit, n);
+	else
+		bus_store_release(&slot->commit, n); /* R2, pairs with A2 */
+	pub->n = n;
+	pub->pos += need;
+	pub->bytes += len;
+	bus_store_release(&pub->view.page->head, n);
+	bus_store_relaxed(&pub->view.page->bytes, pub->bytes);
+}
+
+static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_message *m)
+{
+	uint64_t need = ring_need(m->head_len, m->len);
+
+	if (need == 0)
+		ring_pub_inline(pub, m->in);
+	ring_pub_commit_words(pub, m->time, ring_pack_lens(m->len, m->head_len, m->key_len),
+			      ring_pack_attrs(need == 0 ? m->flags | RING_FLAG_INLINE : m->flags,
+					      m->key_hash),
+			      need, m->len);
+}
+
+/*
+ * A member that waits is woken once per generation. A waiting word is taken for hostile only if
+ * since its last wake the cursor has not reached what was published then: an honest reader reads
+ * all of it before it sleeps again.
+ */
+static inline __attribute__((cold)) void ring_pub_wake_member(struct ring_pub *pub,
+							      struct ring_member *m, uint32_t w)
 {
 	if (m->atwake != 0 && bus_load_acquire(&m->entry->ring_id) == pub->ring_id &&
 	    bus_load_acquire(&m->entry->cursor) < m->atwake + RING_MUTANT(hostile_off_by_one))
@@ -83,10 +108,11 @@ static inline void ring_pub_wake_member(struct ring_pub *pub, struct ring_member
 }
 
 /*
- * W1 is asymmetric. A fence in each publish cost a third of the single-message rate (bench/ring_variants.c), and the
- * reader that it is for sleeps rarely. So the publisher only keeps the compiler in order, and a subscriber that is about to
- * sleep has the kernel run a full fence on every publisher that is running (W3, wake_barrier()). Where either side lacks
- * that system call, pub->fences makes W1 a fence.
+ * W1 is asymmetric. A fence in each publish cost a third of the single-message rate
+ * (bench/ring_variants.c), and the reader that it is for sleeps rarely. So the publisher only keeps
+ * the compiler in order, and a subscriber that is about to sleep has the kernel run a full fence on
+ * every publisher that is running (W3, wake_barrier()). Where either side lacks that system call,
+ * pub->fences makes W1 a fence.
  */
 static inline void ring_pub_w1(const struct ring_pub *pub)
 {
@@ -97,14 +123,14 @@ static inline void ring_pub_w1(const struct ring_pub *pub)
 }
 
 /*
- * Wakes who sleeps, after one or more commits. RING_NEWS: somebody joined meanwhile and may sleep already: receive the
- * memberships, ring_pub_seen(), call again; where they are not there set pub->wake_owed and treat the next publish as an
- * unknown gate.
+ * Wakes who sleeps, after one or more commits. RING_NEWS: somebody joined meanwhile and may sleep
+ * already: receive the memberships, ring_pub_seen(), call again; where they are not there set
+ * pub->wake_owed and treat the next publish as an unknown gate.
  */
-static inline enum ring_room ring_pub_wake(struct ring_pub *pub)
+BUS_INLINE enum ring_room ring_pub_wake(struct ring_pub *pub)
 {
 	if (!RING_MUTANT(epoch_before_w1))
-		ring_pub_w1(pub); /* W1, pairs with W3 */
+		ring_pub_w1(pub);                                    /* W1, pairs with W3 */
 	if (bus_unlikely(bus_load_acquire(pub->epoch) != pub->seen)) /* after W1, not before */
 		return RING_NEWS;
 	if (RING_MUTANT(epoch_before_w1))

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring.h - one mapped ring, as its publisher or a reader holds it: addresses and masks, all from busd's geometry.
+ * ring.h - one mapped ring, as its publisher or a reader holds it: addresses and masks, all from
+ * busd's geometry.
  *
- * The algorithms are beside it: publish.h (claim, commit, wake), gate.h (who holds the publisher back), consume.h (peek,
- * release), cursor.h (flush, lap, end). None of them makes a system call or allocates; what must be woken is told to the
- * caller by a function that it provides. The protocol is DESIGN of docs/memory-model.md; labels F1, R1, ... are its.
+ * The algorithms are beside it: publish.h (claim, commit, wake), gate.h (who holds the publisher
+ * back), consume.h (peek, release), cursor.h (flush, lap, end). None of them makes a system call or
+ * allocates; what must be woken is told to the caller by a function that it provides. The protocol
+ * is DESIGN of docs/memory-model.md; labels F1, R1, ... are its.
  */
 #ifndef BUS_RING_H
 #define BUS_RING_H
@@ -25,15 +27,21 @@ struct ring_view {
 };
 
 /*
- * Fills a view from a geometry and the address at which the segment is mapped (payload twice). The geometry must have
- * passed ring_geometry_ok().
+ * Fills a view from a geometry and the address at which the segment is mapped (payload twice). The
+ * geometry must have passed ring_geometry_ok().
  */
 void ring_view_init(struct ring_view *view, void *base, const struct ring_geometry *geo);
 
-/* Whether a geometry that came over the control socket can be mapped and used without further checks. */
+/*
+ * Whether a geometry that came over the control socket can be mapped and used without further
+ * checks.
+ */
 bool ring_geometry_ok(const struct ring_geometry *geo, uint64_t page_bytes);
 
-/* Prepares a zeroed writer page for a ring whose first message is number first_seq. By the publisher, before READY. */
+/*
+ * Prepares a zeroed writer page for a ring whose first message is number first_seq. By the
+ * publisher, before READY.
+ */
 void ring_writer_init(struct ring_writer_page *page, uint64_t first_seq);
 
 static inline struct ring_slot *ring_slot_of(const struct ring_view *view, uint64_t seq)
