@@ -245,6 +245,19 @@ static void clear_progress(struct job *job)
 		fprintf(stderr, "\r\033[K");
 }
 
+/* Also before a failure: what was published stays published. */
+static void report(struct job *job)
+{
+	int64_t passed = tool_clock_ns() - job->start_ns;
+
+	clear_progress(job);
+	if (!job->json)
+		return;
+	tool_json_print(json_pack("{s:s, s:I, s:I, s:f}", "topic", job->topic, "messages",
+				  (json_int_t)job->messages, "bytes", (json_int_t)job->bytes,
+				  "seconds", (double)passed / 1e9));
+}
+
 /* Where stdin is the source, an error names the line as an editor counts. */
 static void name_message(const struct job *job, char *buf, size_t size)
 {
@@ -278,7 +291,7 @@ static _Noreturn void fail_send(struct job *job, int err, const struct bus_out *
 {
 	char what[40];
 
-	clear_progress(job);
+	report(job);
 	if (err == -EMSGSIZE)
 		fail_too_long(job, msg->len);
 	name_message(job, what, sizeof(what));
@@ -401,7 +414,7 @@ static void publish_made(struct job *job)
 
 static _Noreturn void fail_input(struct job *job, struct tool_input *in, int err)
 {
-	clear_progress(job);
+	report(job);
 	if (err == -EMSGSIZE)
 		fail_too_long(job, 0);
 	if (err == -EBADMSG)
@@ -459,18 +472,6 @@ static void open_publisher(struct job *job)
 	err = bus_pub_open(&job->pub, job->bus, job->topic, &job->opts);
 	if (err)
 		tool_fail_bus(job->bus, err, "publish to \"%s\"", job->topic);
-}
-
-static void report(struct job *job)
-{
-	int64_t passed = tool_clock_ns() - job->start_ns;
-
-	clear_progress(job);
-	if (!job->json)
-		return;
-	tool_json_print(json_pack("{s:s, s:I, s:I, s:f}", "topic", job->topic, "messages",
-				  (json_int_t)job->messages, "bytes", (json_int_t)job->bytes,
-				  "seconds", (double)passed / 1e9));
 }
 
 int main(int argc, char **argv)

@@ -376,18 +376,19 @@ static int await(struct job *job)
 {
 	int64_t start = tool_clock_ns();
 	int64_t left = -1;
-	int err;
+	int n;
 
 	if (job->timeout_ns) {
+		/* Writing may have taken that long: what came meanwhile is looked for all the same. */
 		left = job->last_ns + job->timeout_ns - start;
-		if (left <= 0)
-			return TOOL_NOBODY;
+		if (left < 0)
+			left = 0;
 	}
-	err = bus_sub_wait(job->sub, left);
-	if (err < 0)
-		note_trouble(job, err);
+	n = bus_sub_wait(job->sub, left);
+	if (n < 0)
+		note_trouble(job, n);
 	tool_pace_forgive(&job->pace, tool_clock_ns() - start);
-	return 0;
+	return n == 0 && left >= 0 ? TOOL_NOBODY : 0;
 }
 
 static int run(struct job *job)

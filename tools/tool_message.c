@@ -104,7 +104,7 @@ _Noreturn void tool_fail_errno(int err, const char *format, ...)
 		why = "busd has gone";
 		break;
 	case ESHUTDOWN:
-		why = "the topic was removed";
+		why = "the topic was removed, or busd ended";
 		break;
 	default:
 		why = strerror(-err);
