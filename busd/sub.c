@@ -379,8 +379,10 @@ void sub_match_topic(struct topic *topic)
 		if (!member)
 			log_warning("subscription \"%s\" of %s does not get \"%s\": %s",
 				    sub->pattern, client_label(sub->client), topic->name, why.text);
-		else if (sub->active)
+		else if (sub->active) {
 			board_put_sub(member);
+			observe_membership(member);
+		}
 	}
 }
 

@@ -29,6 +29,7 @@ struct snapshot {
 	const struct stat_board *board;
 	struct bus_calibration clock;
 	bool has_clock;
+	const char *topic;
 	struct board_line *lines;
 	struct bus_stat_pub *pubs;
 	struct bus_stat_sub *subs;
@@ -193,14 +194,17 @@ static int collect_pubs(struct snapshot *snap)
 }
 
 /*
- * Where the reader stands on the ring; false: it is not attached. An entry that does not carry the ring's id
- * yet belongs to a reader that has not looked since the ring appeared: it gates from the ring's first
- * message, and that is where a stopped subscriber is found to hold a new publisher back.
+ * Where the reader stands on the ring; false: it is not attached, or has read it to its end. An entry that does not carry
+ * the ring's id belongs to a reader that has not looked since the ring appeared: it gates from the ring's first message,
+ * and that is where a stopped subscriber is found to hold a new publisher back. Of a closed ring it may as well have been
+ * read and its entry given to a later ring, which then has a larger id.
  */
 static bool cursor_of(const struct board_line *line, const struct board_sub *sub,
-		      const struct cursor_entry *entry, uint64_t *cursor)
+		      const struct stat_cursors *cursors, const struct cursor_entry *entry,
+		      uint64_t *cursor)
 {
 	uint64_t id = line->ring->ring_id;
+	bool later = cursors->tag_count > 0 && cursors->tags[cursors->tag_count - 1].ring_id > id;
 
 	if (entry && bus_load_acquire(&entry->ring_id) == id) {
 		*cursor = bus_load_acquire(&entry->cursor);
@@ -208,8 +212,10 @@ static bool cursor_of(const struct board_line *line, const struct board_sub *sub
 		if (bus_load_relaxed(&entry->ring_id) == id)
 			return *cursor != CURSOR_PARKED;
 	}
+	if (line->entry.state != BOARD_RING_OPEN && later)
+		return false;
 	*cursor = line->ring->first_seq;
-	return line->entry.state == BOARD_RING_OPEN && line->entry.opened_ns > sub->opened_ns;
+	return line->entry.opened_ns > sub->opened_ns;
 }
 
 /* The slot of the oldest message from cursor on that the ring still has. */
@@ -231,8 +237,8 @@ static bool oldest_from(const struct stat_ring *ring, uint64_t cursor, struct ri
 }
 
 static void measure(const struct snapshot *snap, const struct board_line *line,
-		    const struct board_sub *sub, const struct cursor_entry *entry,
-		    struct distance *ret)
+		    const struct board_sub *sub, const struct stat_cursors *cursors,
+		    const struct cursor_entry *entry, struct distance *ret)
 {
 	const struct stat_ring *ring = line->ring;
 	uint64_t head = bus_load_acquire(&ring->view.page->head);
@@ -240,7 +246,7 @@ static void measure(const struct snapshot *snap, const struct board_line *line,
 	struct ring_peeked oldest, newest;
 
 	*ret = (struct distance){ 0 };
-	if (!cursor_of(line, sub, entry, &cursor) || cursor >= head)
+	if (!cursor_of(line, sub, cursors, entry, &cursor) || cursor >= head)
 		return;
 	ret->messages = head - cursor;
 	ret->used_ratio = clip_ratio((double)ret->messages / (double)ring->view.slot_count);
@@ -252,6 +258,15 @@ static void measure(const struct snapshot *snap, const struct board_line *line,
 	used = newest.pos - oldest.pos + ring_need(newest.head_len, newest.len);
 	if ((double)used / (double)ring->view.bytes > ret->used_ratio)
 		ret->used_ratio = clip_ratio((double)used / (double)ring->view.bytes);
+}
+
+/* A ring that was read to its end is in the past's account; its entry keeps the id until it is used again. */
+static void add_account(struct bus_stat_sub *sub, const struct cursor_entry *entry)
+{
+	if (bus_load_relaxed(&entry->cursor) == CURSOR_PARKED)
+		return;
+	sub->lost = add_clipped(sub->lost, bus_load_relaxed(&entry->lost));
+	sub->delivered = add_clipped(sub->delivered, bus_load_relaxed(&entry->delivered));
 }
 
 static void add_sub(struct snapshot *snap, const struct board_sub *entry)
@@ -272,6 +287,10 @@ static void add_sub(struct snapshot *snap, const struct board_sub *entry)
 	if (!cursors)
 		return; /* busd has not handed it to us: what it reads is not known */
 	sub->asleep = bus_load_relaxed(&cursors->base->waiting) != 0;
+	if (strcmp(entry->pattern, snap->topic) == 0) { /* the past of several topics is one account */
+		sub->lost = bus_load_relaxed(&cursors->base->past_lost);
+		sub->delivered = bus_load_relaxed(&cursors->base->past_delivered);
+	}
 	for (int i = 0; i < snap->line_count; i++) {
 		struct board_line *line = &snap->lines[i];
 		const struct cursor_entry *at;
@@ -280,16 +299,13 @@ static void add_sub(struct snapshot *snap, const struct board_sub *entry)
 		if (!line->ring)
 			continue;
 		at = bus__stat_cursors_entry(cursors, line->ring->ring_id);
-		measure(snap, line, entry, at, &far);
+		measure(snap, line, entry, cursors, at, &far);
 		sub->lag_messages = add_clipped(sub->lag_messages, far.messages);
 		sub->lag_ns = bus_max_u64(sub->lag_ns, far.age_ns);
 		if (!sub->lossy && far.used_ratio > line->used_ratio)
 			line->used_ratio = far.used_ratio;
-		if (at) {
-			sub->lost = add_clipped(sub->lost, bus_load_relaxed(&at->lost));
-			sub->delivered =
-				add_clipped(sub->delivered, bus_load_relaxed(&at->delivered));
-		}
+		if (at)
+			add_account(sub, at);
 	}
 }
 
@@ -395,8 +411,8 @@ static void sum_up(const struct snapshot *snap, struct bus_stat_topic *ret)
 int bus__stat_topic(const struct stat_view *view, const struct stat_board *board,
 		    struct bus_stat_topic *ret)
 {
-	struct snapshot snap = { .view = view, .board = board };
 	struct bus_stat_topic topic = { 0 };
+	struct snapshot snap = { .view = view, .board = board, .topic = topic.name };
 	int err = bus__stat_board_name(board, topic.name);
 
 	if (err < 0)

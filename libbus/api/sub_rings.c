@@ -236,6 +236,8 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
 	sub->words_stale = true;
 	sub->past_delivered += r->rd.delivered;
 	sub->past_lost += r->rd.lost;
+	bus_store_relaxed(&sub->cursors->past_delivered, sub->past_delivered);
+	bus_store_relaxed(&sub->cursors->past_lost, sub->past_lost);
 	if (--r->topic->rings == 0)
 		drop_topic(sub, r->topic);
 	bus__segment_put(sub->bus, r->segment);
@@ -258,7 +260,11 @@ void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r)
 			sub->rings[i]->rd.lost_unsaid += unsaid;
 		}
 	}
-	bus_store_release(&r->rd.entry->ring_id, 0);
+	/*
+	 * The id stays until busd gives the entry to another ring: so tools tell who has read a
+	 * kept ring from who has not looked yet.
+	 */
+	bus_store_release(&r->rd.entry->cursor, CURSOR_PARKED);
 	pthread_mutex_lock(&bus->lock);
 	remove_ring(sub, r);
 	bus__acknowledge(bus, CTL_EVC_RING_DONE, id, sub->id);

@@ -167,7 +167,9 @@ struct cursor_segment {
 	_Atomic uint32_t wants_fence; /* this subscriber cannot make publishers' stores visible by itself (membarrier) */
 	uint32_t pad0;
 	_Atomic uint64_t sleeps; /* for show */
-	uint64_t pad1[13];
+	/* for show: of rings that were read to their end, so that no loss is forgotten */
+	_Atomic uint64_t past_lost, past_delivered;
+	uint64_t pad1[11];
 	struct cursor_entry entry[];
 };
 static_assert(offsetof(struct cursor_segment, entry) == BUS_LINE_PAIR,

@@ -230,8 +230,43 @@ static void test_reader_that_has_not_looked(void **state)
 	bus__stat_topic_free(&t);
 	stat_rig_ring_entry(rig, 0)->state = BOARD_RING_CLOSED;
 	t = snapshot(rig);
-	assert_int_equal(t.subscribers[0].lag_messages, 0);
+	assert_int_equal(t.subscribers[0].lag_messages, 7);
 	assert_int_equal(t.publishers[0].closed, 1);
+	bus__stat_topic_free(&t);
+	/* it has looked: an entry is a later ring's */
+	stat_rig_stand(rig, 0, 0, 1, 0);
+	t = snapshot(rig);
+	assert_int_equal(t.subscribers[0].lag_messages, 0);
+	bus__stat_topic_free(&t);
+}
+
+/* What was read to its end stays accounted for, once. */
+static void test_past_account(void **state)
+{
+	struct stat_rig *rig = *state;
+	struct bus_stat_topic t;
+
+	stat_rig_add_ring(rig, 0, 0);
+	stat_rig_add_ring(rig, 1, 0);
+	stat_rig_add_sub(rig, 0);
+	send_many(rig, 0, 9, 8);
+	send_many(rig, 1, 9, 8);
+	stat_rig_stand(rig, 0, 0, 0, CURSOR_PARKED);
+	stat_rig_stand(rig, 0, 1, 1, 9);
+	for (int i = 0; i < 2; i++) {
+		rig->cursors[0]->entry[i].lost = 3;
+		rig->cursors[0]->entry[i].delivered = 6;
+	}
+	rig->cursors[0]->past_lost = 103;
+	rig->cursors[0]->past_delivered = 206;
+	t = snapshot(rig);
+	assert_int_equal(t.subscribers[0].lost, 3); /* of a pattern: the past may be another topic's */
+	assert_int_equal(t.subscribers[0].delivered, 6);
+	bus__stat_topic_free(&t);
+	strcpy(stat_rig_sub_entry(rig, 0)->pattern, "orders.eu");
+	t = snapshot(rig);
+	assert_int_equal(t.subscribers[0].lost, 106);
+	assert_int_equal(t.subscribers[0].delivered, 212);
 	bus__stat_topic_free(&t);
 }
 
@@ -471,6 +506,7 @@ int main(void)
 		TEST(lapped_lossy_reader),
 		TEST(fill_by_bytes),
 		TEST(reader_that_has_not_looked),
+		TEST(past_account),
 		TEST(who_holds_whom),
 		TEST(replaced_ring),
 		TEST(several_of_each),
