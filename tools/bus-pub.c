@@ -78,6 +78,7 @@ struct job {
 	size_t chunk;
 	uint64_t count; /* 0: not given */
 	uint64_t size;  /* 0: not given */
+	uint64_t limit; /* of one message */
 	double rate;
 	bool framing_given, size_given, full_time_given, json;
 	/* how far it is */
@@ -273,18 +274,15 @@ static void name_message(const struct job *job, char *buf, size_t size)
 
 static _Noreturn void fail_too_long(struct job *job, uint64_t len)
 {
-	struct bus_pub_info info;
 	char what[40], longer[40] = "";
 
 	name_message(job, what, sizeof(what));
-	if (bus_pub_info(job->pub, &info) < 0)
-		info.limit_message = 0;
 	if (len)
 		snprintf(longer, sizeof(longer), " of %ju bytes", (uintmax_t)len);
 	tool_fail(TOOL_FAILED,
 		  "cannot publish to \"%s\": %s%s is longer than the ring may grow to (%s a message); "
 		  "bus-topic create --max-bytes and busd's configuration set the limit",
-		  job->topic, what, longer, tool_bytes(info.limit_message).s);
+		  job->topic, what, longer, tool_bytes(job->limit).s);
 }
 
 static _Noreturn void fail_send(struct job *job, int err, const struct bus_out *msg)
@@ -426,16 +424,10 @@ static _Noreturn void fail_input(struct job *job, struct tool_input *in, int err
 static void publish_stdin(struct job *job)
 {
 	struct bus_out batch[BATCH_MAX];
-	struct bus_pub_info info;
 	struct tool_input in;
 	int n, err = 0;
 
-	err = bus_pub_info(job->pub, &info);
-	if (err)
-		tool_fail_errno(err, "publish to \"%s\"", job->topic);
-	if (job->chunk > info.limit_message)
-		fail_too_long(job, job->chunk);
-	tool_input_open(&in, STDIN_FILENO, job->framing, info.limit_message, job->chunk);
+	tool_input_open(&in, STDIN_FILENO, job->framing, job->limit, job->chunk);
 	while (!err && (!job->count || job->messages < job->count)) {
 		uint64_t left = job->count ? job->count - job->messages : BATCH_MAX;
 
@@ -466,12 +458,20 @@ static void publish_stdin(struct job *job)
 
 static void open_publisher(struct job *job)
 {
+	struct bus_pub_info info;
 	int err;
 
 	job->bus = tool_connect();
 	err = bus_pub_open(&job->pub, job->bus, job->topic, &job->opts);
 	if (err)
 		tool_fail_bus(job->bus, err, "publish to \"%s\"", job->topic);
+	err = bus_pub_info(job->pub, &info);
+	if (err)
+		tool_fail_errno(err, "publish to \"%s\"", job->topic);
+	job->limit = info.limit_message;
+	/* What cannot be sent is not made or gathered first. */
+	if (job->size > job->limit || job->chunk > job->limit)
+		fail_too_long(job, job->size > job->limit ? job->size : job->chunk);
 }
 
 int main(int argc, char **argv)

@@ -163,7 +163,7 @@ struct bus *tool_connect(void)
 	if (!err)
 		return bus;
 	/* Nobody listens: for a script the same as nobody who answers. */
-	if (err == -ENOENT)
+	if (err == -ENOENT || err == -ENOTDIR)
 		err = -ECONNREFUSED;
 	tool_fail_bus(NULL, err, "connect to busd");
 }
