@@ -45,10 +45,10 @@ void config_free(struct config *config)
 	free(config);
 }
 
-/* What is not said yet is taken from here. */
-static void fill_up(struct ctl_topic_settings *settings, const struct config_topic *from)
+/* What is not said yet is taken from here; what is said here is final, even where it is what zero means as well. */
+static void fill_up(struct config_topic *so_far, const struct config_topic *from)
 {
-	const uint32_t pages = CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT;
+	struct ctl_topic_settings *settings = &so_far->settings;
 
 	if (!settings->slots)
 		settings->slots = from->settings.slots;
@@ -56,10 +56,12 @@ static void fill_up(struct ctl_topic_settings *settings, const struct config_top
 		settings->bytes = from->settings.bytes;
 	if (!settings->max_bytes)
 		settings->max_bytes = from->settings.max_bytes;
-	if (!settings->numa)
+	if (!so_far->numa_said)
 		settings->numa = from->settings.numa;
-	if (!(settings->flags & pages))
-		settings->flags |= from->settings.flags & pages;
+	if (!so_far->huge_said)
+		settings->flags |= from->settings.flags;
+	so_far->numa_said = so_far->numa_said || from->numa_said;
+	so_far->huge_said = so_far->huge_said || from->huge_said;
 }
 
 static int check(const struct ctl_topic_settings *settings, struct why *why)
@@ -82,12 +84,31 @@ static int check(const struct ctl_topic_settings *settings, struct why *why)
 	return numa_check(settings->numa, why);
 }
 
+/* Powers of two; what is out of range stays so, and is refused. */
+static void round_up(struct ctl_topic_settings *settings, const struct config *config)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+	if (settings->slots <= RING_MAX_SLOTS)
+		settings->slots = (uint32_t)bus_ceil_pow2(settings->slots);
+	if (settings->bytes <= RING_MAX_BYTES)
+		settings->bytes = bus_ceil_pow2(bus_max_u64(settings->bytes, page));
+	if (!settings->max_bytes)
+		settings->max_bytes = bus_max_u64(settings->bytes, config->max_ring_bytes);
+	if (settings->max_bytes <= RING_MAX_BYTES)
+		settings->max_bytes = bus_ceil_pow2(settings->max_bytes);
+}
+
 int config_settle(const struct config *config, const char *topic,
 		  const struct ctl_topic_settings *asked, struct ctl_topic_settings *ret,
 		  struct why *why)
 {
-	struct ctl_topic_settings settled = *asked;
-	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	struct config_topic settled = { .settings = *asked,
+					.numa_said = asked->numa != 0,
+					.huge_said = (asked->flags & (CTL_TOPIC_HUGE |
+								      CTL_TOPIC_HUGE_OR_NOT)) != 0 };
+	struct config_topic last = { .settings = { .slots = RING_DEFAULT_SLOTS,
+						   .bytes = RING_DEFAULT_BYTES } };
 	size_t i;
 
 	for (i = 0; i < config->topic_count; i++) {
@@ -97,22 +118,12 @@ int config_settle(const struct config *config, const char *topic,
 		break;
 	}
 	fill_up(&settled, &config->defaults);
-	if (!settled.slots)
-		settled.slots = RING_DEFAULT_SLOTS;
-	if (!settled.bytes)
-		settled.bytes = RING_DEFAULT_BYTES;
-	if (settled.slots <= RING_MAX_SLOTS)
-		settled.slots = (uint32_t)bus_ceil_pow2(settled.slots);
-	if (settled.bytes <= RING_MAX_BYTES)
-		settled.bytes = bus_ceil_pow2(bus_max_u64(settled.bytes, page));
-	if (!settled.max_bytes)
-		settled.max_bytes = bus_max_u64(settled.bytes, config->max_ring_bytes);
-	if (settled.max_bytes <= RING_MAX_BYTES)
-		settled.max_bytes = bus_ceil_pow2(settled.max_bytes);
-	settled.pad = 0;
-	if (check(&settled, why) < 0)
+	fill_up(&settled, &last);
+	round_up(&settled.settings, config);
+	if (check(&settled.settings, why) < 0)
 		return -EINVAL;
-	settled.flags &= ~CTL_TOPIC_EXCLUSIVE;
-	*ret = settled;
+	settled.settings.flags &= ~CTL_TOPIC_EXCLUSIVE;
+	settled.settings.pad = 0;
+	*ret = settled.settings;
 	return 0;
 }

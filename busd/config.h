@@ -11,10 +11,11 @@
 
 #include <sys/types.h>
 
-/* Settings for topics whose name matches. Zero: not said here. */
+/* Settings for topics whose name matches. Zero: not said here, unless the flag beside it says that it was. */
 struct config_topic {
 	char pattern[CTL_TOPIC_MAX];
 	struct ctl_topic_settings settings;
+	bool numa_said, huge_said;
 };
 
 struct config {
