@@ -140,6 +140,10 @@ static json_t *to_json(const struct bench_figure *f)
 		json_object_set_new(object, "ratio_min", json_real(f->ratio.min));
 		json_object_set_new(object, "ratio_max", json_real(f->ratio.max));
 	}
+	if (f->rounds) {
+		json_object_set_new(object, "rounds", json_integer(f->rounds));
+		json_object_set_new(object, "undisturbed_rounds", json_integer(f->calm));
+	}
 	if (f->kind != TARGET_NONE) {
 		json_object_set_new(object, "target", json_string(show_target(f).s));
 		json_object_set_new(object, "ok", json_boolean(strcmp(v, "ok") == 0));
@@ -152,6 +156,7 @@ void bench_table_add(struct bench_table *table, const struct bench_figure *f)
 	struct tool_text value = show_value(f->unit, f->value), limit = { "-" }, ratio = { "-" },
 			 target = show_target(f);
 	const char *v = verdict(f);
+	char calm[48] = "";
 
 	if (f->limit > 0)
 		limit = show_value(f->unit, f->limit);
@@ -160,13 +165,17 @@ void bench_table_add(struct bench_table *table, const struct bench_figure *f)
 			 f->ratio.min, f->ratio.max);
 	if (f->missing)
 		snprintf(value.s, sizeof(value.s), "-");
-	printf("%-50s %13s %13s  %-22s %-12s %s%s%s\n", f->name, value.s, limit.s, ratio.s,
-	       target.s, v, f->missing ? ": " : "", f->missing ? f->missing : "");
+	if (f->calm < f->rounds)
+		snprintf(calm, sizeof(calm), "  %d of %d rounds undisturbed", f->calm, f->rounds);
+	printf("%-50s %13s %13s  %-22s %-12s %s%s%s%s\n", f->name, value.s, limit.s, ratio.s,
+	       target.s, v, f->missing ? ": " : "", f->missing ? f->missing : "", calm);
 	fflush(stdout);
 	fprintf(table->rows, "| %s | %s | %s%s%s%s | %s | %s | %s |\n", f->name, value.s, limit.s,
 		f->limit_name ? " (" : "", f->limit_name ? f->limit_name : "",
 		f->limit_name ? ")" : "", ratio.s, target.s, v);
 	json_array_append_new(table->figures, to_json(f));
+	if (f->calm < f->rounds && f->calm < BENCH_CALM_ENOUGH)
+		table->disturbed++;
 	if (f->missing)
 		table->missing++;
 	else if (strcmp(v, "BELOW") == 0)

@@ -31,6 +31,7 @@ struct bench_figure {
 	struct bench_spread ratio; /* count 0: there is none, the value is judged */
 	enum bench_target_kind kind;
 	double target;
+	int calm, rounds;    /* undisturbed ones of all; 0, 0: does not apply */
 	const char *missing; /* why it could not be measured; NULL: it was */
 };
 
@@ -39,7 +40,7 @@ struct bench_table {
 	char *text; /* the rows of the table for the document */
 	size_t text_bytes;
 	FILE *rows;
-	int below, missing;
+	int below, missing, disturbed;
 };
 
 void bench_table_begin(struct bench_table *table);

@@ -67,6 +67,8 @@ static void trips(const char *name, uint32_t size, enum bench_wait wait, double 
 	f.limit = (double)bench_histogram_at(&t.limit, 50);
 	f.limit_name = wait == BENCH_SLEEP ? "futex" : t.lines == 1 ? "1 line" : "2 lines";
 	f.ratio = t.ratio;
+	f.calm = t.calm;
+	f.rounds = effort.rounds;
 	if (wait == BENCH_SLEEP)
 		f.kind = TARGET_NONE;
 	bench_table_add(&table, &f);
@@ -93,6 +95,8 @@ static void flow(const char *name, uint32_t size, bool in_place, double target)
 	f.value = in_place ? r.bus.bytes_per_second : r.bus.messages_per_second;
 	f.limit = in_place ? r.limit.bytes_per_second : r.limit.messages_per_second;
 	f.ratio = r.ratio;
+	f.calm = r.calm;
+	f.rounds = effort.rounds;
 	if (target <= 0)
 		f.kind = TARGET_NONE;
 	bench_table_add(&table, &f);
@@ -108,49 +112,64 @@ static void flow(const char *name, uint32_t size, bool in_place, double target)
 
 /* ---- one plan against another ---- */
 
-/* What is compared of a round. */
+/* What is compared of a round; *share falls to what it had of its processors. */
 static double measure(struct bench_team *team, const struct bench_plan *plan, const char *name,
-		      uint64_t ns)
+		      uint64_t ns, double *share)
 {
 	static struct bench_result round;
 	const char *why;
 
 	if (bench_team_round(team, ns, 0, &round, &why) < 0)
 		failed(name, why);
+	if (round.share < *share)
+		*share = round.share;
 	return plan->pair ? (double)bench_histogram_at(&round.h, 50)
 			  : (double)round.delivered / round.seconds;
+}
+
+struct duel {
+	double value[BENCH_ROUNDS_MAX], other[BENCH_ROUNDS_MAX], ratio[BENCH_ROUNDS_MAX];
+	double share[BENCH_ROUNDS_MAX];
+};
+
+static void conclude(struct bench_figure *f, struct duel *d, int n)
+{
+	f->rounds = n;
+	bench_calm_first(d->value, d->share, n);
+	bench_calm_first(d->other, d->share, n);
+	f->calm = bench_calm_first(d->ratio, d->share, n);
+	if (f->calm >= BENCH_CALM_ENOUGH)
+		n = f->calm;
+	f->value = bench_median(d->value, n);
+	f->limit = bench_median(d->other, n);
+	f->ratio.median = bench_median(d->ratio, n);
+	f->ratio.min = d->ratio[0];
+	f->ratio.max = d->ratio[n - 1];
+	f->ratio.count = n;
+	bench_table_add(&table, f);
 }
 
 /* plan's figure beside other's, in turn. */
 static void versus(struct bench_figure *f, const struct bench_plan *plan,
 		   const struct bench_plan *other, uint64_t ns)
 {
+	static struct duel d;
 	struct bench_team *team, *other_team;
-	double *values = calloc(3 * (size_t)rounds, sizeof(*values)), *others = values + rounds,
-	       *ratios = others + rounds;
 	const char *why;
 
-	if (!values)
-		errx(1, "no memory");
 	if (bench_team_start(&team, plan, &why) < 0 || bench_team_start(&other_team, other, &why) < 0)
 		failed(f->name, why);
-	measure(team, plan, f->name, ns);
-	measure(other_team, other, f->name, ns);
+	measure(team, plan, f->name, ns, &d.share[0]);
+	measure(other_team, other, f->name, ns, &d.share[0]);
 	for (int i = 0; i < rounds; i++) {
-		others[i] = measure(other_team, other, f->name, ns);
-		values[i] = measure(team, plan, f->name, ns);
-		ratios[i] = values[i] / others[i];
+		d.share[i] = 1;
+		d.other[i] = measure(other_team, other, f->name, ns, &d.share[i]);
+		d.value[i] = measure(team, plan, f->name, ns, &d.share[i]);
+		d.ratio[i] = d.value[i] / d.other[i];
 	}
 	bench_team_stop(team);
 	bench_team_stop(other_team);
-	f->value = bench_median(values, rounds);
-	f->limit = bench_median(others, rounds);
-	f->ratio.median = bench_median(ratios, rounds);
-	f->ratio.min = ratios[0];
-	f->ratio.max = ratios[rounds - 1];
-	f->ratio.count = rounds;
-	bench_table_add(&table, f);
-	free(values);
+	conclude(f, &d, rounds);
 }
 
 static void batches(void)
@@ -253,7 +272,7 @@ int main(int argc, char **argv)
 		{ 0 },
 	};
 	const char *program = "build/busd", *bench = "build/bus-bench", *json = NULL, *rows = NULL;
-	int opt, a, b, below;
+	int opt, a, b, below, disturbed;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
@@ -284,9 +303,12 @@ int main(int argc, char **argv)
 	bench_table_begin(&table);
 	measure_all(bench);
 	bench_busd_stop(&busd);
+	disturbed = table.disturbed;
 	below = bench_table_end(&table, json, rows);
-	printf("\n%d figure%s BELOW target%s\n", below, below == 1 ? "" : "s",
-	       below ? ": on a machine that is shared with others, repeat it alone before you believe it"
-		     : "");
+	printf("\n%d figure%s BELOW target", below, below == 1 ? "" : "s");
+	if (disturbed)
+		printf("; %d measured while others used the processors: repeat them on an idle machine",
+		       disturbed);
+	printf("\n");
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define PUBS_MAX 128
 #define SUBS_MAX 64
@@ -33,9 +34,40 @@ struct harness {
 
 static struct bench_busd busd;
 
+/* Time that this thread had its processor: what ran between is not counted. Without what the clock itself takes. */
+static double clock_takes_ns;
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static double since_ns(uint64_t begin)
+{
+	double took = (double)(now_ns() - begin) - clock_takes_ns;
+
+	return took > 0 ? took : 0;
+}
+
+static void calibrate(void)
+{
+	double took[1001];
+
+	for (int i = 0; i < 1001; i++) {
+		uint64_t begin = now_ns();
+
+		took[i] = (double)(now_ns() - begin);
+	}
+	clock_takes_ns = bench_median(took, 1001);
+}
+
 void harness_busd(const char *program)
 {
 	bench_busd_start(&busd, program);
+	calibrate();
 	if (bench_pin(sched_getcpu()) < 0)
 		warnx("not bound to a processor");
 }
@@ -124,11 +156,6 @@ void harness_close(struct harness *h)
 	free(h);
 }
 
-static double since_ns(uint64_t ticks)
-{
-	return (double)(bench_ticks() - ticks) * bench_ns_per_tick();
-}
-
 /* Takes a whole burst, `batch` messages at a time. Bytes are read only where that is asked for: it is another cost. */
 static void drain(struct harness *h, struct bus_sub *sub, int batch)
 {
@@ -158,7 +185,7 @@ static void fill(struct harness *h)
 
 double harness_send(struct harness *h)
 {
-	uint64_t begin = bench_ticks();
+	uint64_t begin = now_ns();
 	double took;
 
 	for (int i = 0; i < HARNESS_BURST; i++) {
@@ -174,7 +201,7 @@ double harness_send(struct harness *h)
 
 double harness_claim(struct harness *h)
 {
-	uint64_t begin = bench_ticks();
+	uint64_t begin = now_ns();
 	double took;
 
 	for (int i = 0; i < HARNESS_BURST; i++) {
@@ -193,7 +220,7 @@ double harness_claim(struct harness *h)
 
 double harness_batch(struct harness *h, int batch)
 {
-	uint64_t begin = bench_ticks();
+	uint64_t begin = now_ns();
 	double took;
 
 	for (int i = 0; i < HARNESS_BURST; i += batch) {
@@ -212,7 +239,7 @@ double harness_receive(struct harness *h, int batch)
 	uint64_t begin;
 
 	fill(h);
-	begin = bench_ticks();
+	begin = now_ns();
 	drain(h, h->sub[0], batch);
 	return since_ns(begin);
 }
@@ -223,7 +250,7 @@ double harness_copy_out(struct harness *h)
 	uint64_t begin;
 
 	fill(h);
-	begin = bench_ticks();
+	begin = now_ns();
 	for (int i = 0; i < HARNESS_BURST; i++) {
 		int ret = bus_sub_recv(h->sub[0], buf, sizeof(buf), h->msgs);
 
@@ -235,7 +262,7 @@ double harness_copy_out(struct harness *h)
 
 double harness_empty(struct harness *h)
 {
-	uint64_t begin = bench_ticks();
+	uint64_t begin = now_ns();
 
 	for (int i = 0; i < HARNESS_BURST; i++) {
 		int ret = bus_sub_peek(h->sub[0], h->msgs, 1);
@@ -248,7 +275,7 @@ double harness_empty(struct harness *h)
 
 double harness_fence(void)
 {
-	uint64_t begin = bench_ticks();
+	uint64_t begin = now_ns();
 
 	for (int i = 0; i < HARNESS_BURST; i++)
 		bench_fence_seq_cst();
@@ -257,7 +284,7 @@ double harness_fence(void)
 
 double harness_counter(void)
 {
-	uint64_t begin = bench_ticks();
+	uint64_t begin = now_ns();
 
 	for (int i = 0; i < HARNESS_BURST; i++)
 		__asm__ __volatile__("" ::"r"(bench_ticks()));

@@ -7,6 +7,7 @@
 #include "bench_pair.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -49,6 +50,21 @@ static double median_of(double *values, int n)
 	return n ? bench_median(values, n) : 0;
 }
 
+int bench_calm_first(double *values, const double *shares, int n)
+{
+	int calm = 0;
+
+	for (int i = 0; i < n; i++) {
+		double kept = values[i];
+
+		if (shares[i] < BENCH_CALM_SHARE)
+			continue;
+		values[i] = values[calm];
+		values[calm++] = kept;
+	}
+	return calm;
+}
+
 static int limit_failed(int err, const char **why)
 {
 	*why = "the limit could not be measured: its second process failed, or memory is short";
@@ -62,55 +78,96 @@ static int warm_up(struct bench_team *team, const struct bench_effort *effort,
 	return effort->count ? 0 : bench_team_round(team, WARM_UP_NS, 0, round, why);
 }
 
+/* Ends it; the words of a failed one are kept. */
+static void end_team(struct bench_team *team, int err, const char **why)
+{
+	static char kept[320];
+
+	if (err) {
+		snprintf(kept, sizeof(kept), "%s", *why);
+		*why = kept;
+	}
+	bench_team_stop(team);
+}
+
+static double least(double a, double b)
+{
+	return a < b ? a : b;
+}
+
 /* ---- round trips ---- */
+
+struct trip_rounds {
+	struct bench_histogram calm_bus, calm_limit; /* of those that nobody disturbed */
+	double ratios[BENCH_ROUNDS_MAX], shares[BENCH_ROUNDS_MAX];
+	int n;
+};
+
+static int trip_round(struct bench_team *team, const struct bench_effort *effort,
+		      struct bench_trips *ret, struct trip_rounds *all, const char **why)
+{
+	static struct bench_result round;
+	static struct bench_histogram limit;
+	double share = 1;
+	int err = 0;
+
+	bench_histogram_reset(&limit);
+	if (!effort->no_limit && ret->lines)
+		err = bench_limit_round_trip(ret->lines, effort->round_ns, &limit);
+	else if (!effort->no_limit)
+		err = bench_limit_asleep(effort->round_ns, &limit);
+	if (err)
+		return limit_failed(err, why);
+	if (!effort->no_limit && ret->lines)
+		share = bench_two_share();
+	err = bench_team_round(team, effort->round_ns, effort->count, &round, why);
+	if (err)
+		return err;
+	share = least(share, round.share);
+	bench_histogram_add(&ret->bus, &round.h);
+	bench_histogram_add(&ret->limit, &limit);
+	if (share >= BENCH_CALM_SHARE) {
+		bench_histogram_add(&all->calm_bus, &round.h);
+		bench_histogram_add(&all->calm_limit, &limit);
+	}
+	all->shares[all->n] = share;
+	all->ratios[all->n++] =
+		(double)bench_histogram_at(&round.h, 50) / (double)bench_histogram_at(&limit, 50);
+	if (round.late_ns > ret->late_ns)
+		ret->late_ns = round.late_ns;
+	return 0;
+}
 
 int bench_measure_trips(const struct bench_plan *plan, const struct bench_effort *effort,
 			struct bench_trips *ret, const char **why)
 {
-	static struct bench_result round;
-	static struct bench_histogram limit;
+	static struct bench_result first;
+	static struct trip_rounds all;
 	struct bench_plan with = with_room(plan);
 	struct bench_team *team;
-	double ratios[BENCH_ROUNDS_MAX];
-	int err, n = 0;
+	int err;
 
 	memset(ret, 0, sizeof(*ret));
 	bench_histogram_reset(&ret->bus);
 	bench_histogram_reset(&ret->limit);
+	bench_histogram_reset(&all.calm_bus);
+	bench_histogram_reset(&all.calm_limit);
+	all.n = 0;
 	ret->lines = plan->wait == BENCH_SPIN ? bench_lines(plan->untouched ? 0 : plan->size) : 0;
 	err = bench_team_start(&team, &with, why);
 	if (err)
 		return err;
-	err = warm_up(team, effort, &round, why);
-	for (int i = 0; i < effort->rounds && !err; i++) {
-		if (!effort->no_limit) {
-			err = ret->lines
-				      ? bench_limit_round_trip(ret->lines, effort->round_ns, &limit)
-				      : bench_limit_asleep(effort->round_ns, &limit);
-			if (err) {
-				limit_failed(err, why);
-				break;
-			}
-			bench_histogram_add(&ret->limit, &limit);
-		}
-		err = bench_team_round(team, effort->round_ns, effort->count, &round, why);
-		if (err)
-			break;
-		bench_histogram_add(&ret->bus, &round.h);
-		if (!effort->no_limit)
-			ratios[n++] = (double)bench_histogram_at(&round.h, 50) /
-				      (double)bench_histogram_at(&limit, 50);
-		if (round.late_ns > ret->late_ns)
-			ret->late_ns = round.late_ns;
+	err = warm_up(team, effort, &first, why);
+	for (int i = 0; i < effort->rounds && !err; i++)
+		err = trip_round(team, effort, ret, &all, why);
+	end_team(team, err, why);
+	ret->calm = bench_calm_first(all.ratios, all.shares, all.n);
+	if (ret->calm >= BENCH_CALM_ENOUGH) {
+		ret->bus = all.calm_bus;
+		ret->limit = all.calm_limit;
+		all.n = ret->calm;
 	}
-	ret->ratio = spread_of(ratios, n);
-	if (err) {
-		static char kept[320]; /* the team's words end with it */
-
-		strncpy(kept, *why, sizeof(kept) - 1);
-		*why = kept;
-	}
-	bench_team_stop(team);
+	ret->ratio = spread_of(all.ratios, effort->no_limit ? 0 : all.n);
 	return err;
 }
 
@@ -122,10 +179,11 @@ struct flow_rounds {
 	double bus[BENCH_ROUNDS_MAX], deliveries[BENCH_ROUNDS_MAX];
 	double limit[BENCH_ROUNDS_MAX], slot_limit[BENCH_ROUNDS_MAX];
 	double ratio[BENCH_ROUNDS_MAX], slot_ratio[BENCH_ROUNDS_MAX];
+	double share[BENCH_ROUNDS_MAX];
 };
 
 static int measure_limits(const struct bench_plan *plan, struct bench_team_ring ring, uint64_t ns,
-			  struct bench_rate *limit, struct bench_rate *slot_limit)
+			  struct bench_rate *limit, struct bench_rate *slot_limit, double *share)
 {
 	struct bench_ring_shape shape = {
 		.slots = ring.slots,
@@ -142,8 +200,11 @@ static int measure_limits(const struct bench_plan *plan, struct bench_team_ring 
 	err = bench_limit_ring(&shape, ns, limit);
 	if (err)
 		return err;
+	*share = bench_two_share();
 	shape.size = BENCH_RING_IN_SLOT;
-	return bench_limit_ring(&shape, ns, slot_limit);
+	err = bench_limit_ring(&shape, ns, slot_limit);
+	*share = least(*share, bench_two_share());
+	return err;
 }
 
 static int flow_round(struct bench_team *team, const struct bench_plan *plan,
@@ -153,9 +214,10 @@ static int flow_round(struct bench_team *team, const struct bench_plan *plan,
 	static struct bench_result round;
 	struct bench_rate limit = { 0 }, slot_limit = { 0 };
 	int err = 0, i = all->n;
+	double share = 1;
 
 	if (!effort->no_limit)
-		err = measure_limits(plan, ret->ring, effort->round_ns, &limit, &slot_limit);
+		err = measure_limits(plan, ret->ring, effort->round_ns, &limit, &slot_limit, &share);
 	if (err)
 		return limit_failed(err, why);
 	err = bench_team_round(team, effort->round_ns, effort->count, &round, why);
@@ -165,6 +227,7 @@ static int flow_round(struct bench_team *team, const struct bench_plan *plan,
 		*why = "a round was too short to be measured: give more messages or more time";
 		return -ERANGE;
 	}
+	all->share[i] = least(share, round.share);
 	all->bus[i] = (double)round.published / round.seconds;
 	all->deliveries[i] = (double)round.delivered / round.seconds;
 	all->limit[i] = limit.messages_per_second;
@@ -186,8 +249,15 @@ static int flow_round(struct bench_team *team, const struct bench_plan *plan,
 static void conclude(const struct bench_plan *plan, const struct bench_effort *effort,
 		     struct flow_rounds *all, struct bench_flow *ret)
 {
-	int n = all->n, limits = effort->no_limit ? 0 : n;
+	double *const series[] = { all->bus,        all->deliveries, all->limit,
+				   all->slot_limit, all->ratio,      all->slot_ratio };
+	int n = all->n, limits;
 
+	for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++)
+		ret->calm = bench_calm_first(series[i], all->share, all->n);
+	if (ret->calm >= BENCH_CALM_ENOUGH)
+		n = ret->calm;
+	limits = effort->no_limit ? 0 : n;
 	ret->bus.messages_per_second = median_of(all->bus, n);
 	ret->bus.bytes_per_second = ret->bus.messages_per_second * plan->size;
 	ret->deliveries_per_second = median_of(all->deliveries, n);
@@ -204,13 +274,12 @@ int bench_measure_flow(const struct bench_plan *plan, const struct bench_effort 
 {
 	static struct bench_result first;
 	static struct flow_rounds all;
-	static char kept[320];
 	struct bench_plan with = with_room(plan);
 	struct bench_team *team;
 	int err;
 
 	memset(ret, 0, sizeof(*ret));
-	memset(&all, 0, sizeof(all));
+	all.n = 0;
 	bench_histogram_reset(&ret->latency);
 	err = bench_team_start(&team, &with, why);
 	if (err)
@@ -219,11 +288,7 @@ int bench_measure_flow(const struct bench_plan *plan, const struct bench_effort 
 	err = warm_up(team, effort, &first, why);
 	for (int i = 0; i < effort->rounds && !err; i++)
 		err = flow_round(team, plan, effort, ret, &all, why);
-	if (err) {
-		strncpy(kept, *why, sizeof(kept) - 1); /* the team's words end with it */
-		*why = kept;
-	}
-	bench_team_stop(team);
+	end_team(team, err, why);
 	conclude(plan, effort, &all, ret);
 	return err;
 }

@@ -27,7 +27,8 @@ struct bench_spread {
 struct bench_trips {
 	struct bench_histogram bus, limit;
 	struct bench_spread ratio; /* p50 of the bus by p50 of the limit: 1 is the limit, more is slower */
-	int lines;                 /* handed over raw for the limit; 0: both asleep, one word */
+	int calm;  /* rounds that nobody else disturbed; fewer than ratio.count: all were used */
+	int lines; /* handed over raw for the limit; 0: both asleep, one word */
 	uint64_t late_ns;
 };
 
@@ -40,9 +41,17 @@ struct bench_flow {
 	struct bench_spread ratio, slot_ratio; /* bus by limit: 1 is the limit, less is slower */
 	struct bench_histogram latency;        /* with a rate */
 	uint64_t published, delivered, lost;
+	int calm; /* as above */
 	uint64_t late_ns;
 	struct bench_team_ring ring;
 };
+
+/*
+ * Rounds that others disturbed are left out where BENCH_CALM_ENOUGH others are left. Returns how many undisturbed ones
+ * there are, moved to the front of values; the rest stay behind them.
+ */
+#define BENCH_CALM_ENOUGH 5
+int bench_calm_first(double *values, const double *shares, int n);
 
 /* Cache lines that a message occupies on the bus: its slot, and its payload unless that fits into the slot. */
 int bench_lines(uint32_t size);

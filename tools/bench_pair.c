@@ -76,9 +76,38 @@ void bench_shared_free(void *mem, size_t bytes)
 		munmap(mem, bytes);
 }
 
+static uint64_t thread_cpu_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+void bench_share_begin(struct bench_share *s)
+{
+	s->wall_ns = bench_now_ns();
+	s->cpu_ns = thread_cpu_ns();
+}
+
+double bench_share_end(const struct bench_share *s)
+{
+	uint64_t wall = bench_now_ns() - s->wall_ns, cpu = thread_cpu_ns() - s->cpu_ns;
+
+	return wall > cpu ? (double)cpu / (double)wall : 1;
+}
+
+static double last_share = 1;
+
+double bench_two_share(void)
+{
+	return last_share;
+}
+
 /* The start line, outside of the measured memory. */
 struct start_line {
 	uint64_t ready[2][BENCH_LINE / sizeof(uint64_t)];
+	double share; /* of the far one */
 };
 
 static void stand_ready(struct start_line *line, int me, const struct bench_two *two)
@@ -98,13 +127,17 @@ static void stand_ready(struct start_line *line, int me, const struct bench_two 
 
 static void be_far(const struct bench_two *two, struct start_line *line, int cpu, pid_t parent)
 {
+	struct bench_share share;
+
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
 	if (bench_pin(cpu) < 0)
 		_exit(1);
 	stand_ready(line, 1, two);
+	bench_share_begin(&share);
 	two->far(two->arg, two->mem);
+	line->share = bench_share_end(&share);
 	_exit(0);
 }
 
@@ -113,6 +146,7 @@ int bench_two_run(const struct bench_two *two)
 	struct start_line *line = bench_shared(sizeof(*line));
 	pid_t parent = getpid(), child;
 	int a, b, status, ret = 0;
+	struct bench_share share;
 	cpu_set_t before;
 
 	if (!line)
@@ -131,11 +165,14 @@ int bench_two_run(const struct bench_two *two)
 	}
 	ret = bench_pin(a);
 	stand_ready(line, 0, two);
+	bench_share_begin(&share);
 	two->near(two->arg, two->mem);
+	last_share = bench_share_end(&share);
 	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
 		;
 	if (!ret && !(WIFEXITED(status) && WEXITSTATUS(status) == 0))
 		ret = -ECHILD;
+	last_share = line->share < last_share ? line->share : last_share;
 	sched_setaffinity(0, sizeof(before), &before);
 	bench_shared_free(line, sizeof(*line));
 	return ret;

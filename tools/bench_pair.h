@@ -92,6 +92,19 @@ struct bench_two {
 int bench_two_run(const struct bench_two *two);
 
 /*
+ * Which part of the time a spinning process had its processor, 0 to 1: what else ran there was measured too. Of the last
+ * bench_two_run(), the lesser of its two; and of a thread since bench_share_begin(). A round below BENCH_CALM_SHARE is not
+ * used where there are enough others.
+ */
+#define BENCH_CALM_SHARE 0.93
+struct bench_share {
+	uint64_t wall_ns, cpu_ns;
+};
+void bench_share_begin(struct bench_share *s);
+double bench_share_end(const struct bench_share *s);
+double bench_two_share(void);
+
+/*
  * A wait loop that ends: call once per failed look. Without it a peer that died would leave the other spinning for
  * ever. Exits the process with a message after 20 s.
  */

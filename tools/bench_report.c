@@ -49,6 +49,11 @@ static json_t *json_plan(const char *kind, const struct bench_plan *plan,
 			 "untouched", plan->untouched);
 }
 
+static void set_calm(json_t *object, int calm)
+{
+	json_object_set_new(object, "undisturbed_rounds", json_integer(calm));
+}
+
 static void set_ratio(json_t *object, const struct bench_spread *ratio)
 {
 	if (!ratio->count)
@@ -73,6 +78,7 @@ json_t *bench_json_trips(const struct bench_plan *plan, const struct bench_effor
 		json_object_set_new(object, "limit", limit);
 	}
 	set_ratio(object, &trips->ratio);
+	set_calm(object, trips->calm);
 	if (plan->rate > 0)
 		json_object_set_new(object, "late_ns", json_integer((json_int_t)trips->late_ns));
 	return object;
@@ -110,6 +116,7 @@ json_t *bench_json_flow(const char *kind, const struct bench_plan *plan,
 		json_object_set_new(object, "limit", json_rate(&flow->limit));
 		set_ratio(object, &flow->ratio);
 	}
+	set_calm(object, flow->calm);
 	if (flow->slot_ratio.count) {
 		json_object_set_new(object, "slot_limit", json_rate(&flow->slot_limit));
 		json_object_set_new(object, "slot_ratio", json_figure(flow->slot_ratio.median));
@@ -205,6 +212,16 @@ static void print_ratio(FILE *out, const char *name, const struct bench_spread *
 			name, ratio->median, ratio->min, ratio->max, ratio->count, what);
 }
 
+/* calm of all rounds were undisturbed. */
+static void print_calm(FILE *out, int calm, int all)
+{
+	if (calm < all)
+		fprintf(out,
+			"Others used these processors in %d of %d rounds; %s. Repeat it on an idle machine.\n",
+			all - calm, all,
+			calm >= BENCH_CALM_ENOUGH ? "those were left out" : "all were used");
+}
+
 static void print_late(FILE *out, const struct bench_plan *plan, uint64_t late_ns)
 {
 	if (plan->rate > 0)
@@ -212,7 +229,8 @@ static void print_late(FILE *out, const struct bench_plan *plan, uint64_t late_n
 			tool_seconds(late_ns).s);
 }
 
-void bench_print_trips(FILE *out, const struct bench_plan *plan, const struct bench_trips *trips)
+void bench_print_trips(FILE *out, const struct bench_plan *plan, const struct bench_effort *effort,
+		       const struct bench_trips *trips)
 {
 	char limit[64];
 
@@ -229,6 +247,7 @@ void bench_print_trips(FILE *out, const struct bench_plan *plan, const struct be
 		print_percentiles(out, limit, &trips->limit);
 	print_ratio(out, "ratio of p50", &trips->ratio, "more is slower");
 	print_late(out, plan, trips->late_ns);
+	print_calm(out, trips->calm, effort->rounds);
 }
 
 static void print_rate(FILE *out, const char *name, const struct bench_rate *rate)
@@ -248,7 +267,7 @@ static void print_plan(FILE *out, const struct bench_plan *plan)
 }
 
 void bench_print_flow(FILE *out, const char *what, const struct bench_plan *plan,
-		      const struct bench_flow *flow)
+		      const struct bench_effort *effort, const struct bench_flow *flow)
 {
 	if (strcmp(what, "published") == 0)
 		print_plan(out, plan);
@@ -269,4 +288,6 @@ void bench_print_flow(FILE *out, const char *what, const struct bench_plan *plan
 		print_percentiles(out, "publishing to receipt", &flow->latency);
 	}
 	print_late(out, plan, flow->late_ns);
+	if (strcmp(what, "published") == 0)
+		print_calm(out, flow->calm, effort->rounds);
 }

@@ -25,8 +25,10 @@ int bench_print_json(FILE *out, json_t *object);
 void bench_print_csv(FILE *out, json_t *object);
 
 /* For people. */
-void bench_print_trips(FILE *out, const struct bench_plan *plan, const struct bench_trips *trips);
+void bench_print_trips(FILE *out, const struct bench_plan *plan, const struct bench_effort *effort,
+		       const struct bench_trips *trips);
+/* what: "published" or "received" */
 void bench_print_flow(FILE *out, const char *what, const struct bench_plan *plan,
-		      const struct bench_flow *flow);
+		      const struct bench_effort *effort, const struct bench_flow *flow);
 
 #endif

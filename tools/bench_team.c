@@ -199,6 +199,7 @@ static void gather(const struct bench_team *team, struct bench_result *ret)
 
 	memset(ret, 0, sizeof(*ret));
 	bench_histogram_reset(&ret->h);
+	ret->share = 1;
 	for (int i = 0; i < team->workers; i++) {
 		const struct bench_report *r = &team->stage->report[i];
 		bool sends = i < team->stage->pubs;
@@ -213,6 +214,7 @@ static void gather(const struct bench_team *team, struct bench_result *ret)
 		if (!sends)
 			ret->delivered += r->received;
 		ret->lost += r->lost;
+		ret->share = r->share < ret->share ? r->share : ret->share;
 		ret->late_ns = r->late_ns > ret->late_ns ? r->late_ns : ret->late_ns;
 		if (r->h.total)
 			bench_histogram_add(&ret->h, &r->h);

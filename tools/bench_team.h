@@ -40,6 +40,7 @@ struct bench_result {
 	uint64_t published, delivered, lost;
 	double seconds; /* from the first message's publishing to the last one's release */
 	struct bench_histogram h; /* pair: round trips; one way with a rate: publishing to receipt; ns */
+	double share;             /* the least that a spinning process had of its processor */
 	uint64_t late_ns;         /* with a rate: the most that a send was behind its time */
 };
 

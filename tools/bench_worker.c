@@ -87,6 +87,7 @@ static void run_round(struct bench_ends *e, const struct bench_source *source)
 	struct bench_report *mine = e->mine;
 	struct bench_stage *stage = e->worker->stage;
 	struct bench_patience patience = { 0 };
+	struct bench_share share;
 
 	bench_histogram_reset(&mine->h);
 	mine->received = mine->lost = mine->late_ns = 0;
@@ -97,6 +98,7 @@ static void run_round(struct bench_ends *e, const struct bench_source *source)
 			usleep(100); /* more processes than processors */
 		bench_patience_look(&patience);
 	}
+	bench_share_begin(&share);
 	switch (e->worker->role) {
 	case ROLE_PUBLISH:
 		bench_round_publish(e, source);
@@ -111,6 +113,9 @@ static void run_round(struct bench_ends *e, const struct bench_source *source)
 		bench_round_far(e, source);
 		break;
 	}
+	mine->share = e->worker->plan.wait == BENCH_SPIN && e->worker->cpu >= 0
+			      ? bench_share_end(&share)
+			      : 1;
 }
 
 void bench_worker_live(const struct bench_worker *worker)

@@ -18,6 +18,7 @@ struct bench_report {
 	uint64_t received, lost;
 	uint64_t begin_ns, end_ns;
 	uint64_t late_ns;
+	double share; /* of its processor, where it spins */
 	struct bench_histogram h;
 	struct bench_team_ring ring;
 	char error[256];

@@ -281,7 +281,7 @@ static void run_pair(const struct job *job)
 	if (job->hgrm)
 		write_hgrm(job->hgrm, &trips.bus);
 	if (job->form == FORM_TEXT)
-		bench_print_trips(stdout, &job->plan, &trips);
+		bench_print_trips(stdout, &job->plan, &job->effort, &trips);
 	else
 		show_json(job, bench_json_trips(&job->plan, &job->effort, &trips));
 }
@@ -297,7 +297,7 @@ static void run_pub(const struct job *job)
 	if (job->hgrm)
 		write_hgrm(job->hgrm, &flow.latency);
 	if (job->form == FORM_TEXT)
-		bench_print_flow(stdout, "published", &job->plan, &flow);
+		bench_print_flow(stdout, "published", &job->plan, &job->effort, &flow);
 	else
 		show_json(job, bench_json_flow("pub", &job->plan, &job->effort, &flow));
 }
@@ -400,7 +400,7 @@ static void run_sub(struct job *job)
 	bench_histogram_reset(&flow.latency);
 	conclude_sub(job, &got, &flow);
 	if (job->form == FORM_TEXT)
-		bench_print_flow(stdout, "received", &job->plan, &flow);
+		bench_print_flow(stdout, "received", &job->plan, &job->effort, &flow);
 	else
 		show_json(job, bench_json_flow("sub", &job->plan, &job->effort, &flow));
 }
