@@ -145,6 +145,8 @@ void bus__inbox_free(struct bus__inbox *inbox);
 /* ---- segments.c: under bus->lock ---- */
 struct bus__segment *bus__segment_get(struct bus *bus, uint64_t id);
 void bus__segment_put(struct bus *bus, struct bus__segment *seg);
+/* Waits until a segment that busd has sent or queued is here; NULL: not in time. Takes the lock. */
+struct bus__segment *bus__segment_await(struct bus *bus, uint64_t id);
 void bus__segments_each(struct bus *bus, int (*fn)(struct bus__segment *seg, void *arg), void *arg);
 struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segment *ev, int fd,
 				      int *err);

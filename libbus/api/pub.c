@@ -328,15 +328,11 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 	struct bus *bus = pub->bus;
 	struct bus_calibration cal = { 0 };
 
-	pthread_mutex_lock(&bus->lock);
-	bus__pump_locked(bus);
-	pub->board_segment = bus__segment_get(bus, board_id);
-	pthread_mutex_unlock(&bus->lock);
+	pub->board_segment = bus__segment_await(bus, board_id);
 	if (pub->board_segment == NULL || pub->board_segment->kind != CTL_SEG_BOARD)
-		return bus__fail(
-			-EMFILE,
-			"the board of \"%s\" did not arrive: is this process out of file descriptors?",
-			pub->topic);
+		return bus__fail(-EMFILE,
+				 "the board of \"%s\" did not arrive: is this process out of file descriptors?",
+				 pub->topic);
 	pub->board = pub->board_segment->base;
 	if (pub->board->magic != BOARD_MAGIC || pub->board->version != BOARD_VERSION)
 		return bus__fail(-EPROTONOSUPPORT,

@@ -53,6 +53,23 @@ void bus__segment_put(struct bus *bus, struct bus__segment *seg)
 		unlink_and_free(bus, seg);
 }
 
+struct bus__segment *bus__segment_await(struct bus *bus, uint64_t id)
+{
+	uint64_t deadline = bus_monotonic_ns() + bus->timeout_ns;
+
+	for (;;) {
+		struct bus__segment *seg;
+
+		pthread_mutex_lock(&bus->lock);
+		bus__pump_locked(bus);
+		seg = bus__segment_get(bus, id);
+		pthread_mutex_unlock(&bus->lock);
+		if (seg != NULL || bus_load_acquire(&bus->gone) || bus_monotonic_ns() >= deadline)
+			return seg;
+		control_wait(bus->ev, -1, bus_monotonic_ns() + 10000000); /* one that was lost is sent again */
+	}
+}
+
 void bus__segments_each(struct bus *bus, int (*fn)(struct bus__segment *seg, void *arg), void *arg)
 {
 	for (int i = 0; i < BUS__BUCKETS; i++)

@@ -15,6 +15,7 @@
 #ifndef TESTS_BUS_RIG_H
 #define TESTS_BUS_RIG_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
