@@ -38,9 +38,9 @@ static const struct stat_column pub_columns[] = {
 	{ .title = "FILL", .key = "fill" },
 	{ .title = "BLOCKED", .key = "blocked" },
 	{ .title = "NOW", .key = "now" },
+	{ .title = "BY", .key = "by", .left = true, .least = 8 },
 	{ .title = "WAKES", .key = "wakes" },
 	{ .title = "REFUSED", .key = "refused" },
-	{ .title = "BY", .key = "by", .left = true, .least = 8 },
 	{ 0 },
 };
 
@@ -163,14 +163,14 @@ static void pub_row(struct stat_table *t, const char *topic, const struct stat_p
 	put_share(t, pub->now.used_ratio);
 	put_age(t, pub->now.blocked_ns);
 	put_share(t, pub->blocked_share);
-	put_trouble(t, pub->now.wakes);
-	put_trouble(t, pub->now.refused);
 	if (pub->now.closed)
 		stat_table_text(t, "(has gone)");
 	else if (pub->held_by)
 		put_peer(t, pub->held_by->name, pub->held_by->pid);
 	else
 		stat_table_text(t, pub->now.blocked_now ? "(nobody known)" : "-");
+	put_trouble(t, pub->now.wakes);
+	put_trouble(t, pub->now.refused);
 }
 
 static void sub_row(struct stat_table *t, const char *topic, const struct stat_sub *sub)

@@ -185,8 +185,7 @@ static void draw(struct bus *bus, const struct stat_top *top, const struct stat_
 	if (rows == 0)
 		draw_line(3, A_DIM, "none");
 	snprintf(line, sizeof(line),
-		 "%s %d-%d of %d, every %s%s  q quit  t topics  p publishers  s subscribers  "
-		 "< > sort  r reverse  + - pace",
+		 "%s %d-%d of %d, every %s%s  q quit  t p s lists  < > sort  r reverse  + - pace",
 		 list_names[top->list], rows ? *first + 1 : 0,
 		 *first + room < rows ? *first + room : rows, rows,
 		 tool_seconds((uint64_t)top->interval_ns).s, top->reversed ? ", reversed" : "");
