@@ -133,14 +133,12 @@ static void jobs_finished(struct busd *busd, struct watch *watch, uint32_t event
 		return;
 	list_init(&finished);
 	pthread_mutex_lock(&alloc->lock);
-	list_for_each(job, &alloc->finished, link)
-	{
+	for_each(job, &alloc->finished, link) {
 		list_remove(&job->link);
 		list_append(&finished, &job->link);
 	}
 	pthread_mutex_unlock(&alloc->lock);
-	list_for_each(job, &finished, link)
-	{
+	for_each(job, &finished, link) {
 		list_remove(&job->link);
 		alloc->running--;
 		finish(job);

@@ -10,7 +10,42 @@ uint64_t change_begin(struct topic *topic)
 	return topic->epoch + 1;
 }
 
-static void tell(struct pub *pub, struct ctl_ev_member *msg)
+/*
+ * What is queued for a publisher and was not sent yet is kept short: one that sleeps for days while subscriptions come and go
+ * is owed what is so now, not what was. An older message about the same subscription may go, since until the publisher has
+ * the newer one it has not reached the epoch; and an OP_NONE at the end takes the next number instead of being
+ * followed by another.
+ */
+static struct event *last_for(const struct pub *pub)
+{
+	struct list *link;
+
+	for (link = pub->client->events.prev; link != &pub->client->events; link = link->prev) {
+		struct event *event = list_entry(link, struct event, link);
+
+		if (event->msg.head.type == CTL_EV_MEMBER && event->msg.member.pub_id == pub->id)
+			return event;
+	}
+	return NULL;
+}
+
+/* true: that was the first that it would have heard of the subscription. */
+static bool drop_older(const struct pub *pub, uint64_t sub_id)
+{
+	struct event *event;
+	bool first = false;
+
+	for_each(event, &pub->client->events, link) {
+		if (event->msg.head.type != CTL_EV_MEMBER || event->msg.member.pub_id != pub->id ||
+		    event->msg.member.sub_id != sub_id)
+			continue;
+		first = first || event->introduces;
+		event_cancel(event);
+	}
+	return first;
+}
+
+static struct event *push(struct pub *pub, struct ctl_ev_member *msg)
 {
 	msg->head = (struct ctl_head){ .type = CTL_EV_MEMBER,
 				       .version = CTL_VERSION,
@@ -18,7 +53,21 @@ static void tell(struct pub *pub, struct ctl_ev_member *msg)
 	msg->pub_id = pub->id;
 	msg->number = pub->topic->epoch + 1;
 	pub->told = msg->number;
-	event_push(pub->client, msg, NULL, false);
+	return event_push(pub->client, msg, NULL, false);
+}
+
+static void tell_nothing(struct pub *pub)
+{
+	struct event *last = last_for(pub);
+	struct ctl_ev_member msg = { .op = CTL_MEMBER_NONE };
+
+	if (!last || last->msg.member.op != CTL_MEMBER_NONE) {
+		push(pub, &msg);
+		return;
+	}
+	last->msg.member.number = pub->topic->epoch + 1;
+	pub->told = last->msg.member.number;
+	client_bell_due(pub->client);
 }
 
 void change_add(struct reader *reader, bool gates)
@@ -39,17 +88,25 @@ void change_add(struct reader *reader, bool gates)
 		.uid = sub->client->uid,
 	};
 
+	bool introduces = drop_older(ring->pub, sub->id);
+	struct event *event;
+
 	if (!reader->told) {
 		if (share_segment(publisher, sub->seg) < 0)
 			return;
 		share_peer(publisher, sub->client);
 		reader->told = true;
+		/* with a second ring the publisher knows its readers from the first */
+		introduces = introduces || !ring->succeeds;
 	}
-	tell(ring->pub, &msg);
+	event = push(ring->pub, &msg);
+	if (event)
+		event->introduces = introduces;
 }
 
 void change_remove(struct reader *reader)
 {
+	struct pub *pub = reader->ring->pub;
 	struct ctl_ev_member msg = {
 		.ring_id = reader->ring->id,
 		.op = CTL_MEMBER_REMOVE,
@@ -60,30 +117,13 @@ void change_remove(struct reader *reader)
 
 	if (!reader->told)
 		return;
-	tell(reader->ring->pub, &msg);
-	unshare_segment(reader->ring->pub->client, reader->member->sub->seg);
-	unshare_peer(reader->ring->pub->client, reader->member->sub->client);
+	if (drop_older(pub, msg.sub_id))
+		tell_nothing(pub);
+	else
+		push(pub, &msg);
+	unshare_segment(pub->client, reader->member->sub->seg);
+	unshare_peer(pub->client, reader->member->sub->client);
 	reader->told = false;
-}
-
-/*
- * Nothing changes for this publisher. Where its last queued message is of the same kind, that one takes the new number: a
- * publisher that sleeps for days while others come and go is owed one message, not thousands.
- */
-static void tell_nothing(struct pub *pub)
-{
-	struct list *events = &pub->client->events;
-	struct event *last = list_entry(events->prev, struct event, link);
-	struct ctl_ev_member msg = { .op = CTL_MEMBER_NONE };
-
-	if (!list_empty(events) && last->msg.head.type == CTL_EV_MEMBER &&
-	    last->msg.member.op == CTL_MEMBER_NONE && last->msg.member.pub_id == pub->id) {
-		last->msg.member.number = pub->topic->epoch + 1;
-		pub->told = last->msg.member.number;
-		client_bell_due(pub->client);
-		return;
-	}
-	tell(pub, &msg);
 }
 
 void change_commit(struct topic *topic)
@@ -91,7 +131,9 @@ void change_commit(struct topic *topic)
 	uint64_t number = topic->epoch + 1;
 	struct pub *pub;
 
-	list_for_each(pub, &topic->pubs, topic_link) if (pub->told != number) tell_nothing(pub);
+	for_each(pub, &topic->pubs, topic_link)
+		if (pub->told != number)
+			tell_nothing(pub);
 	client_send_due(topic->busd);
 	topic->epoch = number;
 	board_set_epoch(&topic->board, number);

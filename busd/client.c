@@ -174,13 +174,16 @@ static void client_free(struct client *client)
 	struct pub *pub;
 	struct sub *sub;
 
-	list_for_each(pub, &client->pubs, client_link) pub_free(pub);
-	list_for_each(sub, &client->subs, client_link) sub_free(sub);
+	for_each(pub, &client->pubs, client_link)
+		pub_free(pub);
+	for_each(sub, &client->subs, client_link)
+		sub_free(sub);
 	if (client->observe_count)
 		busd->observer_count--;
 	while (client->observe_count)
 		free(client->observed[--client->observe_count]);
-	list_for_each(event, &client->events, link) event_cancel(event);
+	for_each(event, &client->events, link)
+		event_cancel(event);
 	share_forget(client);
 	while ((bell = client->bells)) {
 		client->bells = bell->next;
@@ -221,8 +224,7 @@ void client_check_handshakes(struct busd *busd, uint64_t now_ns)
 {
 	struct client *client;
 
-	list_for_each(client, &busd->handshakes, handshake_link)
-	{
+	for_each(client, &busd->handshakes, handshake_link) {
 		if (client->doomed)
 			continue;
 		if (client->deadline_ns > now_ns) {
@@ -321,7 +323,8 @@ void client_send_due(struct busd *busd)
 {
 	struct client *client;
 
-	list_for_each(client, &busd->bells_due, bell_link) event_flush(client);
+	for_each(client, &busd->bells_due, bell_link)
+		event_flush(client);
 }
 
 void client_ring_bells(struct busd *busd)
@@ -329,8 +332,7 @@ void client_ring_bells(struct busd *busd)
 	struct client *client;
 
 	client_send_due(busd);
-	list_for_each(client, &busd->bells_due, bell_link)
-	{
+	for_each(client, &busd->bells_due, bell_link) {
 		list_remove(&client->bell_link);
 		user_ring_bell(client->user, client->slot);
 	}

@@ -35,6 +35,7 @@ struct event *event_push(struct client *client, const void *msg, struct segment 
 	event->client = client;
 	event->seg = seg ? segment_ref(seg) : NULL;
 	event->writable = writable;
+	event->introduces = false;
 	memcpy(&event->msg, msg, head->len);
 	list_append(&client->events, &event->link);
 	client->event_count++;
@@ -48,6 +49,37 @@ void event_cancel(struct event *event)
 	event->client->event_count--;
 	segment_unref(event->seg);
 	free(event);
+}
+
+void event_cancel_about(struct client *client, uint64_t id)
+{
+	struct event *event;
+
+	for_each(event, &client->events, link) {
+		uint16_t type = event->msg.head.type;
+
+		if ((type == CTL_EV_RING && event->msg.ring.sub_id == id) ||
+		    (type == CTL_EV_RING_GONE && event->msg.ring_gone.sub_id == id) ||
+		    (type == CTL_EV_MEMBER && event->msg.member.pub_id == id))
+			event_cancel(event);
+	}
+}
+
+bool event_cancel_ring(struct client *client, uint64_t sub_id, uint64_t ring_id)
+{
+	struct event *event;
+
+	for_each(event, &client->events, link) {
+		const struct ctl_ev_ring *ring = &event->msg.ring;
+
+		/* those of SUB_OPEN are counted in its answer: the client waits for them */
+		if (ring->head.type != CTL_EV_RING || ring->sub_id != sub_id ||
+		    ring->ring_id != ring_id || !(ring->flags & CTL_RING_FRESH))
+			continue;
+		event_cancel(event);
+		return true;
+	}
+	return false;
 }
 
 static bool socket_is_empty(const struct client *client)
@@ -152,8 +184,7 @@ void event_retry_stalled(struct busd *busd)
 		list_remove(link);
 		list_append(&again, link);
 	}
-	list_for_each(client, &again, stalled_link)
-	{
+	for_each(client, &again, stalled_link) {
 		list_remove(&client->stalled_link);
 		event_flush(client);
 	}

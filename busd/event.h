@@ -15,6 +15,7 @@ struct event {
 	struct client *client;
 	struct segment *seg; /* its descriptor goes along; NULL: none */
 	bool writable;       /* rw_fd instead of ro_fd */
+	bool introduces;     /* MEMBER: the publisher has not heard of this subscription before */
 	union {
 		struct ctl_head head;
 		struct ctl_ev_segment segment;
@@ -32,6 +33,10 @@ struct event {
 struct event *event_push(struct client *client, const void *msg, struct segment *seg, bool writable);
 /* Takes back what was not sent yet. */
 void event_cancel(struct event *event);
+/* Takes back all about this subscription (EV_RING, EV_RING_GONE) or publisher (EV_MEMBER), which goes. */
+void event_cancel_about(struct client *client, uint64_t id);
+/* Takes back the EV_RING of a ring that this subscription has not heard of. false: it has. */
+bool event_cancel_ring(struct client *client, uint64_t sub_id, uint64_t ring_id);
 /* Sends what may be sent now. */
 void event_flush(struct client *client);
 /* The retry timer: tries those again that the kernel refused. */

@@ -31,8 +31,7 @@ static struct reader *slowest(struct ring *ring, uint64_t head, uint64_t *at)
 	struct reader *reader;
 
 	*at = UINT64_MAX;
-	list_for_each(reader, &ring->readers, ring_link)
-	{
+	for_each(reader, &ring->readers, ring_link) {
 		uint64_t here;
 
 		if (!reader->told || !member_gates(reader->member))
@@ -61,8 +60,7 @@ static void evict(struct reader *reader, uint64_t head, uint64_t at)
 	/* first: a reader that is overwritten from now on must be able to see why */
 	board_count_eviction(member);
 	change_begin(topic);
-	list_for_each(each, &member->readers, member_link)
-	{
+	for_each(each, &member->readers, member_link) {
 		each->stuck_since = 0;
 		if (each->ring->pub && each->told)
 			change_add(each, false);
@@ -77,8 +75,7 @@ static void note_stuck(struct ring *ring, uint64_t head, uint64_t at, uint64_t n
 {
 	struct reader *reader;
 
-	list_for_each(reader, &ring->readers, ring_link)
-	{
+	for_each(reader, &ring->readers, ring_link) {
 		bool here = reader->told && member_gates(reader->member) &&
 			    position(reader, head) == at;
 

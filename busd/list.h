@@ -40,7 +40,7 @@ static inline void list_remove(struct list *link)
 #define list_entry(link, type, member) BUS_CONTAINER_OF(link, type, member)
 
 /* The present member may be removed (and freed) in the body; others may not. */
-#define list_for_each(pos, list, member) \
+#define for_each(pos, list, member) \
 	for (__typeof__(pos) pos##_next = \
 		     ((pos) = list_entry((list)->next, __typeof__(*(pos)), member), \
 		     list_entry((pos)->member.next, __typeof__(*(pos)), member)); \

@@ -54,7 +54,9 @@ static bool reads(const struct member *member, const struct ring *ring)
 {
 	const struct reader *reader;
 
-	list_for_each(reader, &member->readers, member_link) if (reader->ring == ring) return true;
+	for_each(reader, &member->readers, member_link)
+		if (reader->ring == ring)
+			return true;
 	return false;
 }
 
@@ -143,7 +145,7 @@ void reader_free(struct reader *reader, bool taken)
 
 	if (ring->pub)
 		reader_part(reader);
-	if (taken) {
+	if (taken && !event_cancel_ring(sub->client, sub->id, ring->id)) {
 		struct ctl_ev_ring_gone msg = {
 			.head = { .type = CTL_EV_RING_GONE, .version = CTL_VERSION, .len = sizeof(msg) },
 			.sub_id = sub->id,
@@ -168,14 +170,14 @@ void member_free(struct member *member)
 	if (member->sub->active) {
 		if (topic->pub_count) {
 			change_begin(topic);
-			list_for_each(reader, &member->readers, member_link) if (reader->ring->pub)
-				change_remove(reader);
+			for_each(reader, &member->readers, member_link)
+				if (reader->ring->pub)
+					change_remove(reader);
 			change_commit(topic);
 		}
 		board_remove_sub(member);
 	}
-	list_for_each(reader, &member->readers, member_link)
-	{
+	for_each(reader, &member->readers, member_link) {
 		struct ring *ring = reader->ring;
 
 		reader_free(reader, false);

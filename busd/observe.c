@@ -32,9 +32,11 @@ static uint64_t show_topic(struct client *client, struct topic *topic)
 	struct member *member;
 	struct ring *ring;
 
-	list_for_each(ring, &topic->rings, link) count += share_observed(client, ring->seg);
-	list_for_each(member, &topic->members, topic_link) if (member->sub->active)
-		count += share_observed(client, member->sub->seg);
+	for_each(ring, &topic->rings, link)
+		count += share_observed(client, ring->seg);
+	for_each(member, &topic->members, topic_link)
+		if (member->sub->active)
+			count += share_observed(client, member->sub->seg);
 	return count;
 }
 
@@ -93,9 +95,9 @@ static void show(struct topic *topic, struct segment *seg)
 
 	if (topic->busd->observer_count == 0)
 		return;
-	list_for_each(client, &topic->busd->clients,
-		      link) if (client->observe_count && observes(client, topic))
-		share_observed(client, seg);
+	for_each(client, &topic->busd->clients, link)
+		if (client->observe_count && observes(client, topic))
+			share_observed(client, seg);
 }
 
 void observe_board(struct topic *topic)
@@ -117,7 +119,8 @@ void observe_cursors(struct sub *sub)
 {
 	struct member *member;
 
-	list_for_each(member, &sub->members, sub_link) observe_membership(member);
+	for_each(member, &sub->members, sub_link)
+		observe_membership(member);
 }
 
 void observe_gone(struct busd *busd, struct segment *seg)
@@ -126,6 +129,7 @@ void observe_gone(struct busd *busd, struct segment *seg)
 
 	if (busd->observer_count == 0)
 		return;
-	list_for_each(client, &busd->clients, link) if (client->observe_count)
-		unshare_observed(client, seg);
+	for_each(client, &busd->clients, link)
+		if (client->observe_count)
+			unshare_observed(client, seg);
 }

@@ -4,6 +4,7 @@
 
 #include "alloc.h"
 #include "change.h"
+#include "event.h"
 #include "log.h"
 #include "observe.h"
 #include "registry.h"
@@ -58,6 +59,7 @@ void pub_free(struct pub *pub)
 		ring_free(pub->pending);
 	if (pub->ring)
 		ring_close(pub->ring, NULL);
+	event_cancel_about(client, pub->id);
 	if (!list_empty(&pub->topic_link))
 		topic->pub_count--;
 	list_remove(&pub->topic_link);
@@ -231,8 +233,9 @@ static void put_into_service(struct pub *pub)
 	sub_announce_ring(ring);
 	observe_ring(ring);
 	change_begin(topic);
-	list_for_each(reader, &ring->readers, ring_link) if (reader->member->sub->active)
-		change_add(reader, member_gates(reader->member));
+	for_each(reader, &ring->readers, ring_link)
+		if (reader->member->sub->active)
+			change_add(reader, member_gates(reader->member));
 	if (before) {
 		/* nothing more comes there: its publisher waits for our answer before it goes on in the new one */
 		client_send_due(topic->busd);

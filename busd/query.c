@@ -198,12 +198,12 @@ static uint64_t written_memory(const struct client *client)
 
 	for (bell = client->bells; bell; bell = bell->next)
 		bytes += bell->seg->info.size;
-	list_for_each(pub, &client->pubs, client_link)
-	{
+	for_each(pub, &client->pubs, client_link) {
 		bytes += pub->ring ? pub->ring->seg->info.size : 0;
 		bytes += pub->pending ? pub->pending->seg->info.size : 0;
 	}
-	list_for_each(sub, &client->subs, client_link) bytes += sub->seg->info.size;
+	for_each(sub, &client->subs, client_link)
+		bytes += sub->seg->info.size;
 	return bytes;
 }
 
@@ -214,8 +214,7 @@ int query_client_next(struct client *client, const void *msg, struct why *why)
 	bool all = client->uid == 0 || client->uid == busd->uid;
 	const struct client *each;
 
-	list_for_each(each, &busd->clients, link)
-	{
+	for_each(each, &busd->clients, link) {
 		struct ctl_client_next_reply reply;
 
 		if (each->id <= next->after || each->doomed || each->state != CLIENT_ATTACHED ||

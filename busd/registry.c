@@ -117,7 +117,9 @@ static bool is_claimed(const struct topic *topic)
 {
 	const struct member *member;
 
-	list_for_each(member, &topic->members, topic_link) if (!member->sub->wild) return true;
+	for_each(member, &topic->members, topic_link)
+		if (!member->sub->wild)
+			return true;
 	return false;
 }
 
@@ -132,7 +134,8 @@ void topic_release(struct topic *topic)
 	topic->pins++; /* what follows must not come back here */
 	if (!topic->removed)
 		unlink_topic(topic);
-	list_for_each(member, &topic->members, topic_link) member_free(member);
+	for_each(member, &topic->members, topic_link)
+		member_free(member);
 	observe_gone(topic->busd, topic->board.seg);
 	log_debug("topic \"%s\" is gone", topic->name);
 	topic->account->topics--;
@@ -154,13 +157,15 @@ void topic_remove(struct topic *topic)
 
 	topic_pin(topic);
 	unlink_topic(topic);
-	list_for_each(ring, &topic->rings, link) if (ring->pub) ring_close(ring, NULL);
-	else ring_settle(ring);
+	for_each(ring, &topic->rings, link)
+		if (ring->pub)
+			ring_close(ring, NULL);
+		else
+			ring_settle(ring);
 	/* publishers look at their ring's state when the epoch moves */
 	change_begin(topic);
 	change_commit(topic);
-	list_for_each(pub, &topic->pubs, topic_link)
-	{
+	for_each(pub, &topic->pubs, topic_link) {
 		list_remove(&pub->topic_link);
 		topic->pub_count--;
 		pub->ring = NULL;
@@ -173,6 +178,7 @@ uint64_t topic_memory(const struct topic *topic)
 	uint64_t bytes = topic->board.seg->charged_bytes;
 	const struct ring *ring;
 
-	list_for_each(ring, &topic->rings, link) bytes += ring->seg->info.size;
+	for_each(ring, &topic->rings, link)
+		bytes += ring->seg->info.size;
 	return bytes;
 }

@@ -55,6 +55,7 @@ struct ring {
 	struct segment *seg;
 	uint32_t board_index;
 	bool on_board;
+	bool succeeds;            /* it is not its publisher's first */
 	struct ring *next, *prev; /* succession; NULL where freed */
 	struct list readers;
 	uint64_t opened_ns; /* Unix */
@@ -146,7 +147,7 @@ void ring_close(struct ring *ring, struct ring *next);
 void ring_settle(struct ring *ring);
 /* TIMER_KEPT: frees what was kept long enough, sets the next deadline. */
 void ring_free_expired(struct busd *busd);
-/* Memory is short: frees one kept ring, charged to account if that is not NULL. false: there is none. */
+/* Memory is short: frees one closed ring, charged to account if that is not NULL. false: there is none. */
 bool ring_free_for_room(struct busd *busd, const struct quota_account *account);
 /* The publisher's word; 0 <= head. */
 uint64_t ring_head(const struct ring *ring);

@@ -10,6 +10,56 @@
 #include <stdlib.h>
 #include <string.h>
 
+static bool is_kept(const struct ring *ring)
+{
+	return !ring->pub && list_empty(&ring->readers);
+}
+
+/* The first of these rings to be closed, until limit_ns; kept: of those that nobody reads. */
+static void look_for_oldest(const struct topic *topic, const struct quota_account *account,
+			    bool kept, uint64_t limit_ns, struct ring **oldest)
+{
+	struct ring *ring;
+
+	for_each(ring, &topic->rings, link) {
+		if (ring->pub || is_kept(ring) != kept || ring->closed_ns > limit_ns ||
+		    (account && ring->seg->charged != account))
+			continue;
+		if (!*oldest || ring->closed_ns < (*oldest)->closed_ns)
+			*oldest = ring;
+	}
+}
+
+static void take_away(struct ring *ring, const char *reason)
+{
+	struct topic *topic = ring->topic;
+	struct reader *reader;
+
+	topic_pin(topic);
+	for_each(reader, &ring->readers, ring_link) {
+		log_warning(
+			"%s: \"%s\" of %s loses what it has not read of \"%s\" (pid %u, gone) on \"%s\"",
+			reason, reader->member->sub->name, client_label(reader->member->sub->client),
+			ring->name, ring->pid, topic->name);
+		reader_free(reader, true);
+	}
+	ring_free(ring);
+	topic_unpin(topic);
+}
+
+/* The board is full: somebody has not read for a thousand publishers. */
+static bool free_on_board(const struct topic *topic)
+{
+	struct ring *ring = NULL;
+
+	look_for_oldest(topic, NULL, true, UINT64_MAX, &ring);
+	if (!ring)
+		look_for_oldest(topic, NULL, false, UINT64_MAX, &ring);
+	if (ring)
+		take_away(ring, "the topic has no room for one more ring");
+	return ring != NULL;
+}
+
 struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why *why)
 {
 	struct busd *busd = pub->topic->busd;
@@ -20,6 +70,8 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 		return NULL;
 	}
 	*rc = board_take_ring(&pub->topic->board, why);
+	if (*rc == -EDQUOT && free_on_board(pub->topic))
+		*rc = board_take_ring(&pub->topic->board, why);
 	if (*rc < 0) {
 		free(ring);
 		return NULL;
@@ -62,6 +114,7 @@ void ring_put(struct ring *ring)
 	if (before) {
 		before->next = ring;
 		ring->prev = before;
+		ring->succeeds = true;
 	}
 	board_put_ring(ring);
 }
@@ -103,19 +156,13 @@ void ring_close(struct ring *ring, struct ring *next)
 	struct reader *reader;
 
 	board_close_ring(ring, next ? next->id : 0);
-	list_for_each(reader, &ring->readers, ring_link)
-	{
+	for_each(reader, &ring->readers, ring_link) {
 		reader_part(reader);
 		client_bell_due(reader->member->sub->client);
 	}
 	ring->pub = NULL;
 	ring->closed_ns = bus_monotonic_ns();
 	ring_settle(ring);
-}
-
-static bool is_kept(const struct ring *ring)
-{
-	return !ring->pub && list_empty(&ring->readers);
 }
 
 void ring_settle(struct ring *ring)
@@ -132,10 +179,10 @@ void ring_settle(struct ring *ring)
 		ring_free(ring);
 		return;
 	}
-	list_for_each(each, &topic->rings, link) kept += is_kept(each);
+	for_each(each, &topic->rings, link)
+		kept += is_kept(each);
 	topic_pin(topic);
-	list_for_each(each, &topic->rings, link)
-	{
+	for_each(each, &topic->rings, link) {
 		if (kept <= limit)
 			break;
 		if (!is_kept(each))
@@ -163,8 +210,7 @@ void ring_free_expired(struct busd *busd)
 		if (topic->explicit_)
 			continue;
 		topic_pin(topic);
-		list_for_each(ring, &topic->rings, link)
-		{
+		for_each(ring, &topic->rings, link) {
 			uint64_t end_ns = ring->closed_ns + busd->config->keep_time_ns;
 
 			if (!is_kept(ring))
@@ -180,48 +226,20 @@ void ring_free_expired(struct busd *busd)
 		server_set_deadline(busd, TIMER_KEPT, next_ns);
 }
 
-/* The ring that was closed first; kept: of those that nobody reads, else of those closed for keep_time. */
-static struct ring *oldest_closed(struct busd *busd, const struct quota_account *account, bool kept)
-{
-	uint64_t limit_ns = bus_monotonic_ns() - (kept ? 0 : busd->config->keep_time_ns);
-	struct ring *oldest = NULL;
-	size_t i;
-
-	for (i = 0; i < busd->topic_count; i++) {
-		struct ring *ring;
-
-		list_for_each(ring, &busd->topics[i]->rings, link)
-		{
-			if (ring->pub || is_kept(ring) != kept || ring->closed_ns > limit_ns ||
-			    (account && ring->seg->charged != account))
-				continue;
-			if (!oldest || ring->closed_ns < oldest->closed_ns)
-				oldest = ring;
-		}
-	}
-	return oldest;
-}
-
 bool ring_free_for_room(struct busd *busd, const struct quota_account *account)
 {
-	struct ring *ring = oldest_closed(busd, account, true);
-	struct topic *topic;
-	struct reader *reader;
+	uint64_t now_ns = bus_monotonic_ns();
+	uint64_t patience_ns = now_ns - bus_min_u64(now_ns, busd->config->keep_time_ns);
+	struct ring *ring = NULL;
+	size_t i;
 
-	if (!ring)
-		ring = oldest_closed(busd, account, false);
+	for (i = 0; i < busd->topic_count; i++)
+		look_for_oldest(busd->topics[i], account, true, UINT64_MAX, &ring);
+	/* what is still being read only after a while */
+	for (i = 0; !ring && i < busd->topic_count; i++)
+		look_for_oldest(busd->topics[i], account, false, patience_ns, &ring);
 	if (!ring)
 		return false;
-	topic = ring->topic;
-	topic_pin(topic);
-	list_for_each(reader, &ring->readers, ring_link)
-	{
-		log_warning("memory is short: \"%s\" of %s loses what it has not read of the closed ring %llu on \"%s\"",
-			    reader->member->sub->name, client_label(reader->member->sub->client),
-			    (unsigned long long)ring->id, topic->name);
-		reader_free(reader, true);
-	}
-	ring_free(ring);
-	topic_unpin(topic);
+	take_away(ring, "memory is short");
 	return true;
 }

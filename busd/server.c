@@ -182,8 +182,9 @@ static void say_goodbye(struct busd *busd)
 	};
 	struct client *client;
 
-	list_for_each(client, &busd->clients, link) if (client->state == CLIENT_ATTACHED)
-		event_push(client, &bye, NULL, false);
+	for_each(client, &busd->clients, link)
+		if (client->state == CLIENT_ATTACHED)
+			event_push(client, &bye, NULL, false);
 	client_send_due(busd);
 	while (busd->topic_count)
 		topic_remove(busd->topics[busd->topic_count - 1]);

@@ -194,9 +194,9 @@ static bool has_peer_of(struct client *waker, uint64_t uid)
 {
 	struct client *client;
 
-	list_for_each(client, &waker->busd->clients,
-		      link) if (client->uid == uid &&
-				idmap_get(&client->peers, waker->id)) return true;
+	for_each(client, &waker->busd->clients, link)
+		if (client->uid == uid && idmap_get(&client->peers, waker->id))
+			return true;
 	return false;
 }
 
@@ -250,8 +250,7 @@ static void give_bell(struct client *waker, struct segment *bell)
 {
 	struct client *client;
 
-	list_for_each(client, &waker->busd->clients, link)
-	{
+	for_each(client, &waker->busd->clients, link) {
 		struct peer *peer =
 			client->uid == bell->info.uid ? idmap_get(&client->peers, waker->id) : NULL;
 
@@ -290,8 +289,7 @@ void share_forget(struct client *client)
 	size_t at = 0;
 
 	/* nobody has this client as a waker: rings were closed and subscriptions freed before */
-	list_for_each(other, &client->busd->clients, link)
-	{
+	for_each(other, &client->busd->clients, link) {
 		peer = other == client ? NULL : idmap_get(&other->peers, client->id);
 		if (peer)
 			forget_peer(other, peer);

@@ -4,6 +4,7 @@
 
 #include "alloc.h"
 #include "change.h"
+#include "event.h"
 #include "log.h"
 #include "observe.h"
 #include "registry.h"
@@ -79,7 +80,9 @@ void sub_free(struct sub *sub)
 	struct busd *busd = client->busd;
 	struct member *member;
 
-	list_for_each(member, &sub->members, sub_link) member_free(member);
+	for_each(member, &sub->members, sub_link)
+		member_free(member);
+	event_cancel_about(client, sub->id);
 	if (sub->active)
 		observe_gone(busd, sub->seg);
 	list_remove(&sub->link);
@@ -98,8 +101,7 @@ static uint32_t attach_rings(struct member *member)
 	struct ring *ring;
 	uint32_t count = 0;
 
-	list_for_each(ring, &member->topic->rings, link)
-	{
+	for_each(ring, &member->topic->rings, link) {
 		if (!ring->pub && member->sub->start == CTL_START_NOW)
 			continue;
 		count += reader_new(member, ring, 0, ring->pub ? 0 : CTL_RING_CLOSED) != NULL;
@@ -209,8 +211,7 @@ static void activate(struct member *member)
 	struct reader *reader;
 
 	change_begin(member->topic);
-	list_for_each(reader, &member->readers, member_link)
-	{
+	for_each(reader, &member->readers, member_link) {
 		if (!reader->ring->pub)
 			continue;
 		reader->start = ring_head(reader->ring);
@@ -257,8 +258,7 @@ int sub_join(struct client *client, const void *msg, struct why *why)
 		return rc;
 	}
 	sub->active = true;
-	list_for_each(member, &sub->members, sub_link)
-	{
+	for_each(member, &sub->members, sub_link) {
 		board_put_sub(member);
 		activate(member);
 	}
@@ -278,8 +278,7 @@ int sub_rejoin(struct client *client, const void *msg, struct why *why)
 	if (!sub->active)
 		return fail(why, EINVAL, "subscription %llu has not joined yet",
 			    (unsigned long long)sub->id);
-	list_for_each(member, &sub->members, sub_link)
-	{
+	for_each(member, &sub->members, sub_link) {
 		if (member->topic->id != join->topic_id)
 			continue;
 		member->evicted = false;
@@ -309,16 +308,14 @@ static void feed(struct sub *sub)
 	struct member *member;
 
 	sub->starved = false;
-	list_for_each(member, &sub->members, sub_link)
-	{
+	for_each(member, &sub->members, sub_link) {
 		struct ring *ring;
 
-		list_for_each(ring, &member->topic->rings, link)
-		{
+		for_each(ring, &member->topic->rings, link) {
 			struct reader *reader;
 			bool has = false;
 
-			list_for_each(reader, &member->readers, member_link)
+			for_each(reader, &member->readers, member_link)
 				has = has || reader->ring == ring;
 			if (has || !ring->pub)
 				continue;
@@ -344,8 +341,7 @@ void sub_ring_done(struct client *client, uint64_t sub_id, uint64_t ring_id)
 
 	if (!sub || !ring)
 		return; /* taken away at the same moment */
-	list_for_each(reader, &ring->readers, ring_link)
-	{
+	for_each(reader, &ring->readers, ring_link) {
 		if (reader->member->sub != sub)
 			continue;
 		if (ring->pub && reader->told) {
@@ -369,8 +365,7 @@ void sub_match_topic(struct topic *topic)
 	struct sub *sub;
 	int rc;
 
-	list_for_each(sub, &topic->busd->subs, link)
-	{
+	for_each(sub, &topic->busd->subs, link) {
 		struct member *member;
 
 		if (sub->client->doomed || !wants(sub, topic))
@@ -391,6 +386,6 @@ void sub_announce_ring(struct ring *ring)
 	uint64_t first = ring->seg->info.geometry.first_seq;
 	struct member *member;
 
-	list_for_each(member, &ring->topic->members, topic_link)
+	for_each(member, &ring->topic->members, topic_link)
 		reader_new(member, ring, first, member->sub->active ? CTL_RING_FRESH : 0);
 }
