@@ -267,7 +267,8 @@ static void show_json(const struct job *job, json_t *object)
 
 static _Noreturn void fail_measurement(int err, const char *why)
 {
-	tool_fail(tool_exit_code(err), "cannot measure: %s", why);
+	/* Nobody listens: as tool_connect() has it. */
+	tool_fail(tool_exit_code(err == -ENOENT ? -ECONNREFUSED : err), "cannot measure: %s", why);
 }
 
 static void run_pair(const struct job *job)
