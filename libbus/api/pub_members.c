@@ -119,6 +119,17 @@ static bool add_member(struct bus_pub *pub, const struct ctl_ev_member *ev)
 	return true;
 }
 
+/* The subscription left meanwhile, and its segment with it: it is not missing, it is over. */
+static bool leaves_later(const struct bus__event *event)
+{
+	uint64_t sub_id = event->member.sub_id;
+
+	while ((event = event->next) != NULL)
+		if (event->member.op == CTL_MEMBER_REMOVE && event->member.sub_id == sub_id)
+			return true;
+	return false;
+}
+
 /*
  * Applies what has come. Stops at an event whose segment is missing: later ones may depend on it.
  */
@@ -128,7 +139,7 @@ static void apply_inbox(struct bus_pub *pub)
 		struct bus__event *event = pub->inbox.first;
 		const struct ctl_ev_member *ev = &event->member;
 
-		if (ev->op == CTL_MEMBER_ADD && !add_member(pub, ev))
+		if (ev->op == CTL_MEMBER_ADD && !add_member(pub, ev) && !leaves_later(event))
 			return;
 		if (ev->op == CTL_MEMBER_REMOVE)
 			remove_member(pub, ev->sub_id);

@@ -425,13 +425,25 @@ static void look_for_evictions(struct bus_sub *sub)
 
 /* ---- news ---- */
 
+/* busd took the ring away before we looked: its segment is not missing, it is over. */
+static bool goes_later(const struct bus__event *event)
+{
+	uint64_t ring_id = event->ring.ring_id;
+
+	while ((event = event->next) != NULL)
+		if (event->type == CTL_EV_RING_GONE && event->ring_gone.ring_id == ring_id)
+			return true;
+	return false;
+}
+
 static void apply_inbox(struct bus_sub *sub)
 {
 	sub->inbox_stuck = false;
 	while (sub->inbox.first != NULL) {
 		struct bus__event *event = sub->inbox.first;
 
-		if (event->type == CTL_EV_RING && !attach_ring(sub, &event->ring)) {
+		if (event->type == CTL_EV_RING && !attach_ring(sub, &event->ring) &&
+		    !goes_later(event)) {
 			sub->inbox_stuck = true;
 			return;
 		}
