@@ -209,7 +209,7 @@ static int uring_arm(struct wake_fd *w)
 			};
 		memset(sqe, 0, sizeof(*sqe));
 		sqe->opcode = OP_FUTEX_WAITV;
-		sqe->fd = -1;
+		sqe->fd = 0; /* anything else is EINVAL */
 		sqe->addr = (uint64_t)(uintptr_t)(w->vec + done);
 		sqe->len = (uint32_t)n;
 		sqe->user_data = DATA_WAIT + w->generation * URING_GROUPS + (uint64_t)group++;
