@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* scenarios.h - all scenarios, and which one must catch which mutant. */
+#ifndef MODEL_SCENARIOS_H
+#define MODEL_SCENARIOS_H
+
+#include "explore.h"
+
+#define SCENARIO(n, s, f, c, w) \
+	{ \
+		.name = n, .what = w, .setup = s, .finish = f, .crashes = c, \
+		.word_name = world_word_name \
+	}
+
+extern const struct explore_scenario live_scenarios[], join_scenarios[], end_scenarios[];
+extern const int live_scenario_count, join_scenario_count, end_scenario_count;
+
+int scenario_count(void);
+const struct explore_scenario *scenario_at(int i);
+
+struct mutant_case {
+	const char *name;
+	const char *caught_by; /* SCENARIO/MEMORY */
+	const char *what;
+};
+extern const struct mutant_case mutant_cases[];
+extern const int mutant_case_count;
+
+#endif
