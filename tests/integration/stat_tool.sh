@@ -131,6 +131,7 @@ expect 2 bus-stat check --lag-seconds=1ms
 says '^BUS CRITICAL - '
 expect 1 bus-stat check --lag-seconds=1ms,1h
 expect 0 bus-stat check --lag-messages=1024 --lag-seconds=1h
+expect 0 bus-stat check --lag-messages=1024,2000
 
 expect 0 bus-stat peek prices -n 3
 says '^1021 +20[0-9TZ.:-]+ +feed\[[0-9]+\] .* price 1022$' '^1023 '
