@@ -90,23 +90,26 @@ struct job {
 
 /* ---- command line ---- */
 
-static void add_header(struct job *job, char *text)
+static void add_header(struct job *job, const char *text)
 {
-	char *colon = strchr(text, ':');
 	struct bus_header *h = &job->headers[job->attr.header_count];
+	size_t name_len = strcspn(text, ":");
+	const char *value = text + name_len;
 
-	if (!colon || colon == text)
+	if (!name_len || !*value)
 		tool_fail_usage("-H: \"%s\" is not NAME:VALUE", text);
-	if (colon - text > 255)
-		tool_fail_usage("-H: the name has %td bytes, 255 are allowed", colon - text);
+	if (name_len > 255)
+		tool_fail_usage("-H: the name has %zu bytes, 255 are allowed", name_len);
 	if (job->attr.header_count == BUS_HEADERS_MAX)
 		tool_fail_usage("-H: a message has at most %d headers", BUS_HEADERS_MAX);
-	*colon = '\0';
-	colon += 1 + strspn(colon + 1, " ");
-	if (strlen(colon) > 65535)
-		tool_fail_usage("-H: the value of %s has %zu bytes, 65535 are allowed", text,
-				strlen(colon));
-	*h = (struct bus_header){ .name = text, .value = colon, .value_len = (uint32_t)strlen(colon) };
+	value += 1 + strspn(value + 1, " ");
+	if (strlen(value) > 65535)
+		tool_fail_usage("-H: the value of %.*s has %zu bytes, 65535 are allowed",
+				(int)name_len, text, strlen(value));
+	*h = (struct bus_header){ .name = text,
+				  .name_len = (uint32_t)name_len,
+				  .value = value,
+				  .value_len = (uint32_t)strlen(value) };
 	job->attr.headers = job->headers;
 	job->attr.header_count++;
 }

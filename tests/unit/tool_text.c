@@ -106,7 +106,8 @@ static void assert_printed(struct tool_format format, const char *data, size_t l
 }
 
 #define PRINTED(len, want, ...) \
-	assert_printed((struct tool_format){ .style = __VA_ARGS__ }, "x\0\xfe", len, want, sizeof(want) - 1)
+	assert_printed((struct tool_format){ .style = __VA_ARGS__ }, "x\0\xfe", len, want, \
+		       sizeof(want) - 1)
 
 static void every_style_prints_what_it_says(void **state)
 {
