@@ -174,14 +174,12 @@ static _Noreturn void help(char *command)
 
 int main(int argc, char **argv)
 {
-	int opt;
-
 	tool_begin(&tool);
 	/* What stands behind the command is the command's. */
 	setenv("POSIXLY_CORRECT", "1", 1);
 	if (argc == 2 && (strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "--help") == 0))
 		help(NULL);
-	while ((opt = tool_next_option(argc, argv)) != -1)
+	while (tool_next_option(argc, argv) != -1)
 		continue;
 	unsetenv("POSIXLY_CORRECT");
 	if (tool_socket_path)

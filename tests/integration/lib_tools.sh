@@ -5,6 +5,7 @@ cd "$TMPDIR" || exit 1
 PATH=$BUS_BUILD:$PATH
 export PATH BUS_AUTOSTART=0
 failures=0
+[ -x "$BUS_BUILD/bus-pub" ] || { echo "$BUS_BUILD/bus-pub is missing"; exit 1; }
 
 note_failure() {
   echo "FAILED: $1"
