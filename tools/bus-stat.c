@@ -258,24 +258,34 @@ static int show_latency(const struct job *job)
 	return code;
 }
 
-static int check(const struct job *job)
+/* For a monitoring system every reason not to know is UNKNOWN, told on stdout. */
+static int check_on(struct bus *bus, const struct job *job)
 {
 	struct bus_stat *stat;
 	struct stat_take *take;
+	int verdict;
+
+	if (bus_stat_open(&stat, bus, job->argument))
+		return stat_check_unknown(bus_why(bus));
+	take = stat_take(bus, stat, NULL);
+	if (job->argument && take->topic_count == 0)
+		verdict = stat_check_unknown("no topic of that name, or no right to see it");
+	else
+		verdict = stat_check(take, &job->limits);
+	stat_take_free(take);
+	bus_stat_close(stat);
+	return verdict;
+}
+
+static int check(const struct job *job)
+{
 	struct bus *bus;
 	int verdict;
 
 	if (bus_connect(&bus, BUS_OPTS(connect, .socket = tool_socket_path, .name = "bus-stat",
 				       .flags = BUS_CONNECT_NO_AUTOSTART)))
-		stat_check_unknown(bus_why(NULL));
-	if (bus_stat_open(&stat, bus, job->argument))
-		stat_check_unknown(bus_why(bus));
-	take = stat_take(bus, stat, NULL);
-	if (job->argument && take->topic_count == 0)
-		stat_check_unknown("no topic of that name, or no right to see it");
-	verdict = stat_check(take, &job->limits);
-	stat_take_free(take);
-	bus_stat_close(stat);
+		return stat_check_unknown(bus_why(NULL));
+	verdict = check_on(bus, job);
 	bus_close(bus);
 	return verdict;
 }

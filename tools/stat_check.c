@@ -146,11 +146,10 @@ int stat_check(const struct stat_take *take, const struct stat_limits *limits)
 	return f.verdict;
 }
 
-void stat_check_unknown(const char *why)
+int stat_check_unknown(const char *why)
 {
 	char text[512];
 
 	printf("BUS UNKNOWN - %s\n", clean(text, sizeof(text), why));
-	fflush(stdout);
-	exit(STAT_NOT_KNOWN);
+	return STAT_NOT_KNOWN;
 }

@@ -24,7 +24,7 @@ void stat_limit_seconds(struct stat_limits *limits, const char *text);
 /* Prints the line, returns the verdict. */
 int stat_check(const struct stat_take *take, const struct stat_limits *limits);
 
-/* Where nothing could be looked at. Ends the program. */
-_Noreturn void stat_check_unknown(const char *why);
+/* The same where nothing could be looked at. */
+int stat_check_unknown(const char *why);
 
 #endif
