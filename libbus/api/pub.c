@@ -38,7 +38,7 @@ static BUS_COLD void end_of_group(struct bus_pub *pub)
 
 	pub->stamp_count = 0;
 	pub->stamp_began = pub->stamp;
-	if (burst && pub->ring.member_count > 0 && pub->ring.member_count <= PUB_STAMP_MEMBERS) {
+	if (burst && pub->burst_time && pub->ring.member_count > 0 && pub->ring.member_count <= PUB_STAMP_MEMBERS) {
 		pub->stamp_left = PUB_STAMP_GROUP - 1;
 		pub->stamp_count = PUB_STAMP_GROUP - 1; /* the next own stamp ends the group */
 	}
@@ -136,7 +136,7 @@ static int prepare(struct bus_pub *pub, const struct bus_out *out, uint32_t len,
 	return 0;
 }
 
-static int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t stamp)
+static int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t *stamp)
 {
 	struct ring_message m;
 	uint64_t need;
@@ -150,9 +150,9 @@ static int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t sta
 		err = clear_the_way(pub, need);
 		if (err < 0)
 			return err;
-		stamp = bus_counter();
+		*stamp = bus_counter();
 	}
-	m.time = stamp;
+	m.time = *stamp;
 	at = need == 0 ? (uint8_t *)m.in : ring_pub_at(&pub->ring);
 	if (m.head_len != 0)
 		message_head_write(at, m.head_len, out);
@@ -173,7 +173,7 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 		return count < 0 ? -EINVAL : 0;
 	stamp = bus_counter();
 	for (done = 0; done < count; done++) {
-		err = send_one(pub, &msgs[done], stamp);
+		err = send_one(pub, &msgs[done], &stamp);
 		if (err < 0)
 			break;
 	}
@@ -310,10 +310,11 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 
 static int set_opts(struct bus_pub *pub, const struct bus_pub_opts *o)
 {
-	if (o->full > BUS_FULL_FAIL || o->flags != 0 || o->full_ns < -1 || o->spin_ns < -1 ||
+	if (o->full > BUS_FULL_FAIL || (o->flags & ~BUS_PUB_BURST_TIME) != 0 || o->full_ns < -1 || o->spin_ns < -1 ||
 	    (o->full_ns == -1 && o->full != BUS_FULL_BLOCK))
 		return bus__fail(-EINVAL, "bus_pub_open: bad options");
 	pub->full = o->full;
+	pub->burst_time = (o->flags & BUS_PUB_BURST_TIME) != 0;
 	pub->full_ns = o->full_ns == 0    ? 10000000000u
 		       : o->full_ns == -1 ? UINT64_MAX
 					  : (uint64_t)o->full_ns;

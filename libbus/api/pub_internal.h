@@ -30,6 +30,8 @@ struct bus_pub {
 	/* time stamps */
 	uint64_t stamp, stamp_began, burst_ticks;
 	uint32_t stamp_left, stamp_count;
+	bool burst_time; /* BUS_PUB_BURST_TIME */
+	bool broken;	 /* a growth failed half way: may only be closed */
 	/* an open claim */
 	bool claimed;
 	struct ring_message claim;
@@ -54,10 +56,11 @@ struct bus_pub {
 	char topic[CTL_TOPIC_MAX];
 };
 
-/* After each change of claimed, wake_owed or magic. */
+/* After each change of claimed, wake_owed, broken or magic. */
 static inline void bus__pub_set_go(struct bus_pub *pub)
 {
-	pub->go = pub->magic == BUS__PUB_MAGIC && !pub->claimed && !pub->ring.wake_owed;
+	pub->go = pub->magic == BUS__PUB_MAGIC && !pub->claimed && !pub->ring.wake_owed &&
+		  !pub->broken;
 }
 
 /*

@@ -152,11 +152,8 @@ static void apply_inbox(struct bus_pub *pub)
 bool bus__pub_news(struct bus_pub *pub)
 {
 	struct bus *bus = pub->bus;
-	uint64_t epoch;
+	uint64_t epoch = bus_load_acquire(pub->ring.epoch);
 
-	if (pub->ring.epoch == NULL) /* a failed growth */
-		return false;
-	epoch = bus_load_acquire(pub->ring.epoch);
 	pthread_mutex_lock(&bus->lock);
 	bus__pump_locked(bus);
 	apply_inbox(pub);
@@ -167,15 +164,27 @@ bool bus__pub_news(struct bus_pub *pub)
 	return true;
 }
 
+/*
+ * Those who were known are woken already. Who joined meanwhile may sleep too, and there may be no next publish that would
+ * notice: so this waits a little for a membership that busd still has in its queue (a client is sent a few descriptors at a
+ * time). Where it does not come, the wake is owed and the next publish finds an unknown gate.
+ */
+#define NEWS_TRIES   50
+#define NEWS_TRY_NS  2000000
+
 void bus__pub_wake_news(struct bus_pub *pub)
 {
-	for (int i = 0; i < 100; i++) {
-		if (!bus__pub_news(pub))
+	for (int i = 0; i < NEWS_TRIES; i++) {
+		if (bus__pub_news(pub)) {
+			if (ring_pub_wake(&pub->ring) != RING_NEWS) {
+				pub->ring.wake_owed = false;
+				bus__pub_set_go(pub);
+				return;
+			}
+		} else if (bus_load_acquire(&pub->bus->gone) != 0) {
 			break;
-		if (ring_pub_wake(&pub->ring) != RING_NEWS) {
-			pub->ring.wake_owed = false;
-			bus__pub_set_go(pub);
-			return;
+		} else {
+			control_wait(pub->bus->ev, -1, bus_monotonic_ns() + NEWS_TRY_NS);
 		}
 	}
 	pub->ring.wake_owed = true;

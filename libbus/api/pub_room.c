@@ -195,6 +195,9 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 
 	b.still = b.began;
 	block_shown(pub, bus_counter());
+	bus__flush_thread(); /* this thread may be the reader that it waits for */
+	if (pub->spin_ns == UINT64_MAX)
+		ring_pub_wait_begin(&pub->ring); /* it never sleeps, but readers tell their cursors to who waits */
 	while (err == 0) {
 		uint64_t now;
 
@@ -221,6 +224,8 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 			}
 		}
 	}
+	if (pub->spin_ns == UINT64_MAX)
+		ring_pub_wait_end(&pub->ring);
 	block_ended(pub, &b, err < 0);
 	return err;
 }
@@ -252,10 +257,12 @@ static int grow(struct bus_pub *pub, uint64_t need)
 	bus__pub_drop_members(pub);
 	err = bus__pub_take_ring(pub, &reply, fds[0], &map);
 	if (err < 0) { /* out of step with busd: this publisher can only be closed. Its old ring stays readable. */
+		bus__pub_drop_members(pub);
+		old.members = pub->ring.members; /* the array may have moved */
+		old.member_count = 0;
 		pub->ring = old;
-		pub->ring.member_count = 0;
-		pub->ring.limit_seq = 0;
-		pub->ring.epoch = NULL;
+		pub->broken = true;
+		bus__pub_set_go(pub);
 		return err;
 	}
 	pub->map = map;
@@ -272,7 +279,7 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 	int err;
 
 	pub->stamp_left = 0; /* whoever comes here may have paused */
-	if (pub->ring.epoch == NULL)
+	if (pub->broken)
 		return bus__fail(
 			-EPIPE,
 			"an earlier growth of this publisher's ring failed; close it and open it again");

@@ -10,6 +10,7 @@
 #include "ring/consume.h"
 
 #define SUB_BUDGET     256  /* messages from one ring before another one is looked at */
+#define SUB_AGAINS     64   /* rings that ended, lapped or evicted us, in one peek */
 #define SUB_IDLE_LOOKS 1024 /* empty looks in a row until publishers are told that we are idle */
 
 /* One matching topic: its board, and how often we were evicted from it. */
@@ -31,7 +32,7 @@ struct sub_ring {
 	struct sub_topic *topic;
 	uint32_t borrowed;
 	bool active;    /* false: a successor whose predecessor is not drained yet */
-	bool beginning; /* nothing delivered yet: what is gone already was never ours */
+	bool unbegun;	/* attached, and its cursor not written yet */
 	bool ignored;   /* wrote what is not a message */
 	bool chosen;    /* BUS_START_LAST: begins at its last message */
 	uint64_t prev_ring;

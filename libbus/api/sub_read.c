@@ -137,11 +137,6 @@ static int ring_says(struct bus_sub *sub, struct sub_ring *r, enum ring_look loo
 		}
 		return 0;
 	case RING_LAPPED:
-		if (r->beginning) { /* overwritten before we had anything of it: begin later */
-			r->rd.cur++;
-			r->rd.ahead++;
-			return 1;
-		}
 		if (bus__sub_evicted(r->topic)) {
 			bus__sub_news(sub);
 			return sub->rejoin_owed ? 0 : 1;
@@ -182,10 +177,8 @@ static inline int look_at(struct bus_sub *sub, struct sub_ring *r, struct bus_ms
 		return 0;
 	freshen(r->topic);
 	n = take_run(sub, r, msgs, max < room ? max : room, &look);
-	if (bus_likely(n > 0)) {
-		r->beginning = false;
+	if (bus_likely(n > 0))
 		return n;
-	}
 	if (r->borrowed > 0) /* what comes next is decided when they are given back */
 		return 0;
 	err = ring_says(sub, r, look);
@@ -226,7 +219,7 @@ static int found_nothing(struct bus_sub *sub)
 
 int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max)
 {
-	uint32_t left;
+	uint32_t left, agains = 0;
 	bool again;
 
 	if (bus_unlikely(sub->magic != BUS__SUB_MAGIC))
@@ -251,7 +244,9 @@ int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max)
 		}
 		if (n < 0)
 			return n;
-		if (again) { /* bounded: a ring begins, laps, ends or is evicted so many times only while its writer writes */
+		if (again && ++agains > SUB_AGAINS + sub->ring_count)
+			break; /* a writer that laps us as fast as we look, or says so */
+		if (again) {
 			if (sub->pending != 0)
 				return pending_error(sub);
 			if (left > sub->ring_count)

@@ -136,22 +136,6 @@ static bool ring_place(struct bus_sub *sub)
 	return true;
 }
 
-/* Where a ring is begun that was announced after this subscription had joined. */
-static void begin_late(struct bus_sub *sub, struct sub_ring *r, const struct ctl_ev_ring *ev)
-{
-	if (ev->flags & CTL_RING_FRESH) {
-		r->rd.cur = r->rd.ahead = r->rd.flushed = ev->start;
-		ring_reader_tag(&r->rd);
-		return;
-	}
-	/* Activated with the rest, but announced after our step 1. */
-	if (sub->start == BUS_START_OLDEST)
-		ring_reader_begin_oldest(&r->rd);
-	ring_reader_tag(&r->rd);
-	if (sub->start != BUS_START_OLDEST)
-		ring_reader_joined_now(&r->rd);
-}
-
 /* false: a segment is missing; the event stays. */
 static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 {
@@ -190,7 +174,6 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	r->segment = seg;
 	r->prev_ring = ev->prev_ring;
 	r->active = ev->prev_ring == 0 || find_ring(sub, ev->prev_ring) == NULL;
-	r->beginning = !(ev->flags & CTL_RING_FRESH);
 	r->client_id = ev->client_id;
 	r->bell_word = ev->bell_word;
 	memcpy(r->name, ev->name, sizeof(r->name) - 1);
@@ -200,8 +183,12 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	topic->rings++;
 	sub->rings[sub->ring_count++] = r;
 	sub->words_stale = true;
-	if (sub->joined || (ev->flags & CTL_RING_FRESH))
-		begin_late(sub, r, ev);
+	if (ev->flags & CTL_RING_FRESH) {
+		r->rd.cur = r->rd.ahead = ev->start;
+		ring_reader_tag(&r->rd);
+	} else {
+		r->unbegun = true;
+	}
 	return true;
 }
 
@@ -318,40 +305,60 @@ static void choose_last(struct bus_sub *sub, struct sub_topic *topic)
 	}
 }
 
+/* Step 1 for one ring: writes its cursor and tags it. */
+static void begin(struct bus_sub *sub, struct sub_ring *r)
+{
+	if (sub->start == BUS_START_OLDEST)
+		ring_reader_begin_oldest(&r->rd);
+	else if (!r->chosen)
+		r->rd.cur = r->rd.ahead =
+			bus_max_u64(r->rd.cur, bus_load_acquire(&r->rd.view.page->head));
+	ring_reader_tag(&r->rd);
+}
+
+/*
+ * Step 3 for one ring. What was overwritten before the publisher heard of us was never ours; after
+ * a start in the past all that came since step 1 is.
+ */
+static void joined(struct bus_sub *sub, struct sub_ring *r)
+{
+	if (sub->start == BUS_START_NOW) {
+		ring_reader_joined_now(&r->rd);
+	} else {
+		ring_reader_begin_oldest(&r->rd);
+		ring_reader_skip_gone(&r->rd);
+		ring_reader_flush(&r->rd);
+	}
+	r->unbegun = false;
+}
+
 void bus__sub_begin(struct bus_sub *sub)
 {
 	if (sub->start == BUS_START_LAST)
 		for (struct sub_topic *t = sub->topics; t != NULL; t = t->next)
 			choose_last(sub, t);
-	for (uint32_t i = 0; i < sub->ring_count; i++) {
-		struct sub_ring *r = sub->rings[i];
-
-		if (!r->beginning)
-			continue; /* attached meanwhile: begun already */
-		if (sub->start == BUS_START_OLDEST)
-			ring_reader_begin_oldest(&r->rd);
-		else if (!r->chosen)
-			r->rd.cur = r->rd.ahead =
-				bus_max_u64(r->rd.cur, bus_load_acquire(&r->rd.view.page->head));
-		ring_reader_tag(&r->rd);
-	}
+	for (uint32_t i = 0; i < sub->ring_count; i++)
+		if (sub->rings[i]->unbegun)
+			begin(sub, sub->rings[i]);
 }
 
 void bus__sub_joined(struct bus_sub *sub)
 {
-	for (uint32_t i = 0; i < sub->ring_count; i++) {
-		struct sub_ring *r = sub->rings[i];
-
-		if (!r->beginning)
-			continue;
-		if (sub->start == BUS_START_OLDEST || r->chosen) {
-			ring_reader_begin_oldest(&r->rd);
-			ring_reader_flush(&r->rd);
-		} else {
-			ring_reader_joined_now(&r->rd);
-		}
-	}
+	for (uint32_t i = 0; i < sub->ring_count; i++)
+		if (sub->rings[i]->unbegun)
+			joined(sub, sub->rings[i]);
 	sub->joined = true;
+}
+
+/* Rings that were activated with the rest, but announced after our step 1. Not under bus->lock. */
+static void begin_late(struct bus_sub *sub)
+{
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		if (!sub->rings[i]->unbegun)
+			continue;
+		begin(sub, sub->rings[i]);
+		joined(sub, sub->rings[i]);
+	}
 }
 
 /* ---- evictions ---- */
@@ -367,6 +374,11 @@ static bool borrows_from(const struct bus_sub *sub, const struct sub_topic *topi
 		if (sub->rings[i]->topic == topic && sub->rings[i]->borrowed > 0)
 			return true;
 	return false;
+}
+
+static bool rejoins(const struct sub_ring *r, const struct sub_topic *topic)
+{
+	return r->topic == topic && !r->rd.drained && !r->ignored;
 }
 
 /*
@@ -386,7 +398,7 @@ static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
 		struct ring_reader *rd = &sub->rings[i]->rd;
 		uint64_t head, was = rd->cur;
 
-		if (sub->rings[i]->topic != topic || rd->drained)
+		if (!rejoins(sub->rings[i], topic))
 			continue;
 		head = bus_load_acquire(&rd->view.page->head);
 		if (head > rd->cur)
@@ -400,7 +412,7 @@ static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
 		struct ring_reader *rd = &sub->rings[i]->rd;
 		uint64_t was = rd->cur;
 
-		if (sub->rings[i]->topic != topic || rd->drained)
+		if (!rejoins(sub->rings[i], topic))
 			continue;
 		ring_reader_joined_now(rd);
 		rd->lost += rd->cur - was;
@@ -469,6 +481,8 @@ void bus__sub_news(struct bus_sub *sub)
 			bus__sub_resolve_bells(sub, sub->rings[i]);
 	}
 	pthread_mutex_unlock(&bus->lock);
-	if (sub->joined)
+	if (sub->joined) {
+		begin_late(sub);
 		look_for_evictions(sub);
+	}
 }

@@ -168,6 +168,8 @@ static bool spin(struct bus_sub *sub, uint64_t until)
 	for (int i = 1;; i++) {
 		if (something(sub))
 			return true;
+		if (++sub->looks == SUB_IDLE_LOOKS)
+			bus_store_relaxed(&sub->cursors->idle, 1);
 		bus_cpu_relax();
 		if (i % 32 == 0 && bus_monotonic_ns() >= until)
 			return false;
@@ -244,7 +246,7 @@ int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns)
  */
 static bool still_armed(const struct bus_sub *sub)
 {
-	if (!sub->armed || !sub->announced || sub->words_stale)
+	if (!sub->armed || !sub->announced || sub->words_stale || wake_fd_fired(sub->fd))
 		return false;
 	for (int i = 0; i < sub->word_count; i++)
 		if (bus_load_acquire(sub->words[i].word) != sub->words[i].seen)

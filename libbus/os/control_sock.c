@@ -111,8 +111,10 @@ int control_recv(int fd, struct control_packet *packet)
 	}
 	take_fds(&mh, packet);
 	packet->len = (size_t)n;
-	if (n == 0)
+	if (n == 0) {
+		control_close_fds(packet);
 		return -EPIPE;
+	}
 	if ((mh.msg_flags & MSG_TRUNC) || packet->len < sizeof(struct ctl_head) ||
 	    packet->head.len != packet->len) {
 		control_close_fds(packet);

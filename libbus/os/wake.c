@@ -99,9 +99,10 @@ struct wake_crowd {
 	struct crowd_thread **threads;
 };
 
-static void futex_wait_private(_Atomic uint32_t *word, uint32_t seen)
+/* Woken by wake_ring(), so a shared futex as everything here. */
+static void futex_wait(_Atomic uint32_t *word, uint32_t seen)
 {
-	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, NULL, NULL, 0);
+	syscall(SYS_futex, word, FUTEX_WAIT, seen, NULL, NULL, 0);
 }
 
 static void *crowd_main(void *arg)
@@ -170,7 +171,7 @@ static void crowd_begin(struct wake_crowd *crowd, const struct wake_word *words,
 
 		/* It must have come back from its last job before its words may change. */
 		while ((idle = bus_load_acquire(&t->idle)) != bus_load_relaxed(&t->job) + 1)
-			futex_wait_private(&t->idle, idle);
+			futex_wait(&t->idle, idle);
 		memcpy(t->words, words, (size_t)n * sizeof(*words));
 		t->count = n;
 		wake_ring(&t->job); /* odd now */

@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <liburing.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -42,6 +41,7 @@ struct wake_fd {
 	_Atomic uint32_t job; /* odd: wait for the words; even: idle; also the word that calls the thread back */
 	_Atomic uint32_t back; /* last even job that the thread has come back to */
 	_Atomic uint32_t stop;
+	_Atomic uint32_t fired; /* efd was written since the last clear */
 	struct wake_crowd *crowd;
 };
 
@@ -63,6 +63,7 @@ static void *waiter_main(void *arg)
 			    bus_load_acquire(&w->job) == job) {
 				uint64_t one = 1;
 
+				bus_store_release(&w->fired, 1);
 				if (write(w->efd, &one, sizeof(one)) < 0) {
 					/* the counter is full: it is readable anyway */
 				}
@@ -143,7 +144,7 @@ static int uring_open(struct wake_fd *w)
 	return 0;
 }
 
-static bool uring_moved(const struct wake_fd *w)
+static bool words_moved(const struct wake_fd *w)
 {
 	for (int i = 0; i < w->count; i++)
 		if (bus_load_acquire(w->words[i].word) != w->words[i].seen)
@@ -271,32 +272,39 @@ void wake_fd_signal(struct wake_fd *w)
 	} else {
 		uint64_t one = 1;
 
+		bus_store_release(&w->fired, 1);
 		if (write(w->efd, &one, sizeof(one)) < 0) {
 			/* full: readable already */
 		}
 	}
 }
 
+/* The thread is called back first: then no write of it is under way. */
+static void waiter_drain(struct wake_fd *w)
+{
+	uint64_t count;
+
+	waiter_recall(w);
+	w->armed = false;
+	bus_store_release(&w->fired, 0);
+	if (read(w->efd, &count, sizeof(count)) < 0) {
+		/* nothing was there */
+	}
+}
+
+bool wake_fd_fired(const struct wake_fd *w)
+{
+	return w->uring ? io_uring_cq_ready(&w->ring) > 0 : bus_load_acquire(&w->fired) != 0;
+}
+
 void wake_fd_clear(struct wake_fd *w)
 {
-	if (w->uring) {
-		if (uring_reap(w))
-			uring_cancel(w); /* the other groups of a set that fired */
-	} else {
-		uint64_t count;
-
-		if (bus_load_relaxed(&w->job) % 2 == 1) {
-			struct pollfd p = { .fd = w->efd, .events = POLLIN };
-
-			if (poll(&p, 1, 0) <= 0)
-				return; /* armed, and nothing moved */
-			waiter_recall(w);
-			w->armed = false;
-		}
-		if (read(w->efd, &count, sizeof(count)) < 0) {
-			/* nothing was there */
-		}
-	}
+	if (!wake_fd_fired(w))
+		return;
+	if (!w->uring)
+		waiter_drain(w);
+	else if (uring_reap(w))
+		uring_cancel(w); /* the other groups of a set that fired */
 }
 
 static bool same_words(const struct wake_fd *w, const struct wake_word *words, int count)
@@ -335,12 +343,12 @@ int wake_fd_arm(struct wake_fd *w, const struct wake_word *words, int count)
 
 	if (w->uring && count > URING_GROUPS * WAKE_WAITV_MAX)
 		return -E2BIG;
-	if (w->armed && same_words(w, words, count) && !uring_moved(w))
+	if (w->armed && !wake_fd_fired(w) && same_words(w, words, count) && !words_moved(w))
 		return 0; /* the kernel still watches just these */
 	if (w->uring)
 		uring_cancel(w);
 	else
-		waiter_recall(w);
+		waiter_drain(w);
 	err = keep_words(w, words, count);
 	if (err < 0)
 		return err;

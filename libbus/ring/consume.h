@@ -117,6 +117,22 @@ static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, stru
 						     : RING_LAPPED; /* torn slots look like garbage */
 }
 
+/*
+ * At a start in the past: moves to the first message that is still there. What was gone before the reader came was never
+ * its own, so it does not count as lost. At most one lap.
+ */
+static inline void ring_reader_skip_gone(struct ring_reader *rd)
+{
+	struct ring_peeked p;
+
+	for (uint64_t i = 0; i < rd->view.slot_count; i++) {
+		if (ring_reader_peek(rd, &p) != RING_LAPPED)
+			return;
+		rd->cur++;
+		rd->ahead++;
+	}
+}
+
 /* Where the head and payload of a peeked message lie, unless it is inline. */
 static inline const uint8_t *ring_reader_at(const struct ring_reader *rd, uint64_t pos)
 {

@@ -129,10 +129,11 @@ static inline void ring_pub_w1(const struct ring_pub *pub)
  */
 BUS_INLINE enum ring_room ring_pub_wake(struct ring_pub *pub)
 {
+	bool news;
+
 	if (!RING_MUTANT(epoch_before_w1))
 		ring_pub_w1(pub);                                    /* W1, pairs with W3 */
-	if (bus_unlikely(bus_load_acquire(pub->epoch) != pub->seen)) /* after W1, not before */
-		return RING_NEWS;
+	news = bus_load_acquire(pub->epoch) != pub->seen; /* after W1, not before */
 	if (RING_MUTANT(epoch_before_w1))
 		ring_pub_w1(pub);
 	for (uint32_t i = 0; i < pub->member_count; i++) {
@@ -144,7 +145,7 @@ BUS_INLINE enum ring_room ring_pub_wake(struct ring_pub *pub)
 		if (bus_unlikely(w != 0 && w != m->woken))
 			ring_pub_wake_member(pub, m, w);
 	}
-	return RING_ROOM;
+	return bus_unlikely(news) ? RING_NEWS : RING_ROOM;
 }
 
 #endif
