@@ -15,22 +15,49 @@ setarch -R true 2>/dev/null && plain=(setarch -R)
 export TSAN_OPTIONS='halt_on_error=1 exitcode=66'
 CFLAGS=(-std=gnu11 -D_GNU_SOURCE -w)
 
-# mutate FILE: replaces $from by $to in its copy; it must occur exactly once
+# mutate FILE: replaces $from by $to in its copy; it must occur exactly once, white space apart
 mutate() {
   rm -rf "$work/libbus"
   mkdir "$work/libbus"
   cp -r libbus/base libbus/format libbus/ring libbus/os "$work/libbus/"
   FROM=$from TO=$to perl -0777 -pi -e '
-    my $n = () = /\Q$ENV{FROM}\E/g;
+    BEGIN { $from = join q(\s+), map { quotemeta } split " ", $ENV{FROM} }
+    my $n = () = /$from/g;
     if ($n != 1) { print STDERR "mutants: $n places, not 1, hold: $ENV{FROM}\n"; $bad = 1 }
-    s/\Q$ENV{FROM}\E/$ENV{TO}/;
+    s/$from/$ENV{TO}/;
     END { $? = 1 if $bad }' "$work/libbus/$1"
 }
 
+# compile FROM TO FLAGS...: as the unit tests are, below the copy $tree
+compile() {
+  "$CC" "${CFLAGS[@]}" -O0 -I "$tree" -I tests -c "$1" -o "$2" >"$work/log" 2>&1
+}
+
+# unit_objects DIR TEST: whatever is not there yet
+unit_objects() {
+  local from to
+  mkdir -p "$1"
+  for from in "tests/$2.c" tests/lib/ring_rig.c "$tree"/ring/*.c; do
+    to=$1/$(basename "$from" .c).o
+    [ -e "$to" ] || compile "$from" "$to" || return 1
+  done
+}
+
+# build TREE TEST [FILE]: $work/test. FILE is all that differs from the unbroken tree.
 build() {
-  local more
+  local tree=$1 objs=$work/objs more
   case $2 in
-    unit/*) more=(-O0 -lcmocka) ;;
+    unit/*)
+      # What does not depend on a broken .c file was compiled for the first mutant.
+      rm -rf "$objs"
+      if [[ ${3:-} == *.c ]]; then
+        cp -r "$work/unbroken" "$objs"
+        rm -f "$objs/$(basename "$3" .c).o"
+      fi
+      unit_objects "$objs" "$2" || return 1
+      "$CC" "$objs/${2#unit/}.o" "$objs"/{ring_rig,ring,gate,cursor}.o -lcmocka -o "$work/test" >"$work/log" 2>&1
+      return
+      ;;
     tsan/*) more=(-O1 -g -fsanitize=thread "$1/os/wake.c" -lpthread) ;;
     *) more=(-O2) ;; # a race of two processes: without this it is too slow a race
   esac
@@ -40,10 +67,15 @@ build() {
 
 # try NAME TEST FILE: prints what is wrong, if anything
 try() {
+  local limit
   mutate "$3" || { echo "$1: does not fit $3"; return; }
-  build "$work/libbus" "$2" || { echo "$1: does not compile"; cat "$work/log"; return; }
+  build "$work/libbus" "$2" "$3" || { echo "$1: does not compile"; cat "$work/log"; return; }
   # A failed test, a crash or a hang: each is an objection. A skipped test (77) is none.
-  timeout 60 "${plain[@]}" "$work/test" >"$work/log" 2>&1
+  case $2 in
+    unit/*) limit=10 ;;
+    *) limit=100 ;;
+  esac
+  timeout $limit "${plain[@]}" "$work/test" >"$work/log" 2>&1
   case $? in
     0) echo "$1: $2 passes all the same" ;;
     77) echo "$1: $2 was skipped: $(tail -n 1 "$work/log")" ;;
@@ -72,8 +104,10 @@ finish() {
   fi
 }
 
+tree=libbus
 for t in layout publish gate consume cursor; do
-  build libbus "unit/ring_$t" && "$work/test" >"$work/log" 2>&1 && continue
+  unit_objects "$work/unbroken" "unit/ring_$t" && build libbus "unit/ring_$t" unbroken.c &&
+    "$work/test" >"$work/log" 2>&1 && continue
   cat "$work/log"
   echo "mutants: unit/ring_$t fails without any mutant" >&2
   exit 1

@@ -261,6 +261,39 @@ static void hostile_slot_is_refused_or_stays_inside_the_mapping(void **state)
 	}
 }
 
+/* A slot that is being written over while it is read may look like anything: that is no garbage, it is gone. */
+static void torn_slot_says_lapped_whatever_it_looks_like(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, false);
+
+	bus_store_relaxed(&rig->writer.view.page->frontier_seq, SLOTS + 1);
+	for (size_t i = 0; i < BUS_ARRAY_LEN(bad_slots); i++) {
+		put_bad_slot(rig, 0, &bad_slots[i]);
+		assert_int_equal(look(rd), RING_LAPPED);
+	}
+}
+
+static void one_look_at_the_frontier_serves_a_run_by_its_oldest(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, false);
+	struct ring_peeked p[3];
+
+	send(rig, 3, 100);
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(ring_reader_slot(rd, &p[i], p[i].in), RING_MESSAGE);
+		rd->ahead++;
+	}
+	assert_true(ring_reader_whole(rd, p[0].seq, p[0].pos));
+	bus_store_relaxed(&rig->writer.view.page->frontier_seq, SLOTS + 1);
+	assert_false(ring_reader_whole(rd, p[0].seq, p[0].pos));
+	assert_true(ring_reader_whole(rd, p[1].seq, p[1].pos));
+	bus_store_relaxed(&rig->writer.view.page->frontier_pos, BYTES + 256);
+	assert_false(ring_reader_whole(rd, p[1].seq, p[1].pos));
+	assert_true(ring_reader_whole(rd, p[2].seq, p[2].pos));
+}
+
 static void hostile_frontier_can_only_void_messages(void **state)
 {
 	static const uint64_t frontiers[] = { 0,
@@ -400,6 +433,8 @@ int main(void)
 		RIG_TEST(release_is_void_once_the_frontier_passed_the_slot),
 		RIG_TEST(release_is_void_once_the_frontier_passed_the_payload),
 		RIG_TEST(hostile_slot_is_refused_or_stays_inside_the_mapping),
+		RIG_TEST(torn_slot_says_lapped_whatever_it_looks_like),
+		RIG_TEST(one_look_at_the_frontier_serves_a_run_by_its_oldest),
 		RIG_TEST(hostile_frontier_can_only_void_messages),
 		RIG_TEST(hostile_commit_words_move_nothing),
 		RIG_TEST(hostile_publisher_at_random_leaves_every_result_defined),

@@ -390,6 +390,37 @@ static void ended_before_its_first_message_is_drained(void **state)
 	assert_true(ring_reader_drained(rd));
 }
 
+static void ended_ring_gives_a_late_reader_its_whole_last_lap(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, false);
+
+	send(rig, 3 * SLOTS + 5, 8);
+	ring_pub_final(&rig->pub);
+	ring_reader_begin_oldest(rd);
+	assert_int_equal(rd->cur, 2 * SLOTS + 5);
+	take(rd, SLOTS);
+	assert_int_equal(rd->lost, 0);
+	assert_true(ring_reader_drained(rd));
+}
+
+/* A claim that was written and given up lies over the oldest payload all the same. */
+static void ended_ring_does_not_show_what_an_aborted_claim_overwrote(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, false);
+
+	send(rig, 8, 1024);
+	assert_int_equal(rig_room(rig, 1024), RING_ROOM);
+	ring_pub_written(&rig->pub, 1024);
+	rig_fill(ring_pub_at(&rig->pub), 8, 1024);
+	ring_pub_final(&rig->pub);
+	assert_int_equal(rig_take(rd), RING_LAPPED);
+	rd->cur = rd->ahead = 1;
+	take(rd, 7);
+	assert_true(ring_reader_drained(rd));
+}
+
 /* peek said empty, then the last message was committed, then the publisher died: the second look finds it. */
 static void closed_ring_is_drained_only_after_a_second_look(void **state)
 {
@@ -480,6 +511,8 @@ int main(void)
 		RIG_TEST(open_ring_is_never_drained),
 		RIG_TEST(ended_ring_is_drained_after_its_last_message),
 		RIG_TEST(ended_before_its_first_message_is_drained),
+		RIG_TEST(ended_ring_gives_a_late_reader_its_whole_last_lap),
+		RIG_TEST(ended_ring_does_not_show_what_an_aborted_claim_overwrote),
 		RIG_TEST(closed_ring_is_drained_only_after_a_second_look),
 		RIG_TEST(hostile_final_seq_ends_nothing_but_itself),
 		RIG_TEST(delivered_and_lost_add_up_to_what_was_published),

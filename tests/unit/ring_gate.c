@@ -138,6 +138,21 @@ static void refresh_is_needed_about_8_times_a_lap_of_bytes(void **state)
 	assert_in_range(rig->refreshes, 10 * 8, 10 * 8 + 8);
 }
 
+/* What lies below the limit minus a lap counts as gone for lossy readers: in a large ring an eighth would be much. */
+static void limit_runs_ahead_4096_slots_and_a_mebibyte_at_most(void **state)
+{
+	struct ring_rig rig;
+
+	(void)state;
+	assert_int_equal(rig_make(&rig, 1 << 17, 1 << 25, RIG_TWO_MAPPINGS), 0);
+	assert_int_equal(rig_send(&rig, 8), RING_ROOM);
+	assert_int_equal(rig.pub.limit_seq, 4096);
+	assert_int_equal(rig.pub.limit_pos, 1 << 20);
+	assert_int_equal(rig_send(&rig, 1 << 22), RING_ROOM); /* one message may need more */
+	assert_int_equal(rig.pub.limit_pos, 1 << 22);
+	rig_free(&rig);
+}
+
 static void lossy_reader_does_not_gate(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -404,6 +419,7 @@ int main(void)
 		RIG_TEST(byte_gate_is_where_the_oldest_unread_message_starts),
 		RIG_TEST(refresh_is_needed_about_8_times_a_lap_of_slots),
 		RIG_TEST(refresh_is_needed_about_8_times_a_lap_of_bytes),
+		RIG_TEST(limit_runs_ahead_4096_slots_and_a_mebibyte_at_most),
 		RIG_TEST(lossy_reader_does_not_gate),
 		RIG_TEST(slowest_of_several_gates_and_is_named),
 		RIG_TEST(untagged_entry_gates_at_the_start_that_busd_gave),
