@@ -465,6 +465,7 @@ static void open_publisher(struct job *job)
 	int err;
 
 	job->bus = tool_connect();
+	tool_close_at_exit(job->bus);
 	err = bus_pub_open(&job->pub, job->bus, job->topic, &job->opts);
 	if (err)
 		tool_fail_bus(job->bus, err, "publish to \"%s\"", job->topic);
@@ -498,7 +499,6 @@ int main(int argc, char **argv)
 	if (job.unsent)
 		tool_warn("stopped: \"%s\" has no room, not all that was read was published",
 			  job.topic);
-	bus_close(job.bus);
 	if (tool_stop_signal)
 		tool_die_of_signal(tool_stop_signal);
 	return tool_end(TOOL_DONE);

@@ -431,6 +431,7 @@ int main(int argc, char **argv)
 	parse(&job, argc, argv);
 	signal(SIGPIPE, SIG_IGN);
 	job.bus = tool_connect();
+	tool_close_at_exit(job.bus);
 	err = bus_sub_open(&job.sub, job.bus, job.pattern, &job.opts);
 	if (err)
 		tool_fail_bus(job.bus, err, "subscribe to \"%s\"", job.pattern);
@@ -439,7 +440,6 @@ int main(int argc, char **argv)
 	tool_pace_start(&job.pace, job.rate);
 	code = run(&job);
 	report_losses(&job);
-	bus_close(job.bus);
 	tool_output_close(&job.out);
 	if (job.closed)
 		tool_die_of_signal(SIGPIPE);

@@ -286,7 +286,7 @@ int main(int argc, char **argv)
 	const struct command *command;
 	const char *topic;
 	struct bus *bus;
-	int opt, code;
+	int opt;
 
 	tool_begin(&tool);
 	while ((opt = tool_next_option(argc, argv)) != -1)
@@ -296,7 +296,6 @@ int main(int argc, char **argv)
 	command = find_command(argv[optind++]);
 	topic = check_arguments(command, &job, argc, argv);
 	bus = tool_connect();
-	code = command->run(bus, &job, topic);
-	bus_close(bus);
-	return tool_end(code);
+	tool_close_at_exit(bus);
+	return tool_end(command->run(bus, &job, topic));
 }

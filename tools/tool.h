@@ -74,6 +74,12 @@ extern const char *tool_socket_path;
 /* Connects as --socket and the environment say, or ends the program with a message. */
 struct bus *tool_connect(void);
 
+/*
+ * Closes it when the program ends, however it does, by a failure or a signal too. The caller must
+ * not close it then.
+ */
+void tool_close_at_exit(struct bus *bus);
+
 /* Ends the program with a message where this is no topic name (TOOL_USAGE). Needs no connection. */
 void tool_check_topic(const char *name);
 

@@ -168,6 +168,20 @@ struct bus *tool_connect(void)
 	tool_fail_bus(NULL, err, "connect to busd");
 }
 
+static struct bus *open_until_exit;
+
+void tool_close_now(void)
+{
+	bus_close(open_until_exit);
+	open_until_exit = NULL;
+}
+
+void tool_close_at_exit(struct bus *bus)
+{
+	open_until_exit = bus;
+	atexit(tool_close_now);
+}
+
 void tool_check_topic(const char *name)
 {
 	if (bus_topic_check(name) < 0)

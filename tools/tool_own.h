@@ -10,4 +10,7 @@
 /* "bus-pub"; "bus" before tool_begin(). */
 const char *tool_name(void);
 
+/* Closes what tool_close_at_exit() was given, once. */
+void tool_close_now(void);
+
 #endif

@@ -54,6 +54,7 @@ _Noreturn void tool_die_of_signal(int sig)
 	sigset_t set;
 
 	fflush(stdout);
+	tool_close_now();
 	sigaction(sig, &action, NULL);
 	sigemptyset(&set);
 	sigaddset(&set, sig);
