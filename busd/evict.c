@@ -70,13 +70,16 @@ static void evict(struct reader *reader, uint64_t head, uint64_t at)
 	client_ring_bells(topic->busd);
 }
 
-/* Readers that stand where the slowest stands hold the ring up as much as it does; others start anew when it is gone. */
+/*
+ * Readers that stand where the slowest stands hold the ring up as much as it does; others start anew when it is gone. Who has
+ * read everything holds nobody up, and the time that it stood there does not count later.
+ */
 static void note_stuck(struct ring *ring, uint64_t head, uint64_t at, uint64_t now_ns)
 {
 	struct reader *reader;
 
 	for_each(reader, &ring->readers, ring_link) {
-		bool here = reader->told && member_gates(reader->member) &&
+		bool here = at < head && reader->told && member_gates(reader->member) &&
 			    position(reader, head) == at;
 
 		if (!here)
@@ -112,7 +115,6 @@ int pub_evict(struct client *client, const void *msg, struct why *why)
 
 		note_stuck(pub->ring, head, at, now_ns);
 		waited_ns = now_ns - reader->stuck_since;
-		/* who has read everything holds nobody up */
 		if (at == head || waited_ns < grace_ns) {
 			reply.again_ns = at == head ? grace_ns : grace_ns - waited_ns;
 		} else {
