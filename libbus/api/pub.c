@@ -75,10 +75,13 @@ static BUS_COLD int clear_the_way(struct bus_pub *pub, uint64_t need)
 	return pub->claimed ? -EBUSY : bus__pub_make_room(pub, need);
 }
 
-static inline void wake_readers(struct bus_pub *pub)
+/* Wakes who sleeps. -ESHUTDOWN: the topic has been removed, whether the message is still read is open. */
+static inline int wake_readers(struct bus_pub *pub)
 {
-	if (bus_unlikely(ring_pub_wake(&pub->ring) == RING_NEWS))
-		bus__pub_wake_news(pub);
+	if (bus_likely(ring_pub_wake(&pub->ring) != RING_NEWS))
+		return 0;
+	bus__pub_wake_news(pub);
+	return pub->removed ? bus__fail(-ESHUTDOWN, "topic \"%s\" was removed", pub->topic) : 0;
 }
 
 static void put_inline(const struct bus_pub *pub, const void *data, uint32_t len)
@@ -107,8 +110,7 @@ int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
 		memcpy(ring_pub_at(&pub->ring), data, len);
 	ring_pub_commit_words(&pub->ring, take_stamp(pub), ring_pack_lens(len, 0, 0),
 			      need == 0 ? RING_FLAG_INLINE : 0, need, len);
-	wake_readers(pub);
-	return 0;
+	return wake_readers(pub);
 }
 
 /* Fills the head's part of a message and says how much room the whole needs. */
@@ -146,8 +148,9 @@ static int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t *st
 	if (err < 0)
 		return err;
 	if (!may_write(pub, need)) {
-		wake_readers(pub); /* what is committed already must be seen before this thread waits */
-		err = clear_the_way(pub, need);
+		err = wake_readers(pub); /* what is committed must be seen before this thread waits */
+		if (err == 0)
+			err = clear_the_way(pub, need);
 		if (err < 0)
 			return err;
 		*stamp = bus_counter();
@@ -179,8 +182,8 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 	}
 	if (done == 0)
 		return err;
-	wake_readers(pub);
-	return done;
+	err = wake_readers(pub);
+	return err < 0 ? err : done;
 }
 
 /* ---- in place ---- */
@@ -249,8 +252,7 @@ int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
 		memcpy(m->in, ring_pub_at(&pub->ring), RING_INLINE_MAX);
 	m->time = take_stamp(pub);
 	ring_pub_commit(&pub->ring, m);
-	wake_readers(pub);
-	return 0;
+	return wake_readers(pub);
 }
 
 void bus_pub_abort(struct bus_pub *pub, struct bus_claim *claim)

@@ -32,6 +32,7 @@ struct bus_pub {
 	uint32_t stamp_left, stamp_count;
 	bool burst_time; /* BUS_PUB_BURST_TIME */
 	bool broken;	 /* a growth failed half way: may only be closed */
+	bool removed;	 /* the topic is gone, the ring closed under us */
 	/* an open claim */
 	bool claimed;
 	struct ring_message claim;
@@ -56,11 +57,18 @@ struct bus_pub {
 	char topic[CTL_TOPIC_MAX];
 };
 
-/* After each change of claimed, wake_owed, broken or magic. */
+/* Whether busd closed the present ring: the topic was removed. */
+static inline bool bus__pub_ring_closed(const struct bus_pub *pub)
+{
+	return bus_load_acquire(&pub->board_ring->ring_id) != pub->ring.ring_id ||
+	       bus_load_acquire(&pub->board_ring->state) == BOARD_RING_CLOSED;
+}
+
+/* After each change of what it looks at. */
 static inline void bus__pub_set_go(struct bus_pub *pub)
 {
 	pub->go = pub->magic == BUS__PUB_MAGIC && !pub->claimed && !pub->ring.wake_owed &&
-		  !pub->broken;
+		  !pub->broken && !pub->removed;
 }
 
 /*

@@ -158,6 +158,10 @@ bool bus__pub_news(struct bus_pub *pub)
 	bus__pump_locked(bus);
 	apply_inbox(pub);
 	pthread_mutex_unlock(&bus->lock);
+	if (bus__pub_ring_closed(pub)) {
+		pub->removed = true;
+		bus__pub_set_go(pub);
+	}
 	if (pub->number < epoch)
 		return false;
 	ring_pub_seen(&pub->ring, epoch);

@@ -22,12 +22,6 @@ struct block {
 	uint64_t ask_after;  /* when busd may be asked (again) */
 };
 
-static bool ring_is_closed(const struct bus_pub *pub)
-{
-	return bus_load_acquire(&pub->board_ring->ring_id) != pub->ring.ring_id ||
-	       bus_load_acquire(&pub->board_ring->state) == BOARD_RING_CLOSED;
-}
-
 /*
  * refresh, with memberships received where the epoch moved. RING_NEWS: they are not there: an
  * unknown gate.
@@ -201,7 +195,7 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 	while (err == 0) {
 		uint64_t now;
 
-		if (ring_is_closed(pub)) {
+		if (bus__pub_ring_closed(pub)) {
 			err = -ESHUTDOWN;
 			break;
 		}
@@ -290,7 +284,7 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 	}
 	if (pub->ring.wake_owed)
 		bus__pub_wake_news(pub);
-	if (ring_is_closed(pub))
+	if (bus__pub_ring_closed(pub))
 		return bus__fail(-ESHUTDOWN, "topic \"%s\" was removed", pub->topic);
 	room = look(pub, need);
 	if (room == RING_ROOM)

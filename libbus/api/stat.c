@@ -321,7 +321,7 @@ int bus_stat_peek(struct bus_stat *stat, const char *topic, int n, const struct 
 
 int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len)
 {
-	const struct bus_stat_topic *topics;
+	const struct bus_stat_topic *topics = NULL;
 	struct bus_stat_daemon daemon;
 	uint64_t now_ns;
 	int err, n;

@@ -73,7 +73,7 @@
 	  "topic,subscriber,pid", \
 	  "Age of the oldest unread message") \
 	X(DELIVERED, "subscriber_delivered", "counter", "", "delivered", "topic,subscriber,pid", \
-	  "Messages released as good, of publishers that are still there") \
+	  "Messages released as good") \
 	X(SUB_EVICTIONS, "subscriber_evictions", "counter", "", "evictions", "topic,subscriber,pid", \
 	  "Times that this subscriber was evicted from the topic") \
 	X(HOLDS, "subscriber_holds", "gauge", "", "holds", "topic,subscriber,pid", \

@@ -254,7 +254,7 @@ int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
  *  -ETIMEDOUT   (BUS_FULL_BLOCK) no room for full_ns
  *  -EINTR       a signal came while waiting for room; nothing was published
  *  -EMSGSIZE    larger than the ring may grow to; bus_why() names the limit
- *  -ESHUTDOWN   the topic was removed        -EPIPE  the ring had to grow and busd is not there
+ *  -ESHUTDOWN   the topic was removed; whether this message is still read is open        -EPIPE  the ring had to grow and busd is not there
  */
 int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len) BUS_MUST_CHECK;
 
