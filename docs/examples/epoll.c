@@ -7,6 +7,7 @@
  */
 #include <bus.h>
 #include <err.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -80,7 +81,13 @@ int main(int argc, char **argv)
 	bus_fd = bus_sub_fd(sub);
 	watch(epoll_fd, bus_fd);
 	watch(epoll_fd, STDIN_FILENO);
-	while (more && epoll_wait(epoll_fd, &ev, 1, -1) > 0) {
+	while (more) {
+		int n = epoll_wait(epoll_fd, &ev, 1, -1);
+
+		if (n < 0 && errno != EINTR)
+			err(1, "epoll_wait");
+		if (n <= 0)
+			continue; /* the wake-up behind bus_fd may interrupt it, without a signal */
 		if (ev.data.fd == bus_fd)
 			print_messages(sub);
 		else
