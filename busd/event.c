@@ -101,7 +101,7 @@ static int send_one(struct client *client, struct event *event)
 	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (fd >= 0) {
-		if (client->fds_in_flight >= CTL_EV_IN_FLIGHT && socket_is_empty(client))
+		if (client->fds_in_flight > 0 && socket_is_empty(client))
 			client->fds_in_flight = 0;
 		if (client->fds_in_flight >= CTL_EV_IN_FLIGHT)
 			return 0;

@@ -8,7 +8,7 @@ const char *quota_bytes_text(uint64_t bytes, char *buf)
 {
 	if (bytes < 10240)
 		snprintf(buf, 32, "%llu bytes", (unsigned long long)bytes);
-	else if (bytes < UINT64_C(10) << 20)
+	else if (bytes < UINT64_C(1) << 20)
 		snprintf(buf, 32, "%.1f KiB", (double)bytes / 1024);
 	else
 		snprintf(buf, 32, "%.1f MiB", (double)bytes / (1 << 20));
