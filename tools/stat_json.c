@@ -68,6 +68,7 @@ static json_t *pub_json(const struct stat_pub *pub)
 	set_count(o, "ring_bytes", p->ring_bytes);
 	set(o, "blocked", json_boolean(p->blocked_now));
 	set_seconds(o, "blocked_seconds", p->blocked_ns);
+	set_seconds(o, "blocked_now_seconds", p->block_ns);
 	set_rate(o, "blocked_share", pub->blocked_share);
 	if (pub->held_by) {
 		json_t *by = json_object();

@@ -299,13 +299,17 @@ bool stat_blocked_line(const struct stat_take *take, int *at, char *line, size_t
 			if (!p->now.blocked_now || n++ < *at)
 				continue;
 			*at = n;
-			snprintf(line, size, "%s: %s[%u] is blocked, %s in all, by %s",
+			snprintf(line, size, "%s: %s[%u] has been blocked for %s (%s in all) by %s",
 				 take->topics[i].now.name, p->now.name, p->now.pid,
-				 tool_seconds(p->now.blocked_ns).s,
-				 by ? by->name : "nobody known any more");
-			if (by)
+				 tool_seconds(p->now.block_ns).s, tool_seconds(p->now.blocked_ns).s,
+				 by ? by->name : "a subscriber that has gone");
+			if (by && by->lag_messages == 0)
 				snprintf(line + strlen(line), size - strlen(line),
-					 "[%u] (%s), which is %s messages behind%s", by->pid,
+					 "[%u] (%s), which has caught up just now", by->pid,
+					 tool_user(by->uid).s);
+			else if (by)
+				snprintf(line + strlen(line), size - strlen(line),
+					 "[%u] (%s), %s messages behind%s", by->pid,
 					 tool_user(by->uid).s, tool_count((double)by->lag_messages).s,
 					 by->asleep ? " and asleep" : "");
 			for (char *c = line; *c; c++)

@@ -88,7 +88,8 @@ static void read_counters(const struct snapshot *snap, const struct board_line *
 	pub->wakes += bus_load_relaxed(&page->wakes);
 	pub->evictions += bus_load_relaxed(&page->evictions);
 	if (since != 0 && line->entry.state == BOARD_RING_OPEN) {
-		pub->blocked_ns += age_of(snap, since, line->entry.opened_ns);
+		pub->block_ns = age_of(snap, since, line->entry.opened_ns);
+		pub->blocked_ns += pub->block_ns;
 		pub->blocked_now = 1;
 		pub->blocked_by = bus_load_relaxed(&page->blocked_by);
 	}

@@ -36,6 +36,7 @@ struct bus_stat_pub {
 	uint64_t ring_bytes;
 	double used_ratio; /* fill by the slowest gating subscriber, slots or bytes, whichever is more; 0 to 1 */
 	uint64_t blocked_ns;  /* total time blocked on a full ring, the present block included */
+	uint64_t block_ns;    /* of it, the present block; 0: none */
 	uint32_t blocked_now; /* 1 while blocked */
 	uint32_t waiting_asleep;
 	uint64_t blocked_by; /* sub id of whom it waits for, 0 nobody */

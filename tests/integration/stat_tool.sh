@@ -99,7 +99,7 @@ until_ok 10 is_blocked || bad "no publisher is blocked: $(cat "$TMPDIR/feed")"
 expect 0 bus-stat
 says '^TOPIC +MSG/S +BYTE/S +PUB +SUB +FILL +LAG' \
   "^prices .* 1 +3 +100% +1.02k +[0-9.]+ (ms|s) .* 1 slow\\[$slow\\]" \
-  "^prices: feed\\[$feed\\] is blocked, .* by slow\\[$slow\\]"
+  "^prices: feed\\[$feed\\] has been blocked for .* by slow\\[$slow\\] .* 1.02k messages behind"
 grep -q $'\033' "$TMPDIR/out" && bad "colour on a pipe"
 expect 0 bus-stat topic prices
 says "^feed +$feed +$(id -un) +1.02k .*100%.* slow\\[$slow\\]" \
@@ -160,7 +160,7 @@ says '^\[\{"id":[0-9]+,.*"topic":"prices"'
   TERM=xterm timeout 20 script -qec 'stty rows 20 cols 90; bus-stat top -d 200ms' /dev/null >"$TMPDIR/screen" 2>&1
 code=${PIPESTATUS[1]}
 [ "$code" = 0 ] || bad "top on a terminal exited with $code"
-for text in 'TOPIC' 'q quit' 'SUBSCRIBER' 'is blocked'; do
+for text in 'TOPIC' 'q quit' 'SUBSCRIBER' 'been blocked'; do
   grep -qa "$text" "$TMPDIR/screen" || bad "top on a terminal does not show \"$text\""
 done
 

@@ -291,6 +291,7 @@ static void test_who_holds_whom(void **state)
 	assert_int_equal(t.publishers[0].blocked_by, stat_rig_sub_id(1));
 	assert_int_equal(t.publishers[0].waiting_asleep, 1);
 	assert_age(t.publishers[0].blocked_ns, 5 * SECOND);
+	assert_int_equal(t.publishers[0].blocked_ns - t.publishers[0].block_ns, 2 * SECOND);
 	assert_int_equal(t.publishers[1].blocked_now, 0);
 	assert_int_equal(t.publishers[1].blocked_by, 0);
 	assert_int_equal(t.publishers[1].blocked_ns, 4 * SECOND);
