@@ -287,6 +287,8 @@ int bus__pump_locked(struct bus *bus)
 	uint64_t with_fds = 0;
 	int err;
 
+	if (bus->orphans.first != NULL) /* before what came after them */
+		adopt_orphans(bus);
 	while ((err = control_recv(bus->ev, &p)) == 1) {
 		if (p.head.type == CTL_EV_SEGMENT)
 			with_fds++;
@@ -294,8 +296,6 @@ int bus__pump_locked(struct bus *bus)
 	}
 	if (with_fds > 0)
 		bus__acknowledge(bus, CTL_EVC_ACK, 0, with_fds);
-	if (bus->orphans.first != NULL)
-		adopt_orphans(bus);
 	bus_store_release(&bus->pumped, bell);
 	if (err < 0) {
 		bus_store_release(&bus->gone, 1);

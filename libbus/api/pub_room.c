@@ -11,7 +11,8 @@
 
 #include "api/pub_internal.h"
 
-#define EVICT_RETRY_NS 1000000000u
+#define EVICT_RETRY_NS	1000000000u
+#define EVICT_NOBODY_NS 20000000u
 
 struct block {
 	uint64_t began;      /* CLOCK_MONOTONIC */
@@ -111,8 +112,10 @@ static int evict_if_due(struct bus_pub *pub, struct block *b, uint64_t now)
 		bus_store_relaxed(&page->evictions, bus_load_relaxed(&page->evictions) + 1);
 		b->looked = false;
 		b->still = now;
-	} else if (reply.again_ns != 0 && now - b->still >= pub->full_ns) {
-		b->ask_after = now + bus_min_u64(reply.again_ns, EVICT_RETRY_NS);
+	} else if (now - b->still >= pub->full_ns) {
+		/* again_ns 0: nobody gates by what busd sees; we shall see it too. Not asked in a busy loop. */
+		b->ask_after = now + (reply.again_ns == 0 ? EVICT_NOBODY_NS
+							  : bus_min_u64(reply.again_ns, EVICT_RETRY_NS));
 	}
 	return 0;
 }

@@ -94,6 +94,7 @@ struct bus_sub {
 	int word_count, word_room;
 	struct wake_crowd *crowd;
 	struct wake_fd *fd;
+	bool fd_thread; /* BUS_SUB_FD_THREAD */
 	bool armed;
 	/* accounts of rings that are gone */
 	uint64_t past_delivered, past_lost, evictions;

@@ -281,7 +281,7 @@ int bus_sub_fd(struct bus_sub *sub)
 	if (sub->magic != BUS__SUB_MAGIC)
 		return -ECHILD;
 	if (sub->fd == NULL) {
-		err = wake_fd_open(&sub->fd);
+		err = wake_fd_open(&sub->fd, sub->fd_thread);
 		if (err < 0)
 			return err;
 	}

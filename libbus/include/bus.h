@@ -343,6 +343,8 @@ enum bus_policy {
 	BUS_LOSSY = 1,    /* publishers overwrite; what was lost is counted */
 };
 
+#define BUS_SUB_FD_THREAD 1u /* bus_sub_fd(): a thread waits, never the kernel's io_uring */
+
 struct bus_sub_opts {
 	size_t size;
 	const char *name; /* shown by bus-stat; NULL: the connection's name */
@@ -350,7 +352,7 @@ struct bus_sub_opts {
 	uint32_t policy;  /* enum bus_policy */
 	int64_t spin_ns; /* how long bus_sub_wait() polls before sleeping; 0: 20 us, -1: never sleep, 1: sleep at once */
 	uint32_t max_rings; /* rings (publishers) at a time, 0: 1024, at most 65,536 */
-	uint32_t flags;     /* 0 */
+	uint32_t flags;     /* BUS_SUB_* */
 };
 
 /*
@@ -434,6 +436,11 @@ int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns) BUS_MUST_CHECK;
  * peek. Peek until 0: that arms it again. Owned by the subscription, closed with it; not to be
  * read, written or closed by the caller. A negative errno where it cannot be made (-EMFILE,
  * -ENOMEM).
+ *
+ * On Linux 6.7 and newer it is the descriptor of an io_uring whose wait belongs to the thread that
+ * peeked last. The kernel may then make that thread's epoll_wait() return EINTR when the wake comes,
+ * without any signal: call it again (poll() and select() restart by themselves). A program that
+ * cannot takes BUS_SUB_FD_THREAD: a thread of the library waits instead, which costs one more wake.
  */
 int bus_sub_fd(struct bus_sub *sub) BUS_MUST_CHECK;
 

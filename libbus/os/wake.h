@@ -58,7 +58,7 @@ void wake_barrier(void);
  * environment chooses the thread.
  */
 struct wake_fd;
-int wake_fd_open(struct wake_fd **ret);
+int wake_fd_open(struct wake_fd **ret, bool thread); /* thread: never io_uring */
 int wake_fd_number(const struct wake_fd *wfd);
 void wake_fd_signal(struct wake_fd *wfd); /* readable now */
 void wake_fd_clear(struct wake_fd *wfd); /* no longer readable (unless a word moves at this moment) */

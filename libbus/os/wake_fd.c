@@ -226,7 +226,7 @@ static int uring_arm(struct wake_fd *w)
 
 /* ---- both ---- */
 
-int wake_fd_open(struct wake_fd **ret)
+int wake_fd_open(struct wake_fd **ret, bool thread)
 {
 	const char *env = getenv("BUS_WAKE_FD");
 	struct wake_fd *w = calloc(1, sizeof(*w));
@@ -235,7 +235,7 @@ int wake_fd_open(struct wake_fd **ret)
 	if (w == NULL)
 		return -ENOMEM;
 	w->efd = -1;
-	if (env == NULL || strcmp(env, "thread") != 0)
+	if (!thread && (env == NULL || strcmp(env, "thread") != 0))
 		err = uring_open(w);
 	if (err < 0)
 		err = waiter_open(w);
