@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,6 +58,7 @@ static int start_busd(void **state)
 		 (int)getpid());
 	busd = fork();
 	if (busd == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* however the test ends */
 		execl(program, "busd", "--foreground", "--socket", socket_path, (char *)NULL);
 		_exit(127);
 	}
