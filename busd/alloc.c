@@ -165,9 +165,9 @@ static int check_available(uint64_t bytes, struct why *why)
 		fclose(file);
 	if (!found || bytes <= kib * 1024)
 		return 0;
-	return fail(why, ENOMEM,
-		    "the machine has not enough memory: %s wanted, %s available; ask for less",
-		    quota_bytes_text(bytes, want), quota_bytes_text(kib * 1024, left));
+	return because(why, ENOMEM,
+		       "the machine has not enough memory: %s wanted, %s available; ask for less",
+		       quota_bytes_text(bytes, want), quota_bytes_text(kib * 1024, left));
 }
 
 void alloc_build(struct job *job)
@@ -184,7 +184,7 @@ void alloc_build(struct job *job)
 	job->seg = segment_new();
 	if (rc == 0 && !job->seg) {
 		quota_refund(account, bytes);
-		rc = fail(&job->why, ENOMEM, "busd is out of memory");
+		rc = because(&job->why, ENOMEM, "busd is out of memory");
 	} else if (rc == 0) {
 		job->seg->charged = account;
 		job->seg->charged_bytes = bytes;

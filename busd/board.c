@@ -66,7 +66,7 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 	int rc;
 
 	if (!seg)
-		return fail(why, ENOMEM, "busd is out of memory");
+		return because(why, ENOMEM, "busd is out of memory");
 	rc = quota_charge(topic->account, BOARD_HEAD, why);
 	if (rc == 0) {
 		seg->charged = topic->account;
@@ -138,9 +138,10 @@ int board_take_ring(struct board *board, struct why *why)
 		      sizeof(struct board_ring), why);
 
 	if (rc == -EDQUOT)
-		return fail(why, EDQUOT,
-			    "the topic has %d rings, the most that one topic may have; close publishers",
-			    BOARD_RINGS);
+		return because(
+			why, EDQUOT,
+			"the topic has %d rings, the most that one topic may have; close publishers",
+			BOARD_RINGS);
 	return rc;
 }
 
@@ -150,9 +151,10 @@ int board_take_sub(struct board *board, struct why *why)
 		      sizeof(struct board_sub), why);
 
 	if (rc == -EDQUOT)
-		return fail(why, EDQUOT,
-			    "the topic has %d subscriptions, the most that one topic may have; close some",
-			    BOARD_SUBS);
+		return because(
+			why, EDQUOT,
+			"the topic has %d subscriptions, the most that one topic may have; close some",
+			BOARD_SUBS);
 	return rc;
 }
 

@@ -115,12 +115,12 @@ void client_accept(struct busd *busd, int fd)
 	}
 	user = user_get(busd, identity.uid);
 	rc = user ? quota_take_client(&user->account, &why)
-		  : fail(&why, ENOMEM, "busd is out of memory");
+		  : because(&why, ENOMEM, "busd is out of memory");
 	client = rc < 0 ? NULL : client_new(busd, &identity);
 	if (!client) {
 		if (rc == 0) {
 			user->account.clients--;
-			rc = fail(&why, ENOMEM, "busd is out of memory");
+			rc = because(&why, ENOMEM, "busd is out of memory");
 		}
 		log_warning("process %u (%s) was refused: %s", identity.pid, identity.command,
 			    why.text);

@@ -69,18 +69,18 @@ static int check(const struct ctl_topic_settings *settings, struct why *why)
 	const uint32_t known = CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT | CTL_TOPIC_EXCLUSIVE;
 
 	if (settings->flags & ~known)
-		return fail(why, EINVAL, "unknown topic flags %#x", settings->flags & ~known);
+		return because(why, EINVAL, "unknown topic flags %#x", settings->flags & ~known);
 	if (settings->slots < RING_MIN_SLOTS || settings->slots > RING_MAX_SLOTS)
-		return fail(why, EINVAL, "%u slots: a ring has %u to %u", settings->slots,
-			    RING_MIN_SLOTS, RING_MAX_SLOTS);
+		return because(why, EINVAL, "%u slots: a ring has %u to %u", settings->slots,
+			       RING_MIN_SLOTS, RING_MAX_SLOTS);
 	if (settings->bytes > RING_MAX_BYTES || settings->max_bytes > RING_MAX_BYTES)
-		return fail(why, EINVAL, "%llu bytes: a ring has at most %llu",
-			    (unsigned long long)bus_max_u64(settings->bytes, settings->max_bytes),
-			    (unsigned long long)RING_MAX_BYTES);
+		return because(why, EINVAL, "%llu bytes: a ring has at most %llu",
+			       (unsigned long long)bus_max_u64(settings->bytes, settings->max_bytes),
+			       (unsigned long long)RING_MAX_BYTES);
 	if (settings->max_bytes < settings->bytes)
-		return fail(why, EINVAL, "max_bytes %llu is less than bytes %llu",
-			    (unsigned long long)settings->max_bytes,
-			    (unsigned long long)settings->bytes);
+		return because(why, EINVAL, "max_bytes %llu is less than bytes %llu",
+			       (unsigned long long)settings->max_bytes,
+			       (unsigned long long)settings->bytes);
 	return numa_check(settings->numa, why);
 }
 
@@ -89,7 +89,7 @@ static void round_up(struct ctl_topic_settings *settings, const struct config *c
 {
 	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 
-	if (settings->slots <= RING_MAX_SLOTS)
+	if (settings->slots >= RING_MIN_SLOTS && settings->slots <= RING_MAX_SLOTS)
 		settings->slots = (uint32_t)bus_ceil_pow2(settings->slots);
 	if (settings->bytes <= RING_MAX_BYTES)
 		settings->bytes = bus_ceil_pow2(bus_max_u64(settings->bytes, page));

@@ -41,8 +41,8 @@ static int wrong(const struct reading *reading, const yaml_node_t *at, const cha
 	va_start(args, format);
 	vsnprintf(text, sizeof(text), format, args);
 	va_end(args);
-	return fail(reading->why, EINVAL, "%s:%zu: %.400s", reading->path, at->start_mark.line + 1,
-		    text);
+	return because(reading->why, EINVAL, "%s:%zu: %.400s", reading->path,
+		       at->start_mark.line + 1, text);
 }
 
 /* The text of a scalar; NULL where it is something else, or has a NUL inside. */
@@ -103,7 +103,7 @@ static int read_text(struct reading *reading, const yaml_node_t *value, char **i
 		return wrong(reading, value, "expected %s", what);
 	free(*into);
 	*into = strdup(text);
-	return *into ? 0 : fail(reading->why, ENOMEM, "out of memory");
+	return *into ? 0 : because(reading->why, ENOMEM, "out of memory");
 }
 
 static int read_size(struct reading *reading, const yaml_node_t *value, uint64_t least,
@@ -259,7 +259,7 @@ static int key_topics(struct reading *reading, const yaml_node_t *value, void *i
 	count = (size_t)(value->data.sequence.items.top - value->data.sequence.items.start);
 	config->topics = calloc(count + 1, sizeof(*config->topics));
 	if (!config->topics)
-		return fail(reading->why, ENOMEM, "out of memory");
+		return because(reading->why, ENOMEM, "out of memory");
 	for (item = value->data.sequence.items.start; item < value->data.sequence.items.top; item++) {
 		const yaml_node_t *entry = yaml_document_get_node(reading->document, *item);
 		struct config_topic *topic = &config->topics[config->topic_count];
@@ -322,7 +322,7 @@ static int read_grants(struct reading *reading, const yaml_node_t *value, enum a
 	count = (size_t)(value->data.sequence.items.top - value->data.sequence.items.start);
 	grown = realloc(rule->grants, (rule->grant_count + count + 1) * sizeof(*grown));
 	if (!grown)
-		return fail(reading->why, ENOMEM, "out of memory");
+		return because(reading->why, ENOMEM, "out of memory");
 	rule->grants = grown;
 	for (item = value->data.sequence.items.start; item < value->data.sequence.items.top; item++) {
 		const yaml_node_t *entry = yaml_document_get_node(reading->document, *item);
@@ -379,7 +379,7 @@ static int key_rules(struct reading *reading, const yaml_node_t *value, void *in
 	count = (size_t)(value->data.sequence.items.top - value->data.sequence.items.start);
 	acl->rules = calloc(count + 1, sizeof(*acl->rules));
 	if (!acl->rules)
-		return fail(reading->why, ENOMEM, "out of memory");
+		return because(reading->why, ENOMEM, "out of memory");
 	for (item = value->data.sequence.items.start; item < value->data.sequence.items.top; item++) {
 		const yaml_node_t *entry = yaml_document_get_node(reading->document, *item);
 		struct acl_rule *rule = &acl->rules[acl->rule_count++];
@@ -530,10 +530,10 @@ int config_read(struct config *config, const char *path, struct why *why)
 	int rc;
 
 	if (!file)
-		return fail(why, errno, "cannot read %s: %s", path, strerror(errno));
+		return because(why, errno, "cannot read %s: %s", path, strerror(errno));
 	if (!yaml_parser_initialize(&parser)) {
 		fclose(file);
-		return fail(why, ENOMEM, "out of memory");
+		return because(why, ENOMEM, "out of memory");
 	}
 	yaml_parser_set_input_file(&parser, file);
 	if (yaml_parser_load(&parser, &document)) {
@@ -541,8 +541,8 @@ int config_read(struct config *config, const char *path, struct why *why)
 		rc = read_document(&reading);
 		yaml_document_delete(&document);
 	} else {
-		rc = fail(why, EINVAL, "%s:%zu: %s", path, parser.problem_mark.line + 1,
-			  parser.problem ? parser.problem : "this is no YAML");
+		rc = because(why, EINVAL, "%s:%zu: %s", path, parser.problem_mark.line + 1,
+			     parser.problem ? parser.problem : "this is no YAML");
 	}
 	yaml_parser_delete(&parser);
 	fclose(file);

@@ -106,8 +106,8 @@ int pub_evict(struct client *client, const void *msg, struct why *why)
 	if (!pub)
 		return -ENOENT;
 	if (!pub->ring || pub->ring->id != ask->ring_id)
-		return fail(why, EINVAL, "ring %llu is not the present one of publisher %llu",
-			    (unsigned long long)ask->ring_id, (unsigned long long)pub->id);
+		return because(why, EINVAL, "ring %llu is not the present one of publisher %llu",
+			       (unsigned long long)ask->ring_id, (unsigned long long)pub->id);
 	head = ring_head(pub->ring);
 	reader = slowest(pub->ring, head, &at);
 	if (reader) {

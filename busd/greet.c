@@ -14,14 +14,14 @@
 int greet_check(const struct ctl_head *head, size_t len, struct why *why)
 {
 	if (len < sizeof(*head) || head->magic != CTL_MAGIC || head->type != CTL_HELLO)
-		return fail(why, EPROTO,
-			    "this is busd %s, and what was sent to it is not the protocol of libbus",
-			    BUSD_VERSION);
+		return because(why, EPROTO,
+			       "this is busd %s, and what was sent to it is not the protocol of libbus",
+			       BUSD_VERSION);
 	if (head->version != CTL_VERSION)
-		return fail(why, EPROTONOSUPPORT,
-			    "busd %s speaks protocol version %u, the client version %u; use a library and a busd of the "
-			    "same release",
-			    BUSD_VERSION, CTL_VERSION, head->version);
+		return because(why, EPROTONOSUPPORT,
+			       "busd %s speaks protocol version %u, the client version %u; use a library and a busd of the "
+			       "same release",
+			       BUSD_VERSION, CTL_VERSION, head->version);
 	return 0;
 }
 
@@ -37,7 +37,7 @@ static int make_own_bell(struct client *client, struct why *why)
 		bell->seg = segment_new();
 	if (!bell || !bell->seg) {
 		free(bell);
-		return fail(why, ENOMEM, "busd is out of memory");
+		return because(why, ENOMEM, "busd is out of memory");
 	}
 	rc = quota_charge(&client->user->account, bytes, why);
 	if (rc == 0) {
@@ -92,7 +92,7 @@ int greet_hello(struct client *client, const void *msg, struct why *why)
 	if (rc < 0)
 		return rc;
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) {
-		rc = fail(why, errno, "busd cannot make a socket: %s", strerror(errno));
+		rc = because(why, errno, "busd cannot make a socket: %s", strerror(errno));
 		goto no_socket;
 	}
 	rc = user_take_slot(client->busd, client->user, why);

@@ -26,8 +26,8 @@ char *listener_default_path(struct why *why)
 	if (geteuid() == 0)
 		return strdup("/run/busd/bus.sock");
 	if (!runtime || runtime[0] != '/') {
-		fail(why, ENOENT,
-		     "no place for the socket: XDG_RUNTIME_DIR is not set; set it, or name a path by --socket");
+		because(why, ENOENT,
+			"no place for the socket: XDG_RUNTIME_DIR is not set; set it, or name a path by --socket");
 		return NULL;
 	}
 	if (asprintf(&path, "%s/busd/bus.sock", runtime) < 0)
@@ -47,7 +47,7 @@ static int make_directory(const char *path, struct why *why)
 		return 0;
 	*slash = 0;
 	if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
-		return fail(why, errno, "cannot make directory %s: %s", dir, strerror(errno));
+		return because(why, errno, "cannot make directory %s: %s", dir, strerror(errno));
 	return 0;
 }
 
@@ -58,9 +58,9 @@ static int lock_held(int fd, const char *path, struct why *why)
 
 	if (len > 0)
 		pid[strcspn(pid, "\n")] = 0;
-	return fail(why, EEXIST,
-		    "already running (pid %s) at %s; stop it, or choose another path by --socket",
-		    pid[0] ? pid : "unknown", path);
+	return because(why, EEXIST,
+		       "already running (pid %s) at %s; stop it, or choose another path by --socket",
+		       pid[0] ? pid : "unknown", path);
 }
 
 int listener_lock(struct busd *busd, struct why *why)
@@ -69,19 +69,19 @@ int listener_lock(struct busd *busd, struct why *why)
 	int fd, rc;
 
 	if (strlen(busd->socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
-		return fail(why, ENAMETOOLONG, "the socket's path is longer than %zu bytes: %s",
-			    sizeof(((struct sockaddr_un *)0)->sun_path) - 1, busd->socket_path);
+		return because(why, ENAMETOOLONG, "the socket's path is longer than %zu bytes: %s",
+			       sizeof(((struct sockaddr_un *)0)->sun_path) - 1, busd->socket_path);
 	rc = make_directory(busd->socket_path, why);
 	if (rc < 0)
 		return rc;
 	snprintf(lock, sizeof(lock), "%s.lock", busd->socket_path);
 	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
-		return fail(why, errno, "cannot open %s: %s", lock, strerror(errno));
+		return because(why, errno, "cannot open %s: %s", lock, strerror(errno));
 	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
 		rc = errno == EWOULDBLOCK
 			     ? lock_held(fd, busd->socket_path, why)
-			     : fail(why, errno, "cannot lock %s: %s", lock, strerror(errno));
+			     : because(why, errno, "cannot lock %s: %s", lock, strerror(errno));
 		close(fd);
 		return rc;
 	}
@@ -175,20 +175,21 @@ static int bind_and_listen(const struct busd *busd, int fd, struct why *why)
 
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
 	if (unlink(path) < 0 && errno != ENOENT)
-		return fail(why, errno, "cannot remove the old socket %s: %s", path, strerror(errno));
+		return because(why, errno, "cannot remove the old socket %s: %s", path,
+			       strerror(errno));
 	mask = umask(0777); /* nobody gets in before the mode is right */
 	rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
 	umask(mask);
 	if (rc < 0)
-		return fail(why, errno, "cannot make the socket %s: %s", path, strerror(errno));
+		return because(why, errno, "cannot make the socket %s: %s", path, strerror(errno));
 	if (listen(fd, SOMAXCONN) < 0)
-		return fail(why, errno, "cannot listen at %s: %s", path, strerror(errno));
+		return because(why, errno, "cannot listen at %s: %s", path, strerror(errno));
 	if (busd->config->socket_group != (gid_t)-1 &&
 	    chown(path, (uid_t)-1, busd->config->socket_group) < 0)
-		return fail(why, errno, "cannot give %s to group %u: %s", path,
-			    busd->config->socket_group, strerror(errno));
+		return because(why, errno, "cannot give %s to group %u: %s", path,
+			       busd->config->socket_group, strerror(errno));
 	if (chmod(path, busd->config->socket_mode) < 0)
-		return fail(why, errno, "cannot set the mode of %s: %s", path, strerror(errno));
+		return because(why, errno, "cannot set the mode of %s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -198,7 +199,7 @@ int listener_open(struct busd *busd, struct why *why)
 	int rc, i;
 
 	if (fd < 0)
-		return fail(why, errno, "cannot make a socket: %s", strerror(errno));
+		return because(why, errno, "cannot make a socket: %s", strerror(errno));
 	rc = bind_and_listen(busd, fd, why);
 	if (rc < 0) {
 		close(fd);
@@ -210,7 +211,7 @@ int listener_open(struct busd *busd, struct why *why)
 	busd->listener.ready = connections_wait;
 	rc = server_watch(busd, &busd->listener, fd, EPOLLIN);
 	if (rc < 0)
-		return fail(why, -rc, "cannot watch the socket: %s", strerror(-rc));
+		return because(why, -rc, "cannot watch the socket: %s", strerror(-rc));
 	return 0;
 }
 

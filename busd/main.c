@@ -190,7 +190,7 @@ static int read_config(struct busd *busd, const struct options *options, struct 
 
 	busd->config = config_new();
 	if (!busd->config)
-		return fail(why, ENOMEM, "out of memory");
+		return because(why, ENOMEM, "out of memory");
 	if (options->config) {
 		busd->config_path = absolute_path(options->config);
 		if (config_read(busd->config, options->config, why) < 0)
@@ -222,7 +222,7 @@ static int start(struct busd *busd, const struct options *options, struct why *w
 		return rc;
 	rc = log_open(log);
 	if (rc < 0)
-		return fail(why, -rc, "cannot open the log %s: %s", log, strerror(-rc));
+		return because(why, -rc, "cannot open the log %s: %s", log, strerror(-rc));
 	log_info("busd %s listens at %s", BUSD_VERSION, busd->socket_path);
 	doubt = calibrate_doubt();
 	if (doubt)

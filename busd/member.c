@@ -16,7 +16,7 @@ struct member *member_new(struct sub *sub, struct topic *topic, int *rc, struct 
 	struct member *member = calloc(1, sizeof(*member));
 
 	*rc = member ? board_take_sub(&topic->board, why)
-		     : fail(why, ENOMEM, "busd is out of memory");
+		     : because(why, ENOMEM, "busd is out of memory");
 	if (*rc < 0) {
 		free(member);
 		return NULL;

@@ -47,14 +47,14 @@ int numa_check(int32_t placement, struct why *why)
 	if (placement == -1 || placement == 0 || (placement > 0 && usable(placement - 1)))
 		return 0;
 	if (placement < -1)
-		return fail(why, EINVAL, "%d is no NUMA placement: use auto, interleave or a node",
-			    (int)placement);
+		return because(why, EINVAL, "%d is no NUMA placement: use auto, interleave or a node",
+			       (int)placement);
 	for (node = 0; node <= highest && len < sizeof(list) - 16; node++)
 		if (usable(node))
 			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%d",
 						len ? ", " : "", node);
-	return fail(why, EINVAL, "there is no memory on NUMA node %d here; nodes with memory: %s",
-		    (int)placement - 1, list);
+	return because(why, EINVAL, "there is no memory on NUMA node %d here; nodes with memory: %s",
+		       (int)placement - 1, list);
 }
 
 int numa_parse(const char *text, int32_t *ret)

@@ -53,14 +53,14 @@ int observe_start(struct client *client, const void *msg, struct why *why)
 	size_t i;
 
 	if (wrong)
-		return fail(why, EINVAL, "topic pattern %s", wrong);
+		return because(why, EINVAL, "topic pattern %s", wrong);
 	if (client->observe_count == CLIENT_OBSERVE_MAX)
-		return fail(why, EDQUOT,
-			    "this connection observes %d patterns, the most that one may",
-			    CLIENT_OBSERVE_MAX);
+		return because(why, EDQUOT,
+			       "this connection observes %d patterns, the most that one may",
+			       CLIENT_OBSERVE_MAX);
 	pattern = strdup(observe->pattern);
 	if (!pattern)
-		return fail(why, ENOMEM, "busd is out of memory");
+		return because(why, ENOMEM, "busd is out of memory");
 	busd->observer_count += client->observe_count == 0;
 	client->observed[client->observe_count++] = pattern;
 	for (i = 0; i < busd->topic_count; i++)

@@ -108,7 +108,8 @@ int peer_identify(int fd, struct peer_identity *ret, struct why *why)
 	memset(ret, 0, sizeof(*ret));
 	ret->pidfd = -1;
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
-		return fail(why, errno, "the kernel does not say who connected: %s", strerror(errno));
+		return because(why, errno, "the kernel does not say who connected: %s",
+			       strerror(errno));
 	ret->pid = cred.pid > 0 ? (uint32_t)cred.pid : 0;
 	ret->uid = cred.uid;
 	ret->gid = cred.gid;
@@ -117,8 +118,8 @@ int peer_identify(int fd, struct peer_identity *ret, struct why *why)
 		if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
 			rc = errno == ENOPROTOOPT ? open_by_number(ret->pid, &pidfd) : -errno;
 		if (rc < 0)
-			return fail(why, -rc, "process %u cannot be watched: %s", ret->pid,
-				    strerror(-rc));
+			return because(why, -rc, "process %u cannot be watched: %s", ret->pid,
+				       strerror(-rc));
 		ret->pidfd = pidfd;
 		len = read_proc(ret->pid, "comm", ret->command, sizeof(ret->command));
 		if (len > 0 && ret->command[len - 1] == '\n')
@@ -131,8 +132,8 @@ int peer_identify(int fd, struct peer_identity *ret, struct why *why)
 		free(ret->groups);
 		if (ret->pidfd >= 0)
 			close(ret->pidfd);
-		return fail(why, -rc, "the groups of process %u cannot be read: %s", ret->pid,
-			    strerror(-rc));
+		return because(why, -rc, "the groups of process %u cannot be read: %s", ret->pid,
+			       strerror(-rc));
 	}
 	return 0;
 }

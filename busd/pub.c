@@ -22,7 +22,7 @@ struct pub *pub_of(struct client *client, uint64_t pub_id, struct why *why)
 
 	if (pub && pub->client == client)
 		return pub;
-	fail(why, ENOENT, "this connection has no publisher %llu", (unsigned long long)pub_id);
+	because(why, ENOENT, "this connection has no publisher %llu", (unsigned long long)pub_id);
 	return NULL;
 }
 
@@ -118,12 +118,12 @@ static void opened(struct client *client, struct job *job)
 	int rc = job->rc;
 
 	if (client && rc == 0 && job->topic->removed)
-		rc = fail(&job->why, ENOENT, "topic \"%s\" was removed at this moment",
-			  job->topic->name);
+		rc = because(&job->why, ENOENT, "topic \"%s\" was removed at this moment",
+			     job->topic->name);
 	if (client && rc == 0) {
 		pub = pub_new(client, job);
 		if (!pub)
-			rc = fail(&job->why, ENOMEM, "busd is out of memory");
+			rc = because(&job->why, ENOMEM, "busd is out of memory");
 	}
 	if (pub) {
 		pub->pending = ring_new(pub, job->seg, &rc, &job->why);
@@ -170,14 +170,15 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 	int rc = 0;
 
 	if (wrong)
-		return fail(why, EINVAL, "topic name %s", wrong);
+		return because(why, EINVAL, "topic name %s", wrong);
 	if (!acl_allows(&busd->config->acl, busd->uid, &subject, ACL_PUBLISH, open->topic))
-		return fail(why, EACCES, "no right to publish (uid %u); ask who runs busd for a rule",
-			    client->uid);
+		return because(why, EACCES,
+			       "no right to publish (uid %u); ask who runs busd for a rule",
+			       client->uid);
 	if (client->pub_count >= CLIENT_PUBS_MAX)
-		return fail(why, EDQUOT,
-			    "this connection has %u publishers, the most that one may have",
-			    client->pub_count);
+		return because(why, EDQUOT,
+			       "this connection has %u publishers, the most that one may have",
+			       client->pub_count);
 	topic = topic_find(busd, open->topic);
 	if (topic) {
 		rc = settle_for_ring(topic, busd->config, &open->settings, &settings, why);
@@ -192,7 +193,7 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 	job = job_new(client, msg);
 	if (!job) {
 		topic_unpin(topic);
-		return fail(why, ENOMEM, "busd is out of memory");
+		return because(why, ENOMEM, "busd is out of memory");
 	}
 	job->topic = topic;
 	job->settings = settings;
@@ -255,7 +256,7 @@ static void readied(struct client *client, struct job *job)
 
 	if (pub) {
 		if (rc == 0 && pub->topic->removed)
-			rc = fail(&job->why, EPIPE, "topic \"%s\" was removed", pub->topic->name);
+			rc = because(&job->why, EPIPE, "topic \"%s\" was removed", pub->topic->name);
 		if (rc == 0)
 			rc = segment_publish(job->seg, &job->why);
 		if (rc == 0)
@@ -285,11 +286,11 @@ int pub_ready(struct client *client, const void *msg, struct why *why)
 	if (!pub)
 		return -ENOENT;
 	if (!pub->pending || pub->pending->id != ready->ring_id)
-		return fail(why, EINVAL, "ring %llu is not one that waits to be ready",
-			    (unsigned long long)ready->ring_id);
+		return because(why, EINVAL, "ring %llu is not one that waits to be ready",
+			       (unsigned long long)ready->ring_id);
 	job = job_new(client, msg);
 	if (!job)
-		return fail(why, ENOMEM, "busd is out of memory");
+		return because(why, ENOMEM, "busd is out of memory");
 	rc = segment_seal(pub->pending->seg, why);
 	if (rc < 0) {
 		job_free(job);
@@ -311,7 +312,7 @@ static void grown(struct client *client, struct job *job)
 	int rc = job->rc;
 
 	if (pub && rc == 0 && pub->topic->removed)
-		rc = fail(&job->why, EPIPE, "topic \"%s\" was removed", pub->topic->name);
+		rc = because(&job->why, EPIPE, "topic \"%s\" was removed", pub->topic->name);
 	if (pub && rc == 0) {
 		pub->pending = ring_new(pub, job->seg, &rc, &job->why);
 		if (pub->pending)
@@ -330,20 +331,21 @@ static int check_growth(const struct pub *pub, const struct ctl_pub_grow *grow, 
 	char want[32], most[32];
 
 	if (pub->topic->removed)
-		return fail(why, EPIPE, "topic \"%s\" was removed", pub->topic->name);
+		return because(why, EPIPE, "topic \"%s\" was removed", pub->topic->name);
 	if (!pub->ring || pub->pending)
-		return fail(why, EINVAL, "publisher %llu has no ring that could grow now",
-			    (unsigned long long)pub->id);
+		return because(why, EINVAL, "publisher %llu has no ring that could grow now",
+			       (unsigned long long)pub->id);
 	if (grow->next_seq < pub->ring->seg->info.geometry.first_seq ||
 	    grow->next_seq > UINT64_MAX / 2)
-		return fail(why, EINVAL, "next_seq %llu cannot be",
-			    (unsigned long long)grow->next_seq);
+		return because(why, EINVAL, "next_seq %llu cannot be",
+			       (unsigned long long)grow->next_seq);
 	if (grow->need_bytes > pub->settings.max_bytes / 4)
-		return fail(why, EMSGSIZE,
-			    "a message of %s is over the limit of %s on topic \"%s\" (a quarter of its ring's growth "
-			    "limit); raise max_bytes of the topic or max_ring_bytes of busd",
-			    quota_bytes_text(grow->need_bytes, want),
-			    quota_bytes_text(pub->settings.max_bytes / 4, most), pub->topic->name);
+		return because(
+			why, EMSGSIZE,
+			"a message of %s is over the limit of %s on topic \"%s\" (a quarter of its ring's growth "
+			"limit); raise max_bytes of the topic or max_ring_bytes of busd",
+			quota_bytes_text(grow->need_bytes, want),
+			quota_bytes_text(pub->settings.max_bytes / 4, most), pub->topic->name);
 	return 0;
 }
 
@@ -361,7 +363,7 @@ int pub_grow(struct client *client, const void *msg, struct why *why)
 		return rc;
 	job = job_new(client, msg);
 	if (!job)
-		return fail(why, ENOMEM, "busd is out of memory");
+		return because(why, ENOMEM, "busd is out of memory");
 	job->topic = pub->topic;
 	topic_pin(job->topic);
 	job->id = pub->id;

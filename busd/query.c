@@ -71,9 +71,9 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 #undef DIFFER
 	if (len == 0)
 		return 0;
-	return fail(why, EEXIST,
-		    "topic \"%s\" exists with %s; remove it first, or create it as it is",
-		    topic->name, text);
+	return because(why, EEXIST,
+		       "topic \"%s\" exists with %s; remove it first, or create it as it is",
+		       topic->name, text);
 }
 
 int query_topic_create(struct client *client, const void *msg, struct why *why)
@@ -86,11 +86,11 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 	int rc;
 
 	if (wrong)
-		return fail(why, EINVAL, "topic name %s", wrong);
+		return because(why, EINVAL, "topic name %s", wrong);
 	if (!may(client, ACL_ADMIN, create->topic))
-		return fail(why, EACCES,
-			    "no right to create this topic (uid %u); ask who runs busd for a rule",
-			    client->uid);
+		return because(why, EACCES,
+			       "no right to create this topic (uid %u); ask who runs busd for a rule",
+			       client->uid);
 	rc = config_settle(busd->config, create->topic, &create->settings, &settings, why);
 	if (rc < 0)
 		return rc;
@@ -102,7 +102,7 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 		return 0;
 	}
 	if (create->settings.flags & CTL_TOPIC_EXCLUSIVE)
-		return fail(why, EEXIST, "topic \"%s\" exists", topic->name);
+		return because(why, EEXIST, "topic \"%s\" exists", topic->name);
 	if (topic->explicit_) {
 		rc = compare(topic, &settings, why);
 		if (rc < 0)
@@ -125,28 +125,29 @@ int query_topic_remove(struct client *client, const void *msg, struct why *why)
 	struct topic *topic = wrong ? NULL : topic_find(client->busd, remove->topic);
 
 	if (wrong)
-		return fail(why, EINVAL, "topic name %s", wrong);
+		return because(why, EINVAL, "topic name %s", wrong);
 	if (!topic || !may_anything(client, topic->name))
-		return fail(why, ENOENT, "there is no topic \"%s\"", remove->topic);
+		return because(why, ENOENT, "there is no topic \"%s\"", remove->topic);
 	if (!may(client, ACL_ADMIN, topic->name))
-		return fail(why, EACCES,
-			    "no right to remove topic \"%s\" (uid %u); ask who runs busd for a rule",
-			    topic->name, client->uid);
+		return because(why, EACCES,
+			       "no right to remove topic \"%s\" (uid %u); ask who runs busd for a rule",
+			       topic->name, client->uid);
 	if (!(remove->flags & CTL_TOPIC_FORCE) && !list_empty(&topic->pubs)) {
 		const struct pub *pub = list_entry(topic->pubs.next, struct pub, topic_link);
 
-		return fail(why, EBUSY,
-			    "topic \"%s\" has %u publishers (%s is one) and %u subscribers; close them or force it",
-			    topic->name, topic->pub_count, client_label(pub->client),
-			    topic->member_count);
+		return because(
+			why, EBUSY,
+			"topic \"%s\" has %u publishers (%s is one) and %u subscribers; close them or force it",
+			topic->name, topic->pub_count, client_label(pub->client),
+			topic->member_count);
 	}
 	if (!(remove->flags & CTL_TOPIC_FORCE) && !list_empty(&topic->members)) {
 		const struct member *member =
 			list_entry(topic->members.next, struct member, topic_link);
 
-		return fail(why, EBUSY,
-			    "topic \"%s\" has %u subscribers (%s is one); close them or force it",
-			    topic->name, topic->member_count, client_label(member->sub->client));
+		return because(why, EBUSY,
+			       "topic \"%s\" has %u subscribers (%s is one); close them or force it",
+			       topic->name, topic->member_count, client_label(member->sub->client));
 	}
 	log_info("topic \"%s\" is removed by %s", topic->name, client_label(client));
 	topic_remove(topic);
@@ -162,7 +163,7 @@ int query_topic_next(struct client *client, const void *msg, struct why *why)
 	size_t i;
 
 	if (wrong)
-		return fail(why, EINVAL, "topic pattern %s", wrong);
+		return because(why, EINVAL, "topic pattern %s", wrong);
 	for (i = topic_index_after(busd, next->after); i < busd->topic_count; i++) {
 		const struct topic *topic = busd->topics[i];
 		struct ctl_topic_next_reply reply;
@@ -186,7 +187,7 @@ int query_topic_next(struct client *client, const void *msg, struct why *why)
 		client_reply(client, &reply, NULL, 0);
 		return 0;
 	}
-	return fail(why, ENOENT, "no more topics");
+	return because(why, ENOENT, "no more topics");
 }
 
 static uint64_t written_memory(const struct client *client)
@@ -240,7 +241,7 @@ int query_client_next(struct client *client, const void *msg, struct why *why)
 		client_reply(client, &reply, NULL, 0);
 		return 0;
 	}
-	return fail(why, ENOENT, "no more clients");
+	return because(why, ENOENT, "no more clients");
 }
 
 int query_info(struct client *client, const void *msg, struct why *why)

@@ -20,10 +20,11 @@ static int over_memory(uint64_t bytes, uint64_t used, uint64_t limit, const char
 {
 	char want[32], use[32], most[32];
 
-	return fail(why, EDQUOT,
-		    "over the memory limit %s: %s wanted, %s in use, limit %s; close what is not needed or raise %s",
-		    whose, quota_bytes_text(bytes, want), quota_bytes_text(used, use),
-		    quota_bytes_text(limit, most), key);
+	return because(
+		why, EDQUOT,
+		"over the memory limit %s: %s wanted, %s in use, limit %s; close what is not needed or raise %s",
+		whose, quota_bytes_text(bytes, want), quota_bytes_text(used, use),
+		quota_bytes_text(limit, most), key);
 }
 
 int quota_charge(struct quota_account *account, uint64_t bytes, struct why *why)
@@ -39,13 +40,14 @@ int quota_charge(struct quota_account *account, uint64_t bytes, struct why *why)
 		return over_memory(bytes, account->memory, limits->user_memory, "of your user",
 				   "user_memory_limit", why);
 	if (total->segments >= limits->segments)
-		return fail(why, EDQUOT,
-			    "busd has %u segments, as many as its open files allow; raise LimitNOFILE",
-			    total->segments);
+		return because(
+			why, EDQUOT,
+			"busd has %u segments, as many as its open files allow; raise LimitNOFILE",
+			total->segments);
 	if (!account->owner && account->segments >= limits->user_segments)
-		return fail(why, EDQUOT,
-			    "your user (uid %u) has %u segments, the most that one user may have",
-			    account->uid, account->segments);
+		return because(why, EDQUOT,
+			       "your user (uid %u) has %u segments, the most that one user may have",
+			       account->uid, account->segments);
 	total->memory += bytes;
 	total->segments++;
 	account->memory += bytes;
@@ -66,9 +68,9 @@ int quota_take_client(struct quota_account *account, struct why *why)
 	uint32_t limit = account->total->limits.user_clients;
 
 	if (account->clients >= limit)
-		return fail(why, EDQUOT,
-			    "uid %u has %u connections, the most that one user may have; close some",
-			    account->uid, account->clients);
+		return because(why, EDQUOT,
+			       "uid %u has %u connections, the most that one user may have; close some",
+			       account->uid, account->clients);
 	account->clients++;
 	return 0;
 }
@@ -78,9 +80,10 @@ int quota_take_topic(struct quota_account *account, struct why *why)
 	uint32_t limit = account->total->limits.user_topics;
 
 	if (account->topics >= limit)
-		return fail(why, EDQUOT,
-			    "uid %u has made %u topics, the most that one user may have; remove some",
-			    account->uid, account->topics);
+		return because(
+			why, EDQUOT,
+			"uid %u has made %u topics, the most that one user may have; remove some",
+			account->uid, account->topics);
 	account->topics++;
 	return 0;
 }

@@ -73,7 +73,7 @@ struct topic *topic_make(struct client *client, const char *name,
 	topic = calloc(1, sizeof(*topic));
 	if (!topic) {
 		client->user->account.topics--;
-		*rc = fail(why, ENOMEM, "busd is out of memory");
+		*rc = because(why, ENOMEM, "busd is out of memory");
 		return NULL;
 	}
 	topic->busd = busd;
@@ -89,7 +89,7 @@ struct topic *topic_make(struct client *client, const char *name,
 	list_init(&topic->members);
 	*rc = board_make(topic, &busd->calibrator.now, why);
 	if (*rc == 0 && insert(busd, topic) < 0)
-		*rc = fail(why, ENOMEM, "busd is out of memory");
+		*rc = because(why, ENOMEM, "busd is out of memory");
 	if (*rc < 0) {
 		board_free(&topic->board);
 		topic->account->topics--;

@@ -66,7 +66,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	struct ring *ring = calloc(1, sizeof(*ring));
 
 	if (!ring) {
-		*rc = fail(why, ENOMEM, "busd is out of memory");
+		*rc = because(why, ENOMEM, "busd is out of memory");
 		return NULL;
 	}
 	*rc = board_take_ring(&pub->topic->board, why);
@@ -82,7 +82,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	if (*rc < 0) {
 		board_give_back_ring(&pub->topic->board, ring->board_index);
 		free(ring);
-		fail(why, ENOMEM, "busd is out of memory");
+		because(why, ENOMEM, "busd is out of memory");
 		return NULL;
 	}
 	ring->topic = pub->topic;

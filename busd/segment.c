@@ -110,14 +110,14 @@ static int make_memfd(struct segment *seg, unsigned extra, struct why *why)
 	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
 		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | extra);
 	if (fd < 0)
-		return fail(why, errno, "cannot create a %s: %s%s", name, strerror(errno),
-			    errno == EMFILE ? " (raise busd's limit of open files)" : "");
+		return because(why, errno, "cannot create a %s: %s%s", name, strerror(errno),
+			       errno == EMFILE ? " (raise busd's limit of open files)" : "");
 	seg->rw_fd = fd;
 	seg->made_seals = (unsigned)fcntl(fd, F_GET_SEALS);
 	/* made 0777 or 0666: whoever holds a descriptor of any kind could reopen it writable */
 	if (fchmod(fd, 0600) < 0 || ftruncate(fd, (off_t)seg->info.size) < 0)
-		return fail(why, errno, "cannot size a %s of %llu bytes: %s", name,
-			    (unsigned long long)seg->info.size, strerror(errno));
+		return because(why, errno, "cannot size a %s of %llu bytes: %s", name,
+			       (unsigned long long)seg->info.size, strerror(errno));
 	return 0;
 }
 
@@ -130,9 +130,9 @@ static int allocate(struct segment *seg, off_t from, off_t len, struct why *why)
 	while (rc < 0 && errno == EINTR);
 	if (rc == 0)
 		return 0;
-	return fail(why, errno == ENOSPC ? ENOMEM : errno,
-		    "cannot allocate a %s of %llu bytes: %s; free memory, or ask for less",
-		    kind_text(seg), (unsigned long long)seg->info.size, strerror(errno));
+	return because(why, errno == ENOSPC ? ENOMEM : errno,
+		       "cannot allocate a %s of %llu bytes: %s; free memory, or ask for less",
+		       kind_text(seg), (unsigned long long)seg->info.size, strerror(errno));
 }
 
 static void discard_memfd(struct segment *seg)
@@ -150,15 +150,15 @@ static int place_and_fill(struct segment *seg, const struct segment_plan *plan, 
 	int rc;
 
 	if (map == MAP_FAILED)
-		return fail(why, ENOMEM, "cannot map a %s of %llu bytes: %s", kind_text(seg),
-			    (unsigned long long)seg->info.size, strerror(errno));
+		return because(why, ENOMEM, "cannot map a %s of %llu bytes: %s", kind_text(seg),
+			       (unsigned long long)seg->info.size, strerror(errno));
 	rc = numa_place(map, seg->info.size, plan->numa, plan->node);
 	seg->place_error = rc;
 	/* fallocate would ignore the placement of huge pages; a short pool is EFAULT here, not SIGBUS later */
 	if (!huge)
 		rc = allocate(seg, 0, (off_t)seg->info.size, why);
 	else if (madvise(map, seg->info.size, MADV_POPULATE_WRITE) < 0)
-		rc = fail(why, ENOMEM, "the pool of huge pages is short");
+		rc = because(why, ENOMEM, "the pool of huge pages is short");
 	else
 		rc = 0;
 	if (rc == 0 && plan->kind == CTL_SEG_RING &&
@@ -194,10 +194,10 @@ static int build_huge(struct segment *seg, const struct segment_plan *plan, stru
 	if (rc == 0)
 		return 0;
 	discard_memfd(seg);
-	return fail(why, ENOMEM,
-		    "not enough huge pages: %llu of 2 MiB wanted, %ld free; raise vm.nr_hugepages (sysctl), or let the "
-		    "topic use ordinary pages",
-		    (unsigned long long)(seg->info.size / SEGMENT_HUGE_BYTES), free_huge_pages());
+	return because(why, ENOMEM,
+		       "not enough huge pages: %llu of 2 MiB wanted, %ld free; raise vm.nr_hugepages (sysctl), or let the "
+		       "topic use ordinary pages",
+		       (unsigned long long)(seg->info.size / SEGMENT_HUGE_BYTES), free_huge_pages());
 }
 
 static int build_ordinary(struct segment *seg, const struct segment_plan *plan, struct why *why)
@@ -233,7 +233,7 @@ int segment_build(struct segment *seg, const struct segment_plan *plan, struct w
 	if (rc < 0)
 		return rc;
 	if (fcntl(seg->rw_fd, F_ADD_SEALS, SEALS_SIZE) < 0) {
-		rc = fail(why, errno, "cannot seal a %s: %s", kind_text(seg), strerror(errno));
+		rc = because(why, errno, "cannot seal a %s: %s", kind_text(seg), strerror(errno));
 		discard_memfd(seg);
 	}
 	return rc;
@@ -247,17 +247,17 @@ int segment_seal(struct segment *seg, struct why *why)
 
 	/* EPERM is no answer: the writer may have sealed first, with seals of its own choice */
 	if (fcntl(seg->rw_fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) < 0 && errno != EPERM)
-		return fail(why, errno, "cannot seal a %s: %s", kind_text(seg), strerror(errno));
+		return because(why, errno, "cannot seal a %s: %s", kind_text(seg), strerror(errno));
 	seals = fcntl(seg->rw_fd, F_GET_SEALS);
 	if (seals < 0 || (unsigned)seals != expected)
-		return fail(why, EPERM,
-			    "the %s carries seals %#x instead of %#x: its writer tampered with it",
-			    kind_text(seg), (unsigned)seals, expected);
+		return because(why, EPERM,
+			       "the %s carries seals %#x instead of %#x: its writer tampered with it",
+			       kind_text(seg), (unsigned)seals, expected);
 	if (fstat(seg->rw_fd, &st) < 0 || (uint64_t)st.st_size != seg->info.size)
-		return fail(why, EPERM,
-			    "the %s has %lld bytes instead of %llu: its writer tampered with it",
-			    kind_text(seg), (long long)st.st_size,
-			    (unsigned long long)seg->info.size);
+		return because(why, EPERM,
+			       "the %s has %lld bytes instead of %llu: its writer tampered with it",
+			       kind_text(seg), (long long)st.st_size,
+			       (unsigned long long)seg->info.size);
 	return 0;
 }
 
@@ -273,8 +273,8 @@ int segment_publish(struct segment *seg, struct why *why)
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", seg->rw_fd);
 	seg->ro_fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (seg->ro_fd < 0)
-		return fail(why, errno, "cannot open a %s read-only: %s%s", kind_text(seg),
-			    strerror(errno), errno == ENOENT ? " (busd needs /proc)" : "");
+		return because(why, errno, "cannot open a %s read-only: %s%s", kind_text(seg),
+			       strerror(errno), errno == ENOENT ? " (busd needs /proc)" : "");
 	if (seg->info.kind != CTL_SEG_BOARD)
 		discard_memfd(seg);
 	return 0;
@@ -293,12 +293,12 @@ int segment_build_own(struct segment *seg, enum ctl_segment_kind kind, size_t si
 	seg->map = mmap(NULL, seg->info.size, PROT_READ | PROT_WRITE, MAP_SHARED, seg->rw_fd, 0);
 	if (seg->map == MAP_FAILED) {
 		seg->map = NULL;
-		return fail(why, ENOMEM, "cannot map a %s: %s", kind_text(seg), strerror(errno));
+		return because(why, ENOMEM, "cannot map a %s: %s", kind_text(seg), strerror(errno));
 	}
 	seg->map_size = seg->info.size;
 	/* no FUTURE_WRITE: a later busd process must be able to map it writable */
 	if (fcntl(seg->rw_fd, F_ADD_SEALS, SEALS_SIZE | F_SEAL_SEAL) < 0)
-		return fail(why, errno, "cannot seal a %s: %s", kind_text(seg), strerror(errno));
+		return because(why, errno, "cannot seal a %s: %s", kind_text(seg), strerror(errno));
 	return 0;
 }
 
@@ -314,7 +314,7 @@ int segment_map_readonly(struct segment *seg, size_t size, struct why *why)
 	void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, seg->ro_fd, 0);
 
 	if (map == MAP_FAILED)
-		return fail(why, ENOMEM, "cannot map a %s: %s", kind_text(seg), strerror(errno));
+		return because(why, ENOMEM, "cannot map a %s: %s", kind_text(seg), strerror(errno));
 	seg->map = map;
 	seg->map_size = size;
 	return 0;

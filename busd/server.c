@@ -150,7 +150,7 @@ int server_open(struct busd *busd, struct why *why)
 	busd->listener.fd = busd->signals.fd = busd->finished.fd = -1;
 	busd->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	if (busd->epoll_fd < 0)
-		return fail(why, errno, "cannot make an epoll descriptor: %s", strerror(errno));
+		return because(why, errno, "cannot make an epoll descriptor: %s", strerror(errno));
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
@@ -159,13 +159,13 @@ int server_open(struct busd *busd, struct why *why)
 	signal(SIGPIPE, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
-		return fail(why, errno, "cannot make a signal descriptor: %s", strerror(errno));
+		return because(why, errno, "cannot make a signal descriptor: %s", strerror(errno));
 	busd->signals.ready = signalled;
 	rc = server_watch(busd, &busd->signals, fd, EPOLLIN);
 	if (rc == 0)
 		rc = alloc_open(busd);
 	if (rc < 0)
-		return fail(why, -rc, "cannot set up the event loop: %s", strerror(-rc));
+		return because(why, -rc, "cannot set up the event loop: %s", strerror(-rc));
 	calibrate_start(&busd->calibrator);
 	server_set_deadline(busd, TIMER_CALIBRATE, bus_monotonic_ns() + CALIBRATE_EVERY_NS);
 	return 0;

@@ -21,7 +21,7 @@ static struct sub *sub_of(struct client *client, uint64_t sub_id, struct why *wh
 
 	if (sub && sub->client == client)
 		return sub;
-	fail(why, ENOENT, "this connection has no subscription %llu", (unsigned long long)sub_id);
+	because(why, ENOENT, "this connection has no subscription %llu", (unsigned long long)sub_id);
 	return NULL;
 }
 
@@ -143,7 +143,7 @@ static void opened(struct client *client, struct job *job)
 	if (client && rc == 0) {
 		sub = sub_new(client, job);
 		rc = sub ? match_topics(sub, &reply.rings, &job->why)
-			 : fail(&job->why, ENOMEM, "busd is out of memory");
+			 : because(&job->why, ENOMEM, "busd is out of memory");
 	}
 	if (sub && rc < 0)
 		sub_free(sub);
@@ -170,27 +170,28 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 	struct job *job;
 
 	if (wrong)
-		return fail(why, EINVAL, "topic pattern %s", wrong);
+		return because(why, EINVAL, "topic pattern %s", wrong);
 	if (open->flags & ~BOARD_SUB_LOSSY || open->start > CTL_START_LAST ||
 	    entries > CURSOR_MAX_ENTRIES)
-		return fail(why, EINVAL,
-			    "a subscription has unknown flags, an unknown start or more than %d rings",
-			    CURSOR_MAX_ENTRIES);
+		return because(
+			why, EINVAL,
+			"a subscription has unknown flags, an unknown start or more than %d rings",
+			CURSOR_MAX_ENTRIES);
 	allowed = topic_is_wild(open->pattern) ? acl_allows_somewhere(&busd->config->acl, busd->uid,
 								      &subject, ACL_SUBSCRIBE)
 					       : acl_allows(&busd->config->acl, busd->uid, &subject,
 							    ACL_SUBSCRIBE, open->pattern);
 	if (!allowed)
-		return fail(why, EACCES,
-			    "no right to subscribe (uid %u); ask who runs busd for a rule",
-			    client->uid);
+		return because(why, EACCES,
+			       "no right to subscribe (uid %u); ask who runs busd for a rule",
+			       client->uid);
 	if (client->sub_count >= CLIENT_SUBS_MAX)
-		return fail(why, EDQUOT,
-			    "this connection has %u subscriptions, the most that one may have",
-			    client->sub_count);
+		return because(why, EDQUOT,
+			       "this connection has %u subscriptions, the most that one may have",
+			       client->sub_count);
 	job = job_new(client, msg);
 	if (!job)
-		return fail(why, ENOMEM, "busd is out of memory");
+		return because(why, ENOMEM, "busd is out of memory");
 	memcpy(job->pattern, open->pattern, sizeof(job->pattern));
 	snprintf(job->name, sizeof(job->name), "%s", open->name[0] ? open->name : client->name);
 	job->start = open->start;
@@ -241,8 +242,8 @@ int sub_join(struct client *client, const void *msg, struct why *why)
 	if (!sub)
 		return -ENOENT;
 	if (sub->active)
-		return fail(why, EALREADY, "subscription %llu has joined already",
-			    (unsigned long long)sub->id);
+		return because(why, EALREADY, "subscription %llu has joined already",
+			       (unsigned long long)sub->id);
 	rc = segment_seal(sub->seg, why);
 	if (rc == 0)
 		rc = segment_refill(sub->seg, why);
@@ -276,8 +277,8 @@ int sub_rejoin(struct client *client, const void *msg, struct why *why)
 	if (!sub)
 		return -ENOENT;
 	if (!sub->active)
-		return fail(why, EINVAL, "subscription %llu has not joined yet",
-			    (unsigned long long)sub->id);
+		return because(why, EINVAL, "subscription %llu has not joined yet",
+			       (unsigned long long)sub->id);
 	for_each(member, &sub->members, sub_link) {
 		if (member->topic->id != join->topic_id)
 			continue;
@@ -286,8 +287,8 @@ int sub_rejoin(struct client *client, const void *msg, struct why *why)
 		answer_ok(client, &join->head);
 		return 0;
 	}
-	return fail(why, ENOENT, "subscription %llu has no part in topic %llu",
-		    (unsigned long long)sub->id, (unsigned long long)join->topic_id);
+	return because(why, ENOENT, "subscription %llu has no part in topic %llu",
+		       (unsigned long long)sub->id, (unsigned long long)join->topic_id);
 }
 
 int sub_close(struct client *client, const void *msg, struct why *why)

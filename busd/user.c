@@ -48,7 +48,7 @@ static int make_busd_bell(struct busd *busd, struct user *user, struct why *why)
 	int rc;
 
 	if (!seg)
-		return fail(why, ENOMEM, "busd is out of memory");
+		return because(why, ENOMEM, "busd is out of memory");
 	rc = segment_build_own(seg, CTL_SEG_BELL, sizeof(struct bell_page), why);
 	if (rc == 0)
 		rc = segment_extend(seg, 0, sizeof(struct bell_page), why);
@@ -83,9 +83,9 @@ int user_take_slot(struct busd *busd, struct user *user, struct why *why)
 		user->slots[i] |= UINT64_C(1) << bit;
 		return (int)i * 64 + bit;
 	}
-	return fail(why, EDQUOT,
-		    "uid %u has %d connections, the most that one user may have; close some",
-		    user->account.uid, BELL_WORDS);
+	return because(why, EDQUOT,
+		       "uid %u has %d connections, the most that one user may have; close some",
+		       user->account.uid, BELL_WORDS);
 }
 
 void user_release_slot(struct user *user, uint32_t slot)

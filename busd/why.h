@@ -16,7 +16,7 @@ struct why {
 };
 
 /* Sets the sentence and returns -error, so that a failing function can end with it. error is a positive errno. */
-static inline BUS_PRINTF(3, 4) int fail(struct why *why, int error, const char *format, ...)
+static inline BUS_PRINTF(3, 4) int because(struct why *why, int error, const char *format, ...)
 {
 	va_list args;
 

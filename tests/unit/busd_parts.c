@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* busd_parts.c - what busd is built of: the map of ids, the decoding of messages, the calibration of the raw counter. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <string.h>
+
+#include "calibrate.h"
+#include "greet.h"
+#include "idmap.h"
+#include "request.h"
+
+#define IDS 2000
+
+static void ids_are_found(void **state)
+{
+	static char there[IDS + 1];
+	struct idmap map = { 0 };
+	unsigned long random = 12345;
+	size_t expected = 0, at = 0, walked = 0;
+
+	(void)state;
+	assert_null(idmap_get(&map, 1));
+	idmap_remove(&map, 1);
+	/* a long life of puts and removals, against an array */
+	for (int i = 0; i < 200000; i++) {
+		uint64_t id;
+
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		id = (random >> 33) % IDS + 1;
+		if ((random >> 20) % 3) {
+			assert_int_equal(idmap_put(&map, id, &there[id]), 0);
+			expected += !there[id];
+			there[id] = 1;
+		} else {
+			idmap_remove(&map, id);
+			expected -= there[id];
+			there[id] = 0;
+		}
+		assert_ptr_equal(idmap_get(&map, id), there[id] ? &there[id] : NULL);
+		if (i % 1000 != 0)
+			continue;
+		for (id = 1; id <= IDS; id++)
+			if (idmap_get(&map, id) != (there[id] ? &there[id] : NULL))
+				fail_msg("id %llu after %d steps", (unsigned long long)id, i);
+	}
+	assert_int_equal(map.count, expected);
+	while (idmap_next(&map, &at))
+		walked++;
+	assert_int_equal(walked, expected);
+	assert_null(idmap_get(&map, 0));
+	idmap_free(&map);
+}
+
+static void messages_are_checked(void **state)
+{
+	union {
+		struct ctl_head head;
+		struct ctl_pub_open open;
+		struct ctl_topic_next next;
+		uint8_t bytes[CTL_MAX];
+	} in = { .bytes = { 0 } };
+
+	(void)state;
+	assert_non_null(request_check(&in, 0));
+	assert_non_null(request_check(&in, sizeof(in.head) - 1));
+	for (unsigned type = 0; type < 0x10000; type++) {
+		in.head.type = (uint16_t)type;
+		in.head.len = sizeof(in.head);
+		if ((request_check(&in, sizeof(in.head)) == NULL) !=
+		    (type == CTL_ATTACH || type == CTL_UNOBSERVE || type == CTL_INFO))
+			fail_msg("type %#x", type);
+	}
+	in.head.type = CTL_PUB_OPEN;
+	in.head.len = sizeof(in.open);
+	assert_null(request_check(&in, sizeof(in.open)));
+	assert_non_null(request_check(&in, sizeof(in.open) - 1));
+	assert_non_null(request_check(&in, sizeof(in.open) + 1));
+	in.head.len--;
+	assert_non_null(request_check(&in, sizeof(in.open)));
+	in.head.len++;
+	memset(in.open.name, 'x', sizeof(in.open.name));
+	assert_non_null(request_check(&in, sizeof(in.open)));
+	in.open.name[sizeof(in.open.name) - 1] = 0;
+	assert_null(request_check(&in, sizeof(in.open)));
+	in.head.type = CTL_TOPIC_NEXT;
+	in.head.len = sizeof(in.next);
+	memset(in.next.after, 'x', sizeof(in.next.after));
+	assert_non_null(request_check(&in, sizeof(in.next)));
+}
+
+static void greetings(void **state)
+{
+	struct ctl_head head = {
+		.magic = CTL_MAGIC, .type = CTL_HELLO, .version = CTL_VERSION, .len = 96
+	};
+	struct why why;
+
+	(void)state;
+	assert_int_equal(greet_check(&head, sizeof(head), &why), 0);
+	assert_int_equal(greet_check(&head, sizeof(head) - 1, &why), -EPROTO);
+	head.version = 0;
+	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTONOSUPPORT);
+	head.version = 77;
+	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTONOSUPPORT);
+	assert_non_null(strstr(why.text, "version 1, the client version 77"));
+	head.version = CTL_VERSION;
+	head.type = CTL_ATTACH;
+	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTO);
+	head.type = CTL_HELLO;
+	head.magic = 0;
+	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTO);
+}
+
+static int64_t error_now(const struct calibrator *calibrator)
+{
+	uint64_t before = bus_realtime_ns();
+	uint64_t said = bus_counter_to_ns(&calibrator->now, bus_counter());
+	uint64_t after = bus_realtime_ns();
+
+	return (int64_t)(said - (before + (after - before) / 2));
+}
+
+static void time_stamps(void **state)
+{
+	struct timespec pause = { .tv_nsec = 20000000 };
+	struct calibrator calibrator = { .anchor_ns = 0 };
+	uint64_t counter, before, rate;
+	int64_t error;
+
+	(void)state;
+	calibrate_start(&calibrator);
+	error = error_now(&calibrator);
+	if (error > 1000000 || error < -1000000)
+		fail_msg("off by %lld ns", (long long)error);
+	/* another look does not make it jump, whatever moment is asked about */
+	nanosleep(&pause, NULL);
+	counter = bus_counter();
+	before = bus_counter_to_ns(&calibrator.now, counter);
+	rate = calibrator.now.mult;
+	calibrate_again(&calibrator);
+	error = (int64_t)(bus_counter_to_ns(&calibrator.now, counter) - before);
+	if (error > 20000 || error < -20000)
+		fail_msg("jumps by %lld ns", (long long)error);
+	error = (int64_t)(calibrator.now.mult - rate);
+	if (error > (int64_t)(rate / 500) || error < -(int64_t)(rate / 500))
+		fail_msg("rate %llu, then %llu", (unsigned long long)rate,
+			 (unsigned long long)calibrator.now.mult);
+	/* the clock was set: it follows */
+	calibrator.now.base_ns -= UINT64_C(3600000000000);
+	nanosleep(&pause, NULL);
+	calibrate_again(&calibrator);
+	error = error_now(&calibrator);
+	if (error > 1000000 || error < -1000000)
+		fail_msg("off by %lld ns after the clock was set", (long long)error);
+	/* a small deviation is made good slowly: a minute later it is gone */
+	calibrator.now.base_ns -= 1000000;
+	nanosleep(&pause, NULL);
+	calibrate_again(&calibrator);
+	error = error_now(&calibrator);
+	if (error > -900000 || error < -1100000)
+		fail_msg("a millisecond became %lld ns at once", (long long)error);
+	rate = (uint64_t)((__int128)CALIBRATE_EVERY_NS * ((__int128)1 << 32) /
+			  (__int128)calibrator.now.mult);
+	counter = calibrator.now.base_counter + rate;
+	before = bus_counter_to_ns(&calibrator.now, counter) - calibrator.now.base_ns;
+	assert_true(before >= CALIBRATE_EVERY_NS - 1000 && before <= CALIBRATE_EVERY_NS + 1000);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(ids_are_found),
+		cmocka_unit_test(messages_are_checked),
+		cmocka_unit_test(greetings),
+		cmocka_unit_test(time_stamps),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
