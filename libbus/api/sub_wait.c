@@ -11,14 +11,9 @@
 
 /* ---- which thread uses which subscription ---- */
 
-static __thread char thread_mark; /* its address tells threads apart */
+__thread char bus__thread_mark;
 static pthread_mutex_t all_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct bus_sub *all_subs;
-
-const void *bus__thread_token(void)
-{
-	return &thread_mark;
-}
 
 /*
  * A thread that slept with an unflushed cursor of another subscription could wait for the publisher
