@@ -22,6 +22,50 @@
 #define STOP_MS   5000
 #define TREE_MOST 64
 
+static struct bench_busd *running;
+static pid_t owner;
+
+/* However this program ends, its busd goes too, and its directory. Only what a signal handler may call. */
+static void clear_away(void)
+{
+	static const char *const files[] = { "log", "bus.sock", "bus.sock.lock", "strace" };
+	struct bench_busd *busd = running;
+	char path[96];
+
+	if (!busd || getpid() != owner)
+		return;
+	running = NULL;
+	kill(busd->pid, SIGTERM);
+	for (int ms = 0; ms < STOP_MS && waitpid(busd->pid, NULL, WNOHANG) == 0; ms += 5) {
+		if (ms == STOP_MS / 2)
+			kill(busd->pid, SIGKILL);
+		usleep(5000);
+	}
+	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
+		strcpy(stpcpy(stpcpy(path, busd->dir), "/"), files[i]);
+		unlink(path);
+	}
+	rmdir(busd->dir);
+}
+
+static void end_by_signal(int sig)
+{
+	clear_away();
+	signal(sig, SIG_DFL);
+	raise(sig);
+}
+
+static void clear_away_at_the_end(struct bench_busd *busd)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
+
+	running = busd;
+	owner = getpid();
+	atexit(clear_away);
+	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		signal(signals[i], end_by_signal);
+}
+
 static void become_busd(const struct bench_busd *busd, const char *program)
 {
 	char log[80];
@@ -65,6 +109,7 @@ void bench_busd_start(struct bench_busd *busd, const char *program)
 		err(1, "cannot start a process");
 	if (busd->pid == 0)
 		become_busd(busd, program);
+	clear_away_at_the_end(busd);
 	opts.socket = busd->socket;
 	for (int ms = 0; ms < START_MS; ms += 10) {
 		if (bus_connect(&bus, &opts) == 0) {
@@ -78,30 +123,10 @@ void bench_busd_start(struct bench_busd *busd, const char *program)
 	did_not_start(busd, program);
 }
 
-static void remove_dir(const struct bench_busd *busd)
-{
-	static const char *const files[] = { "log", "bus.sock", "bus.sock.lock" };
-	char path[96];
-
-	for (size_t i = 0; i < sizeof(files) / sizeof(files[0]); i++) {
-		snprintf(path, sizeof(path), "%s/%s", busd->dir, files[i]);
-		unlink(path);
-	}
-	if (rmdir(busd->dir) < 0)
-		warn("%s stays", busd->dir);
-}
-
 void bench_busd_stop(struct bench_busd *busd)
 {
-	kill(busd->pid, SIGTERM);
-	for (int ms = 0; ms < STOP_MS && waitpid(busd->pid, NULL, WNOHANG) == 0; ms += 5) {
-		if (ms == STOP_MS / 2) {
-			warnx("busd did not end on SIGTERM, it is killed");
-			kill(busd->pid, SIGKILL);
-		}
-		usleep(5000);
-	}
-	remove_dir(busd);
+	if (busd == running)
+		clear_away();
 }
 
 /* ---- processor time ---- */

@@ -50,14 +50,39 @@ static double median_of(double *values, int n)
 	return n ? bench_median(values, n) : 0;
 }
 
+int bench_calm_count(const double *shares, int n)
+{
+	int calm = 0;
+
+	for (int i = 0; i < n; i++)
+		calm += shares[i] >= BENCH_CALM_SHARE;
+	return calm;
+}
+
+/* The share from which on a round is used. */
+static double calm_from(const double *shares, int n)
+{
+	double sorted[BENCH_ROUNDS_MAX];
+	int few = n / 10 > BENCH_CALM_ENOUGH ? n / 10 : BENCH_CALM_ENOUGH;
+
+	if (bench_calm_count(shares, n) >= BENCH_CALM_ENOUGH)
+		return BENCH_CALM_SHARE;
+	if (n <= few)
+		return 0;
+	memcpy(sorted, shares, (size_t)n * sizeof(*shares));
+	bench_median(sorted, n); /* sorts */
+	return sorted[n - few];
+}
+
 int bench_calm_first(double *values, const double *shares, int n)
 {
+	double from = calm_from(shares, n);
 	int calm = 0;
 
 	for (int i = 0; i < n; i++) {
 		double kept = values[i];
 
-		if (shares[i] < BENCH_CALM_SHARE)
+		if (shares[i] < from)
 			continue;
 		values[i] = values[calm];
 		values[calm++] = kept;
@@ -161,12 +186,12 @@ int bench_measure_trips(const struct bench_plan *plan, const struct bench_effort
 	for (int i = 0; i < effort->rounds && !err; i++)
 		err = trip_round(team, effort, ret, &all, why);
 	end_team(team, err, why);
-	ret->calm = bench_calm_first(all.ratios, all.shares, all.n);
+	ret->calm = bench_calm_count(all.shares, all.n);
 	if (ret->calm >= BENCH_CALM_ENOUGH) {
 		ret->bus = all.calm_bus;
 		ret->limit = all.calm_limit;
-		all.n = ret->calm;
 	}
+	all.n = bench_calm_first(all.ratios, all.shares, all.n);
 	ret->ratio = spread_of(all.ratios, effort->no_limit ? 0 : all.n);
 	return err;
 }
@@ -251,12 +276,11 @@ static void conclude(const struct bench_plan *plan, const struct bench_effort *e
 {
 	double *const series[] = { all->bus,        all->deliveries, all->limit,
 				   all->slot_limit, all->ratio,      all->slot_ratio };
-	int n = all->n, limits;
+	int n = 0, limits;
 
+	ret->calm = bench_calm_count(all->share, all->n);
 	for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++)
-		ret->calm = bench_calm_first(series[i], all->share, all->n);
-	if (ret->calm >= BENCH_CALM_ENOUGH)
-		n = ret->calm;
+		n = bench_calm_first(series[i], all->share, all->n);
 	limits = effort->no_limit ? 0 : n;
 	ret->bus.messages_per_second = median_of(all->bus, n);
 	ret->bus.bytes_per_second = ret->bus.messages_per_second * plan->size;

@@ -27,8 +27,8 @@ struct bench_spread {
 struct bench_trips {
 	struct bench_histogram bus, limit;
 	struct bench_spread ratio; /* p50 of the bus by p50 of the limit: 1 is the limit, more is slower */
-	int calm;  /* rounds that nobody else disturbed; fewer than ratio.count: all were used */
-	int lines; /* handed over raw for the limit; 0: both asleep, one word */
+	int calm;                  /* rounds that nobody else disturbed */
+	int lines;                 /* handed over raw for the limit; 0: both asleep, one word */
 	uint64_t late_ns;
 };
 
@@ -47,11 +47,13 @@ struct bench_flow {
 };
 
 /*
- * Rounds that others disturbed are left out where BENCH_CALM_ENOUGH others are left. Returns how many undisturbed ones
- * there are, moved to the front of values; the rest stay behind them.
+ * Rounds that others disturbed are left out. values[] are those of n rounds, shares[] what each had of its processors:
+ * the calm ones are moved to the front, and their number is returned. Where fewer than BENCH_CALM_ENOUGH were
+ * undisturbed it is the calmest tenth (at least so many). bench_calm_count(): how many were truly undisturbed.
  */
 #define BENCH_CALM_ENOUGH 5
 int bench_calm_first(double *values, const double *shares, int n);
+int bench_calm_count(const double *shares, int n);
 
 /* Cache lines that a message occupies on the bus: its slot, and its payload unless that fits into the slot. */
 int bench_lines(uint32_t size);

@@ -219,7 +219,7 @@ static void print_calm(FILE *out, int calm, int all)
 		fprintf(out,
 			"Others used these processors in %d of %d rounds; %s. Repeat it on an idle machine.\n",
 			all - calm, all,
-			calm >= BENCH_CALM_ENOUGH ? "those were left out" : "all were used");
+			calm >= BENCH_CALM_ENOUGH ? "those were left out" : "the calmest were used");
 }
 
 static void print_late(FILE *out, const struct bench_plan *plan, uint64_t late_ns)

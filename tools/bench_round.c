@@ -78,14 +78,12 @@ static void send_batch(struct bench_ends *e, const struct bench_source *source, 
 /* ---- receiving ---- */
 
 /* What stands first in message number `number`. */
-static inline uint64_t expected_word(const struct bench_worker *w,
-				     const struct bench_source *source, uint64_t number)
+static inline uint64_t expected_word(const struct bench_ends *e, const struct bench_source *source,
+				     uint64_t number)
 {
-	uint32_t size = w->plan.size;
-
-	if (!w->plan.in_place)
+	if (!e->made)
 		number &= source->mask;
-	return size >= 8 ? number : number & ((UINT64_C(1) << 8 * size) - 1);
+	return e->size >= 8 ? number : number & ((UINT64_C(1) << 8 * e->size) - 1);
 }
 
 static void wrong_message(const struct bench_ends *e, const struct bus_msg *m)
@@ -98,18 +96,17 @@ static void wrong_message(const struct bench_ends *e, const struct bus_msg *m)
 static inline void read_one(struct bench_ends *e, const struct bench_source *source,
 			    const struct bus_msg *m, uint64_t number)
 {
-	const struct bench_worker *w = e->worker;
-
-	if (m->lost)
+	if (__builtin_expect(m->lost != 0, 0))
 		e->mine->lost += m->lost;
-	if (w->plan.untouched)
+	if (!e->touch)
 		return;
-	if (__builtin_expect(m->len != w->plan.size, 0))
+	if (__builtin_expect(m->len != e->size, 0))
 		wrong_message(e, m);
 	e->sum += bench_message_read(m->data, m->len);
-	if (w->plan.rate > 0 || w->stage->pubs > 1)
-		return; /* the first word is a time; messages of several publishers come in any order */
-	if (bench_message_number_of(m->data, m->len) != expected_word(w, source, number))
+	if (!e->check)
+		return;
+	if (__builtin_expect(
+		    bench_message_number_of(m->data, m->len) != expected_word(e, source, number), 0))
 		wrong_message(e, m);
 }
 

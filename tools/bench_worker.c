@@ -124,8 +124,13 @@ void bench_worker_live(const struct bench_worker *worker)
 	struct bench_source source;
 	char command, answer = BENCH_ANSWER_DONE;
 
+	e.size = worker->plan.size;
+	e.touch = !worker->plan.untouched;
+	e.made = worker->plan.in_place;
+	e.check = worker->plan.rate == 0 && (worker->plan.pair || worker->plan.pubs == 1);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	signal(SIGPIPE, SIG_DFL);
+	for (int sig = 1; sig < NSIG; sig++)
+		signal(sig, SIG_DFL); /* not what the parent does on its end */
 	if (worker->cpu >= 0 && bench_pin(worker->cpu) < 0)
 		bench_worker_fail(&e, -ESRCH, "cannot run on processor %d", worker->cpu);
 	e.msgs = calloc(BENCH_PEEK_MAX, sizeof(*e.msgs));

@@ -58,6 +58,11 @@ struct bench_ends {
 	uint64_t sent, taken; /* since the beginning, over all rounds */
 	struct bus_msg *msgs;
 	uint64_t sum;
+	/* of the plan, for the loops */
+	uint32_t size;
+	bool touch; /* bytes are read */
+	bool check; /* the first word is compared: not where it is a time, or publishers mix */
+	bool made;  /* in place, from the message's own number */
 };
 
 /* bench_round.c: a round of each role. */

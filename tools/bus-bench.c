@@ -15,11 +15,15 @@
 #include "bench_report.h"
 #include "tool.h"
 
-#define ROUND_NS       UINT64_C(40000000)
+/* Shorter than a slice of the scheduler where processes spin: most rounds are undisturbed then, whoever else runs. */
+#define ROUND_NS       UINT64_C(2500000)
+#define SLOW_ROUND_NS  UINT64_C(100000000) /* where processes sleep, or messages are few */
+#define COUNT_ROUNDS   10
 #define ROUNDS_MIN     5
 #define BATCH_MOST     1024
 #define SIZE_MOST      (UINT64_C(1) << 30)
 #define SUB_WAIT_SLICE 50000000
+#define SUB_LIMIT_NS   100000000
 
 enum {
 	OPT_SIZE = TOOL_LONG,
@@ -46,7 +50,7 @@ enum {
 
 static const struct tool_option options[] = {
 	{ OPT_SIZE, "size", "B", "bytes of a message (64)" },
-	{ OPT_DURATION, "duration", "TIME", "how long in all, limits excepted (2s)" },
+	{ OPT_DURATION, "duration", "TIME", "how long in all, limits excepted (1s)" },
 	{ OPT_COUNT, "count", "N", "N messages of each publisher in all, instead of a time" },
 	{ OPT_ROUNDS, "rounds", "N", "rounds on the bus and of the limit in turn (at least 5)" },
 	{ OPT_RATE, "rate", "R",
@@ -229,8 +233,13 @@ static void complete(struct job *job, const char *kind)
 		plan->in_place = true;
 
 	job->effort.rounds = job->rounds;
-	if (!job->rounds)
-		job->effort.rounds = (int)((uint64_t)job->duration_ns / ROUND_NS);
+	if (!job->rounds && job->count)
+		job->effort.rounds = COUNT_ROUNDS;
+	else if (!job->rounds)
+		job->effort.rounds =
+			(int)((uint64_t)job->duration_ns /
+			      (plan->wait == BENCH_SPIN && plan->rate == 0 ? ROUND_NS
+									   : SLOW_ROUND_NS));
 	if (!job->rounds && job->effort.rounds < ROUNDS_MIN)
 		job->effort.rounds = ROUNDS_MIN;
 	if (job->effort.rounds > BENCH_ROUNDS_MAX)
@@ -372,7 +381,7 @@ static void conclude_sub(struct job *job, const struct received *got, struct ben
 	}
 	while (shape.bytes < 4 * (uint64_t)shape.size)
 		shape.bytes *= 2;
-	if (job->effort.no_limit || bench_limit_ring(&shape, ROUND_NS, &flow->limit) < 0)
+	if (job->effort.no_limit || bench_limit_ring(&shape, SUB_LIMIT_NS, &flow->limit) < 0)
 		return;
 	job->plan.size = shape.size;
 	flow->ratio.median = flow->bus.messages_per_second / flow->limit.messages_per_second;
@@ -408,7 +417,7 @@ static void run_sub(struct job *job)
 
 int main(int argc, char **argv)
 {
-	struct job job = { .plan = { .size = 64, .pubs = 1, .batch = 1 }, .duration_ns = 2000000000 };
+	struct job job = { .plan = { .size = 64, .pubs = 1, .batch = 1 }, .duration_ns = 1000000000 };
 	const char *kind;
 	int opt;
 
