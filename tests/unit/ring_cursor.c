@@ -163,6 +163,37 @@ static void oldest_works_far_from_zero(void **state)
 	take(rd, 1);
 }
 
+/* A start in the past: where payload is gone that the slots would still have, it begins later and lost nothing. */
+static void start_in_the_past_skips_what_was_gone_before_it_came(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, false);
+
+	send(rig, 20, 1024); /* a lap of payload is 8, one more may be under way */
+	ring_reader_begin_oldest(rd);
+	assert_int_equal(rd->cur, 0);
+	ring_reader_skip_gone(rd);
+	assert_in_range(rd->cur, 12, 13);
+	assert_int_equal(rd->ahead, rd->cur);
+	assert_int_equal(rd->lost, 0);
+	assert_int_equal(rd->lost_unsaid, 0);
+	while (rig_take(rd) == RING_MESSAGE)
+		;
+	assert_int_equal(rd->cur, 20);
+	assert_int_equal(rd->lost, 0);
+}
+
+static void start_in_the_past_looks_at_one_lap_at_most(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, false);
+
+	for (uint64_t seq = 0; seq < SLOTS; seq++)
+		bus_store_relaxed(&ring_slot_of(&rig->writer.view, seq)->commit, UINT64_MAX);
+	ring_reader_skip_gone(rd);
+	assert_int_equal(rd->cur, SLOTS);
+}
+
 static void lapped_reader_goes_on_a_quarter_lap_behind_head(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -497,6 +528,8 @@ int main(void)
 		RIG_TEST(oldest_is_the_first_that_cannot_be_overwritten_any_more),
 		RIG_TEST(oldest_never_goes_back_nor_past_head),
 		RIG_TEST(oldest_works_far_from_zero),
+		RIG_TEST(start_in_the_past_skips_what_was_gone_before_it_came),
+		RIG_TEST(start_in_the_past_looks_at_one_lap_at_most),
 		RIG_TEST(lapped_reader_goes_on_a_quarter_lap_behind_head),
 		RIG_TEST(lapped_reader_drops_what_it_had_borrowed),
 		RIG_TEST(lapped_by_bytes_goes_to_head),
