@@ -96,12 +96,18 @@ until_true 10 "the reader of files" attached files 1
 until_true 20 "the whole file" cmp -s "$dir/file" "$dir/copy.out"
 wait "$copy" || fail "bus-sub: 3,000,001 bytes were not 46 messages"
 
-# ---- batch.c: more messages than the ring holds
+# ---- batch.c: more messages than the ring holds, for a reader that stands still at first
 create quotes
 background quotes "$BUS_BUILD/bus-sub" quotes --count=5003 -f '%k %h %p\n'
 quotes=$pid
 until_true 10 "the reader of quotes" attached quotes 1
-"$examples/batch" quotes 5003 || fail "batch failed"
+kill -STOP "$quotes"
+background batch "$examples/batch" quotes 5003
+batch=$pid
+full() { "$BUS_BUILD/bus-stat" topic quotes --json | grep -qE '"refused": ?[1-9]'; }
+until_true 10 "the refusal of a message" full
+kill -CONT "$quotes"
+wait "$batch" || fail "batch failed"
 wait "$quotes" || fail "bus-sub failed"
 seq 1 5003 | awk '{ printf "item-%d source=batch.c %d\n", $1 % 100, $1 }' >"$dir/want"
 cmp "$dir/quotes.out" "$dir/want" || fail "batch: other messages arrived than were sent"
@@ -118,7 +124,7 @@ until_true 10 "both temperatures" lines wildcard 2
 expect "temperatures" "$(sort "$dir/wildcard.out")" \
   $'sensors.cellar.temperature 0 from thermometer: 12.25\nsensors.hall.temperature 0 from thermometer: 21.5 C'
 kill -STOP "$pid"
-publish sensors.attic.temperature 30 --count=5000
+publish sensors.attic.temperature 30 --count=5000 --full=fail
 kill -CONT "$pid"
 until_true 10 "the last of 5000" grep -q 'sensors.attic.temperature 4999 ' "$dir/wildcard.out"
 lost=$(sed -nE 's/^\(([0-9]+) lost\) .*attic.*/\1/p' "$dir/wildcard.out" | awk '{ s += $1 } END { print s + 0 }')
