@@ -166,6 +166,45 @@ static void connections_wait(struct busd *busd, struct watch *watch, uint32_t ev
 	accept_some(busd);
 }
 
+/* Whether somebody, of whatever kind, listens there. */
+static bool is_listening(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool there;
+
+	there = fd >= 0 && (connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) == 0 ||
+			    errno == EAGAIN || errno == EPROTOTYPE);
+	if (fd >= 0)
+		close(fd);
+	return there;
+}
+
+/*
+ * What a busd that died left there, and nothing else: a path may be mistyped. A busd that listens though we got its lock
+ * has lost the file, to something that clears directories of old files.
+ */
+static int remove_old_socket(const struct sockaddr_un *addr, struct why *why)
+{
+	const char *path = addr->sun_path;
+	struct stat st;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT
+			       ? 0
+			       : because(why, errno, "cannot look at %s: %s", path, strerror(errno));
+	if (!S_ISSOCK(st.st_mode))
+		return because(why, ENOTSOCK,
+			       "%s is there and no socket; choose another path by --socket", path);
+	if (is_listening(addr))
+		return because(why, EEXIST,
+			       "somebody listens at %s already; choose another path by --socket",
+			       path);
+	if (unlink(path) < 0 && errno != ENOENT)
+		return because(why, errno, "cannot remove the old socket %s: %s", path,
+			       strerror(errno));
+	return 0;
+}
+
 static int bind_and_listen(const struct busd *busd, int fd, struct why *why)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
@@ -174,9 +213,9 @@ static int bind_and_listen(const struct busd *busd, int fd, struct why *why)
 	int rc;
 
 	snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	if (unlink(path) < 0 && errno != ENOENT)
-		return because(why, errno, "cannot remove the old socket %s: %s", path,
-			       strerror(errno));
+	rc = remove_old_socket(&addr, why);
+	if (rc < 0)
+		return rc;
 	mask = umask(0777); /* nobody gets in before the mode is right */
 	rc = bind(fd, (struct sockaddr *)&addr, sizeof(addr));
 	umask(mask);

@@ -99,6 +99,10 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			return 2;
 		}
 	}
+	if (ret->socket && !*ret->socket) {
+		fputs("busd: --socket: the path is empty\nTry 'busd --help'.\n", stderr);
+		return 2;
+	}
 	if (optind < argc) {
 		fprintf(stderr, "busd: unexpected argument \"%s\"\nTry 'busd --help'.\n",
 			argv[optind]);
