@@ -41,10 +41,9 @@ static inline void list_remove(struct list *link)
 
 /* The present member may be removed (and freed) in the body; others may not. */
 #define for_each(pos, list, member) \
-	for (__typeof__(pos) pos##_next = \
-		     ((pos) = list_entry((list)->next, __typeof__(*(pos)), member), \
-		     list_entry((pos)->member.next, __typeof__(*(pos)), member)); \
-	     &(pos)->member != (list); (pos) = pos##_next, \
-			     pos##_next = list_entry((pos)->member.next, __typeof__(*(pos)), member))
+	for (struct list *pos##_link = (list)->next, *pos##_next = pos##_link->next; \
+	     pos##_link != (list) && \
+	     ((pos) = list_entry(pos##_link, __typeof__(*(pos)), member), true); \
+	     pos##_link = pos##_next, pos##_next = pos##_link->next)
 
 #endif

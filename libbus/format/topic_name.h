@@ -24,10 +24,9 @@
  */
 static inline const char *topic__check(const char *name, bool wild)
 {
-	size_t i;
 	size_t token = 0; /* where the present token begins */
 
-	for (i = 0; i <= TOPIC_NAME_MAX; i++) {
+	for (size_t i = 0; i <= TOPIC_NAME_MAX; i++) {
 		unsigned char c = (unsigned char)name[i];
 
 		if (c == 0 || c == '.') {
