@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch.c - many small messages, each with a key and a header, published 16 at a time: readers are woken once per batch.
+ * batch.c - many small messages, each with a key and a header, published 24 at a time: readers are woken once per batch.
  * What a full ring does is chosen here: fail at once, and let the program decide.
  *
  *	batch TOPIC COUNT
@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define BATCH 16
+#define BATCH 24
 
 struct quote {
 	char key[16], text[32];
