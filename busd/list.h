@@ -40,9 +40,9 @@ static inline void list_remove(struct list *link)
 #define list_entry(link, type, member) BUS_CONTAINER_OF(link, type, member)
 
 /* The present member may be removed (and freed) in the body; others may not. */
-#define for_each(pos, list, member) \
-	for (struct list *pos##_link = (list)->next, *pos##_next = pos##_link->next; \
-	     pos##_link != (list) && \
+#define for_each(pos, head, member) \
+	for (struct list *pos##_link = (head)->next, *pos##_next = pos##_link->next; \
+	     pos##_link != (head) && \
 	     ((pos) = list_entry(pos##_link, __typeof__(*(pos)), member), true); \
 	     pos##_link = pos##_next, pos##_next = pos##_link->next)
 
