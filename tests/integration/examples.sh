@@ -90,7 +90,7 @@ wait "$bert" || fail "epoll failed at the end of its input"
 # ---- in_place.c: a file of 3 MB and a bit, so that the last message is short and the ring wraps
 create files
 head -c 3000001 /dev/urandom >"$dir/file"
-background copy "$BUS_BUILD/bus-sub" files --stdout=whole --count=46
+background copy "$BUS_BUILD/bus-sub" files --timeout=10s --stdout=whole --count=46
 copy=$pid
 until_true 10 "the reader of files" attached files 1
 "$examples/in_place" files <"$dir/file" || fail "in_place failed"
@@ -99,7 +99,7 @@ wait "$copy" || fail "bus-sub: 3,000,001 bytes were not 46 messages"
 
 # ---- batch.c: more messages than the ring holds, for a reader that stands still at first
 create quotes
-background quotes "$BUS_BUILD/bus-sub" quotes --count=5003 -f '%k %h %p\n'
+background quotes "$BUS_BUILD/bus-sub" quotes --timeout=10s --count=5003 -f '%k %h %p\n'
 quotes=$pid
 until_true 10 "the reader of quotes" attached quotes 1
 kill -STOP "$quotes"
