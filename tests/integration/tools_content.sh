@@ -29,6 +29,9 @@ same "odd lines" "$(printf 'a\n\n\nlast\n' | od -c)" "$(everything lines | od -c
 printf '1\n2\n3\n' | bus-pub some --count=2
 same "--count on stdin" $'1\n2' "$(everything some)"
 
+printf 'x\ny\n' | bus-pub keyed --key=K -H A:1
+same "key and header of lines" $'K A=1 x\nK A=1 y' "$(everything keyed -f '%k %h %p\n')"
+
 # Any bytes, in each framing
 head -c 300000 /dev/urandom >bytes
 bus-topic create chunks --slots=1024 --bytes=1M || exit 1

@@ -47,11 +47,25 @@ blocked() { bus-stat topic full --json | grep -q '"blocked":true'; }
 wait_for "the publisher to be blocked" blocked
 pub=$(bus-stat topic full --json | sed -E 's/.*"publishers":\[\{"id":[0-9]+,"pid":([0-9]+).*/\1/')
 kill "$pub"
+gone() { ! kill -0 "$1"; }
+wait_for "a blocked bus-pub to go" gone "$pub"
 wait $!
 same "a blocked bus-pub after SIGTERM" 143 $?
 grep -q '"full" has no room, not all that was read was published' said || note_failure "it says: $(cat said)"
 kill $sub
 wait $sub
+
+# So does bus-sub, where nobody reads its output but nobody closed it either
+mkfifo unread
+exec 4<>unread
+bus-sub behind --raw >unread &
+sub=$!
+wait_for "the subscriber" attached behind 1
+seq 1 100000 | timeout 2 bus-pub behind --full=block --full-time=500ms 2>said
+grep -q 'no room' said || note_failure "bus-sub was not stuck: $(cat said)"
+kill $sub
+wait_for "a stuck bus-sub to go" gone $sub
+exec 4>&-
 
 # Nobody reads the output any more
 seq 1 100000 | bus-pub pipe --slots=131072 --bytes=16M

@@ -75,6 +75,11 @@ bus-pub rate x --rate=1000 --count=500
 passed_ms=$(((${EPOCHREALTIME/[.,]/} - ${start/[.,]/}) / 1000))
 [ $passed_ms -ge 499 ] || note_failure "500 messages at 1000/s took $passed_ms ms"
 
+start=$EPOCHREALTIME
+seq 1 500 | bus-pub rate --rate=1000
+passed_ms=$(((${EPOCHREALTIME/[.,]/} - ${start/[.,]/}) / 1000))
+[ $passed_ms -ge 499 ] || note_failure "500 lines at 1000/s took $passed_ms ms"
+
 # A line that arrives alone: the pipe stays open and no second line comes before the first was printed
 mkfifo in
 bus-sub alone --count=1 --raw --timeout=20s >got &
