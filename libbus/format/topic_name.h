@@ -24,33 +24,36 @@
  */
 static inline const char *topic__check(const char *name, bool wild)
 {
-	size_t token = 0; /* where the present token begins */
+	const char *token = name; /* where the present one begins */
+	const char *p;
 
-	for (size_t i = 0; i <= TOPIC_NAME_MAX; i++) {
-		unsigned char c = (unsigned char)name[i];
+	for (p = name; *p; p++) {
+		unsigned char c = (unsigned char)*p;
 
-		if (c == 0 || c == '.') {
-			if (i == 0 && c == 0)
-				return "is empty";
-			if (i == token)
-				return "has an empty token (a dot at its begin or end, or two in a row)";
-			if (c == 0)
-				return NULL;
-			token = i + 1;
-		} else if (c == ' ' || c < 0x20 || c == 0x7f) {
+		if (p - name == TOPIC_NAME_MAX)
+			return "is longer than 255 bytes";
+		if (c == '.' && p == token)
+			return "has an empty token (a dot at its begin or end, or two in a row)";
+		if (c == '.')
+			token = p + 1;
+		if (c <= ' ' || c == 0x7f)
 			return "has a space or a control character";
-		} else if (c > 0x7f) {
+		if (c > 0x7f)
 			return "has a character that is not ASCII";
-		} else if (c == '*' || c == '>') {
-			if (!wild)
-				return "has a wildcard ('*' or '>'), which only a pattern may have";
-			if (i != token || (name[i + 1] != 0 && name[i + 1] != '.'))
-				return "has a '*' or '>' that is not a token of its own";
-			if (c == '>' && name[i + 1] != 0)
-				return "has a '>' that is not at its end";
-		}
+		if (c != '*' && c != '>')
+			continue;
+		if (!wild)
+			return "has a wildcard ('*' or '>'), which only a pattern may have";
+		if (p != token || (p[1] && p[1] != '.'))
+			return "has a '*' or '>' that is not a token of its own";
+		if (c == '>' && p[1])
+			return "has a '>' that is not at its end";
 	}
-	return "is longer than 255 bytes";
+	if (p == name)
+		return "is empty";
+	if (p == token)
+		return "has an empty token (a dot at its begin or end, or two in a row)";
+	return NULL;
 }
 
 static inline const char *topic_name_check(const char *name)
