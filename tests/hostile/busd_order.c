@@ -516,6 +516,8 @@ static void death_of_a_subscriber(void **state)
 	next_member(&p, &msg);
 	assert_int_equal(msg.member.op, CTL_MEMBER_REMOVE);
 	assert_int_equal(msg.member.number, number + 1);
+	for (int i = 0; i < 400 && bus_load_acquire(&sub_on(board, 0)->state) != BOARD_SUB_FREE; i++)
+		usleep(5000);
 	assert_int_equal(sub_on(board, 0)->state, BOARD_SUB_FREE);
 }
 
