@@ -19,11 +19,11 @@ die() {
   exit 1
 }
 
-# A file that any machine with a compiler has; the largest of the first few kinds found.
+# A file that any machine with a compiler has: the largest of these below 64 MiB, so that it does not take long.
 pick_file() {
   find -L "$(gcc -print-prog-name=cc1 2>/dev/null)" "$(gcc -print-prog-name=cc1plus 2>/dev/null)" \
     /usr/lib/*/libLLVM*.so* /usr/lib/*/libicudata.so* /usr/bin/gdb /bin/bash \
-    -maxdepth 0 -type f -readable -size -256M -printf '%s %p\n' 2>/dev/null |
+    -maxdepth 0 -type f -readable -size -64M -printf '%s %p\n' 2>/dev/null |
     sort -n | tail -n 1 | cut -d ' ' -f 2-
 }
 
@@ -170,7 +170,7 @@ echo " (sha256sum on the file itself: $(per_second "$bytes" "$sum_ms"))"
 echo
 echo "bus-stat, while the slow one held the publisher back:"
 echo
-if [ -s "$dir/screen" ]; then sed 's/^/  /' "$dir/screen"; else
+if [ -s "$dir/screen" ]; then sed 's/^./  &/' "$dir/screen"; else
   echo "  (the publisher was hardly held back: the file is too small for that)"
 fi
 echo
