@@ -121,7 +121,10 @@ static int send_one(struct client *client, struct event *event)
 		return 0;
 	if (errno == ETOOMANYREFS || errno == ENOBUFS || errno == ENOMEM || errno == EINTR)
 		return -EAGAIN;
-	client_doom(client, NULL); /* it hung up: nothing to say */
+	if (errno == EPIPE || errno == ECONNRESET)
+		client_doom(client, NULL);
+	else
+		client_doom(client, "an event could not be sent: %s", strerror(errno));
 	return -EPIPE;
 }
 
