@@ -1,7 +1,7 @@
 #!/bin/bash
 # Shows that tests can fail: breaks one line at a time in a copy of libbus and expects a test to object.
 #
-#   tests/mutants/run.sh [NAME...]     all mutants of ring.txt, or those whose name contains a NAME
+#   tests/mutants/run.sh [NAME...]     all mutants of ring.txt and fuzz.txt, or those whose name contains a NAME
 #
 # A mutant that its test lets pass, or that no longer fits the source, is an error.
 set -u
@@ -12,6 +12,13 @@ CC=${CC:-gcc}
 # The thread sanitizer wants its addresses where they always are.
 plain=()
 setarch -R true 2>/dev/null && plain=(setarch -R)
+fuzz=()
+if echo 'int LLVMFuzzerTestOneInput(void); int LLVMFuzzerTestOneInput(void) { return 0; }' |
+  clang -fsanitize=fuzzer -x c - -o "$work/probe" 2>/dev/null; then
+  fuzz=(tests/mutants/fuzz.txt)
+else
+  echo "mutants: clang cannot fuzz here: fuzz.txt is left out" >&2
+fi
 export TSAN_OPTIONS='halt_on_error=1 exitcode=66'
 CFLAGS=(-std=gnu11 -D_GNU_SOURCE -w)
 
@@ -59,6 +66,11 @@ build() {
       return
       ;;
     tsan/*) more=(-O1 -g -fsanitize=thread "$1/os/wake.c" -lpthread) ;;
+    fuzz/*)
+      clang "${CFLAGS[@]}" -O1 -g -DBUS_EXPLORE -fsanitize=fuzzer,address -I "$1" -I tests "tests/$2.c" \
+        tests/lib/ring_rig.c "$1"/ring/*.c -o "$work/test" >"$work/log" 2>&1
+      return
+      ;;
     *) more=(-O2) ;; # a race of two processes: without this it is too slow a race
   esac
   "$CC" "${CFLAGS[@]}" -I "$1" -I tests "tests/$2.c" tests/lib/ring_rig.c "$1"/ring/*.c "${more[@]}" \
@@ -67,15 +79,16 @@ build() {
 
 # try NAME TEST FILE: prints what is wrong, if anything
 try() {
-  local limit
+  local limit args=()
   mutate "$3" || { echo "$1: does not fit $3"; return; }
   build "$work/libbus" "$2" "$3" || { echo "$1: does not compile"; cat "$work/log"; return; }
   # A failed test, a crash or a hang: each is an objection. A skipped test (77) is none.
   case $2 in
     unit/*) limit=10 ;;
+    fuzz/*) limit=100 args=(-error_exitcode=1 -max_total_time=30 -max_len=1024 -use_value_profile=1 -artifact_prefix="$work/") ;;
     *) limit=100 ;;
   esac
-  timeout $limit "${plain[@]}" "$work/test" >"$work/log" 2>&1
+  timeout $limit "${plain[@]}" "$work/test" "${args[@]}" >"$work/log" 2>&1
   case $? in
     0) echo "$1: $2 passes all the same" ;;
     77) echo "$1: $2 was skipped: $(tail -n 1 "$work/log")" ;;
@@ -124,6 +137,6 @@ while IFS= read -r line; do
     '#'* | '') ;;
     *) if [ "$side" = from ]; then from+=$'\n'$line; else to+=$'\n'$line; fi ;;
   esac
-done < <(cat tests/mutants/ring.txt; echo 'mutant END')
+done < <(cat tests/mutants/ring.txt "${fuzz[@]}"; echo 'mutant END')
 echo "mutants: $caught caught, $failed not"
 [ $failed -eq 0 ] && [ $caught -gt 0 ]
