@@ -1,0 +1,75 @@
+#!/bin/bash
+# Proves: who may do what, with three users of the machine: without rules others get nothing, not even topic names; a
+# rule gives what it says and no more; what is published carries the user whom the kernel attests.
+# timeout: 60
+. tests/integration/lib_tools.sh
+
+[ "$(id -u)" -eq 0 ] || { echo "needs root, to be several users"; exit 77; }
+command -v setpriv >/dev/null || { echo "needs setpriv (package util-linux)"; exit 77; }
+# Users need not exist to have a number.
+alice=41001 bob=41002
+as() { setpriv --reuid="$1" --regid="$1" --clear-groups "${@:2}"; }
+# What other users run must be where they can reach it.
+shared=$(mktemp -d /tmp/bus-users.XXXXXX) || exit 1
+trap 'rm -rf "$shared"' EXIT
+chmod 755 "$shared"
+cp "$BUS_BUILD"/bus-* "$BUS_BUILD"/libbus.so* "$BUS_BUILD/busd" "$shared"
+as $alice "$shared/bus-pub" --version >/dev/null 2>&1 || { echo "other users cannot run what is in $shared"; exit 77; }
+PATH=$shared:$PATH
+export BUS_SOCKET=$shared/bus.sock
+
+run_busd() { # run_busd CONFIGURATION
+  printf '%s\n' "$1" >conf
+  busd --foreground --socket "$BUS_SOCKET" --config conf 2>busd.log &
+  busd=$!
+  wait_for "busd to listen" test -S "$BUS_SOCKET"
+}
+stop_busd() {
+  kill "$busd"
+  wait "$busd"
+}
+
+# the mode of the socket, 0600 unless said otherwise
+run_busd ''
+expect 4 'cannot connect' as $alice bus-pub t x
+stop_busd
+
+# no rules
+run_busd 'socket_mode: 0666'
+topic secret
+expect 4 'no right to publish' as $alice bus-pub t x
+expect 4 'no right to subscribe' as $alice bus-sub secret
+expect 4 'no right to subscribe' as $alice bus-sub '>'
+expect 4 'no right to create' as $alice bus-topic create mine
+expect 1 'no topic "secret"' as $alice bus-topic rm secret
+same "topics that Alice sees" '[]' "$(as $alice bus-topic ls --json)"
+stop_busd
+
+# rules: Alice publishes, Bob reads, nobody else anything
+run_busd "
+socket_mode: 0666
+rules:
+  - topics: orders.>
+    allow: {publish: [$alice], subscribe: [$bob]}
+  - topics: scratch.*
+    allow: {admin: ['*']}"
+topic secret orders.secret
+expect 4 'no right to subscribe' as $alice bus-sub orders.eu
+expect 4 'no right to publish' as $bob bus-pub orders.eu x
+expect 4 'no right to publish' as $alice bus-pub secret x
+expect 4 'no right to create' as $alice bus-topic create orders.us
+expect 4 'no right to remove' as $alice bus-topic rm orders.secret
+expect 0 '' as $alice bus-topic create scratch.a
+expect 0 '' as $bob bus-topic rm scratch.a
+same "topics that Bob sees" orders.secret "$(as $bob bus-topic ls --json | grep -oE '"topic":"[^"]*"' | cut -d '"' -f 4)"
+# a pattern gives what may be read of it, also of what appears later
+as $bob bus-sub '>' --count=1 --json >bob.out 2>bob.err &
+reader=$!
+wait_for "Bob" attached orders.secret 1
+bus-pub secret 'not for Bob' || note_failure "root may not publish"
+as $alice bus-pub --name=root orders.new hello || note_failure "Alice may not publish"
+wait $reader
+grep -q '"topic":"orders.new".*"payload":"hello"' bob.out || note_failure "Bob got: $(cat bob.out bob.err)"
+grep -qE "\"publisher\":\{[^}]*\"uid\":$alice" bob.out || note_failure "not published by Alice: $(cat bob.out)"
+
+finish
