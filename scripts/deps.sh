@@ -8,7 +8,7 @@
 # elsewhere, and with BUS_NO_INSTALL=1, they are named and the exit code is 1.
 set -u
 
-# set | package | a header below /usr/include, or !command
+# set | package | a header below /usr/include, or !command, or +file of clang's own
 TABLE='
 build|gcc|!gcc
 build|make|!make
@@ -29,6 +29,7 @@ lint|clang-tidy|!clang-tidy
 lint|cppcheck|!cppcheck
 lint|shellcheck|!shellcheck
 fuzz|clang|!clang
+fuzz|libclang-rt-dev|+include/fuzzer/FuzzedDataProvider.h
 deb|dpkg-dev|!dpkg-shlibdeps
 '
 
@@ -48,6 +49,7 @@ find_missing() {
     [ -n "$set" ] && [[ " $sets " == *" $set "* ]] || continue
     case $probe in
       !*) command -v "${probe#!}" >/dev/null && continue ;;
+      +*) [ -e "$(clang -print-file-name="${probe#+}" 2>/dev/null)" ] && continue ;;
       *) have_header "$probe" && continue ;;
     esac
     missing+=("$package")
