@@ -174,13 +174,8 @@ void alloc_build(struct job *job)
 {
 	struct quota_account *account = &job->client->user->account;
 	uint64_t bytes = segment_plan_bytes(&job->plan);
-	int rc = quota_charge(account, bytes, &job->why);
+	int rc = ring_charge(job->busd, account, bytes, &job->why);
 
-	/* first what this user has lying about, then anybody's: the total may be what is short */
-	while (rc == -EDQUOT && ring_free_for_room(job->busd, account))
-		rc = quota_charge(account, bytes, &job->why);
-	while (rc == -EDQUOT && account->owner && ring_free_for_room(job->busd, NULL))
-		rc = quota_charge(account, bytes, &job->why);
 	job->seg = segment_new();
 	if (rc == 0 && !job->seg) {
 		quota_refund(account, bytes);

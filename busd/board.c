@@ -67,7 +67,7 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 
 	if (!seg)
 		return because(why, ENOMEM, "busd is out of memory");
-	rc = quota_charge(topic->account, BOARD_HEAD, why);
+	rc = ring_charge(topic->busd, topic->account, BOARD_HEAD, why);
 	if (rc == 0) {
 		seg->charged = topic->account;
 		seg->charged_bytes = BOARD_HEAD;
@@ -121,6 +121,8 @@ static int take(struct board *board, uint64_t *taken, uint64_t *pages, uint32_t 
 		if (rc < 0)
 			return rc;
 		pages[page / 64] |= UINT64_C(1) << (page % 64);
+		quota_grow(board->seg->charged, 4096);
+		board->seg->charged_bytes += 4096;
 	}
 	taken[i / 64] |= UINT64_C(1) << (i % 64);
 	return (int)i;

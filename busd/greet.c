@@ -3,6 +3,7 @@
 #include "greet.h"
 
 #include "log.h"
+#include "registry.h"
 #include "server.h"
 
 #include <errno.h>
@@ -39,7 +40,7 @@ static int make_own_bell(struct client *client, struct why *why)
 		free(bell);
 		return because(why, ENOMEM, "busd is out of memory");
 	}
-	rc = quota_charge(&client->user->account, bytes, why);
+	rc = ring_charge(client->busd, &client->user->account, bytes, why);
 	if (rc == 0) {
 		bell->seg->charged = &client->user->account;
 		bell->seg->charged_bytes = bytes;

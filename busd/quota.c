@@ -55,6 +55,12 @@ int quota_charge(struct quota_account *account, uint64_t bytes, struct why *why)
 	return 0;
 }
 
+void quota_grow(struct quota_account *account, uint64_t bytes)
+{
+	account->total->memory += bytes;
+	account->memory += bytes;
+}
+
 void quota_refund(struct quota_account *account, uint64_t bytes)
 {
 	account->total->memory -= bytes;

@@ -147,8 +147,11 @@ void ring_close(struct ring *ring, struct ring *next);
 void ring_settle(struct ring *ring);
 /* TIMER_KEPT: frees what was kept long enough, sets the next deadline. */
 void ring_free_expired(struct busd *busd);
-/* Memory is short: frees one closed ring, charged to account if that is not NULL. false: there is none. */
-bool ring_free_for_room(struct busd *busd, const struct quota_account *account);
+/*
+ * quota_charge(), with closed rings freed until it succeeds: first those of the same user that nobody reads, then those that
+ * were closed long ago.
+ */
+int ring_charge(struct busd *busd, struct quota_account *account, uint64_t bytes, struct why *why);
 /* The publisher's word; 0 <= head. */
 uint64_t ring_head(const struct ring *ring);
 

@@ -226,7 +226,7 @@ void ring_free_expired(struct busd *busd)
 		server_set_deadline(busd, TIMER_KEPT, next_ns);
 }
 
-bool ring_free_for_room(struct busd *busd, const struct quota_account *account)
+static bool free_for_room(struct busd *busd, const struct quota_account *account)
 {
 	uint64_t now_ns = bus_monotonic_ns();
 	uint64_t patience_ns = now_ns - bus_min_u64(now_ns, busd->config->keep_time_ns);
@@ -242,4 +242,14 @@ bool ring_free_for_room(struct busd *busd, const struct quota_account *account)
 		return false;
 	take_away(ring, "memory is short");
 	return true;
+}
+
+int ring_charge(struct busd *busd, struct quota_account *account, uint64_t bytes, struct why *why)
+{
+	int rc = quota_charge(account, bytes, why);
+
+	/* for who runs busd it is the total that is short, whoever takes it up */
+	while (rc == -EDQUOT && free_for_room(busd, account->owner ? NULL : account))
+		rc = quota_charge(account, bytes, why);
+	return rc;
 }

@@ -4,6 +4,7 @@
 
 #include "event.h"
 #include "log.h"
+#include "registry.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -221,7 +222,7 @@ void share_make_bell(struct client *waker, uint64_t uid)
 		client_doom(waker, "busd is out of memory");
 		return;
 	}
-	rc = quota_charge(&waker->user->account, segment_plan_bytes(&plan), &why);
+	rc = ring_charge(waker->busd, &waker->user->account, segment_plan_bytes(&plan), &why);
 	if (rc == 0) {
 		bell->seg->charged = &waker->user->account;
 		bell->seg->charged_bytes = segment_plan_bytes(&plan);

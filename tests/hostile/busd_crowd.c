@@ -277,6 +277,8 @@ static void act(uint64_t seed)
 	memset(&a, 0, sizeof(a));
 	a.random = seed;
 	rc = proto_greet(&a.client, busd.path, "actor", true);
+	if (rc == -EDQUOT) /* memory is short on purpose */
+		_exit(0);
 	while (rc != -ENOTCONN && rc != -ETIMEDOUT) {
 		unsigned what = (unsigned)pick(&a, 100);
 
@@ -376,7 +378,8 @@ static void anything_goes(void **state)
 	assert_int_equal(msg.info.rings, 0);
 	assert_int_equal(msg.info.subscriptions, 0);
 	assert_int_equal(msg.info.memory_bytes, 4096); /* the watcher's bell page */
-	printf("%u lives, %u looks, %llu evictions\n", lives, looks, (unsigned long long)msg.info.evictions);
+	printf("%u lives, %u looks, %llu evictions\n", lives, looks,
+	       (unsigned long long)msg.info.evictions);
 	assert_true(lives > 20);
 	proto_leave(&watcher);
 	assert_int_equal(proto_busd_stop(&busd), 0);
