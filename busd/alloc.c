@@ -86,6 +86,12 @@ static void finish(struct job *job)
 		client = NULL;
 	if (job->client)
 		job->client->job = NULL;
+	/* ordinary pages instead of huge ones are fewer bytes */
+	if (job->rc == 0 && job->seg->charged_bytes != job->seg->info.size) {
+		quota_correct(job->seg->charged,
+			      (int64_t)(job->seg->info.size - job->seg->charged_bytes));
+		job->seg->charged_bytes = job->seg->info.size;
+	}
 	if (job->seg->place_error < 0)
 		log_warning("placement of a segment was refused (%s): it lies where the kernel put it",
 			    strerror(-job->seg->place_error));

@@ -121,7 +121,7 @@ static int take(struct board *board, uint64_t *taken, uint64_t *pages, uint32_t 
 		if (rc < 0)
 			return rc;
 		pages[page / 64] |= UINT64_C(1) << (page % 64);
-		quota_grow(board->seg->charged, 4096);
+		quota_correct(board->seg->charged, 4096);
 		board->seg->charged_bytes += 4096;
 	}
 	taken[i / 64] |= UINT64_C(1) << (i % 64);

@@ -55,10 +55,10 @@ int quota_charge(struct quota_account *account, uint64_t bytes, struct why *why)
 	return 0;
 }
 
-void quota_grow(struct quota_account *account, uint64_t bytes)
+void quota_correct(struct quota_account *account, int64_t bytes)
 {
-	account->total->memory += bytes;
-	account->memory += bytes;
+	account->total->memory += (uint64_t)bytes;
+	account->memory += (uint64_t)bytes;
 }
 
 void quota_refund(struct quota_account *account, uint64_t bytes)

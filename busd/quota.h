@@ -31,8 +31,8 @@ struct quota_account {
 
 /* 0 and the bytes of one segment are taken, or -EDQUOT with a sentence that names limit and use. */
 int quota_charge(struct quota_account *account, uint64_t bytes, struct why *why);
-/* The segment became larger by a page or so: counted, not refused. */
-void quota_grow(struct quota_account *account, uint64_t bytes);
+/* A segment turned out smaller than charged, or grew by a page or so: counted, not refused. */
+void quota_correct(struct quota_account *account, int64_t bytes);
 void quota_refund(struct quota_account *account, uint64_t bytes);
 
 int quota_take_client(struct quota_account *account, struct why *why);

@@ -259,6 +259,86 @@ static void large_memory_is_nobody_elses_wait(void **state)
 	proto_leave(&other);
 }
 
+/* Opens a publisher whose topic wants huge pages. */
+static int open_huge(struct proto_client *client, const char *topic, uint32_t flags, uint64_t bytes,
+		     struct proto_msg *answer)
+{
+	struct ctl_pub_open open = { .head = PROTO_HEAD(CTL_PUB_OPEN, sizeof(open)), .node = -1 };
+
+	open.settings.flags = flags;
+	open.settings.bytes = bytes;
+	strcpy(open.topic, topic);
+	return proto_ask(client, &open, answer);
+}
+
+static void a_short_pool_of_huge_pages(void **state)
+{
+	struct proto_client client;
+	struct proto_msg answer;
+
+	(void)state;
+	assert_int_equal(proto_greet(&client, busd.path, "huge", true), 0);
+	assert_int_equal(open_huge(&client, "h", CTL_TOPIC_HUGE, UINT64_C(2) << 30, &answer),
+			 -ENOMEM);
+	assert_non_null(strstr(client.why, "1025 of 2 MiB wanted"));
+	assert_non_null(strstr(client.why, "vm.nr_hugepages"));
+	proto_leave(&client);
+}
+
+static long huge_pages(const char *what, long set)
+{
+	FILE *file = fopen(what, set >= 0 ? "we" : "re");
+	long n = -1;
+
+	if (file == NULL)
+		return -1;
+	if (set >= 0)
+		fprintf(file, "%ld\n", set);
+	else if (fscanf(file, "%ld", &n) != 1)
+		n = -1;
+	return fclose(file) == 0 ? n : -1;
+}
+
+#define POOL "/proc/sys/vm/nr_hugepages"
+#define FREE "/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages"
+
+static void huge_pages_or_ordinary_ones(void **state)
+{
+	struct proto_client client;
+	struct proto_msg answer;
+	struct proto_pub pub;
+	long before = huge_pages(POOL, -1);
+	long left;
+	bool huge;
+
+	(void)state;
+	if (huge_pages(FREE, -1) < 2)
+		huge_pages(POOL, before + 2);
+	left = huge_pages(FREE, -1);
+	huge = left >= 2;
+	assert_int_equal(proto_greet(&client, busd.path, "huge", true), 0);
+	assert_int_equal(open_huge(&client, "h", CTL_TOPIC_HUGE_OR_NOT, 65536, &answer), 0);
+	pub.reply = answer.pub;
+	pub.fd = answer.fds[0];
+	assert_int_equal(pub.reply.geometry.payload_off % (huge ? 2 << 20 : 4096), 0);
+	assert_int_equal(pub.reply.geometry.bytes, huge ? 2 << 20 : 65536);
+	assert_int_equal(proto_pub_ready(&client, &pub), 0);
+	if (!huge) {
+		assert_true(proto_busd_logged(&busd, "the pool of huge pages is short"));
+		skip();
+	}
+	/* taken for good: nobody gets SIGBUS later */
+	assert_int_equal(huge_pages(FREE, -1), left - 2);
+	while (huge_pages(FREE, -1) > 1)
+		assert_int_equal(open_huge(&client, "h", CTL_TOPIC_HUGE, 65536, &answer), 0);
+	assert_int_equal(open_huge(&client, "h", CTL_TOPIC_HUGE_OR_NOT, 65536, &answer), 0);
+	assert_int_equal(answer.pub.geometry.bytes, 65536);
+	assert_true(proto_busd_logged(&busd, "the pool of huge pages is short"));
+	proto_close_fds(&answer);
+	proto_leave(&client);
+	huge_pages(POOL, before);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -266,6 +346,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_hole_is_filled, setup, teardown),
 		cmocka_unit_test_setup_teardown(own_seals_are_refused, setup, teardown),
 		cmocka_unit_test_setup_teardown(cursors_and_bells_as_well, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_short_pool_of_huge_pages, setup, teardown),
+		cmocka_unit_test_setup_teardown(huge_pages_or_ordinary_ones, setup, teardown),
 		cmocka_unit_test_setup_teardown(large_memory_is_nobody_elses_wait, setup, teardown),
 	};
 

@@ -11,9 +11,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include "calibrate.h"
 #include "greet.h"
 #include "idmap.h"
+#include "numa_place.h"
 #include "request.h"
 
 #define IDS 2000
@@ -173,6 +178,50 @@ static void time_stamps(void **state)
 	assert_true(before >= CALIBRATE_EVERY_NS - 1000 && before <= CALIBRATE_EVERY_NS + 1000);
 }
 
+#define AREA (UINT64_C(1) << 20)
+
+/* The policy of the first page, as the kernel has it (MPOL_F_ADDR); -1: this kernel knows none. */
+static int policy_of(void *map)
+{
+	int mode = -1;
+
+	return syscall(SYS_get_mempolicy, &mode, NULL, 0, map, 2) < 0 ? -1 : mode;
+}
+
+static void placement_is_set_and_seen(void **state)
+{
+	static const struct {
+		int32_t placement;
+		int node;
+		int mode; /* MPOL_DEFAULT 0, PREFERRED 1, INTERLEAVE 3; never BIND 2 */
+	} cases[] = { { 0, -1, 0 }, { 0, 0, 1 }, { 0, 4711, 0 }, { 1, -1, 1 }, { -1, -1, 3 } };
+	uint32_t counts[BOARD_NODES];
+
+	(void)state;
+	numa_start();
+	for (size_t i = 0; i < BUS_ARRAY_LEN(cases); i++) {
+		int fd = memfd_create("test", MFD_CLOEXEC);
+		void *map, *other;
+
+		assert_int_equal(ftruncate(fd, AREA), 0);
+		map = mmap(NULL, AREA, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		other = mmap(NULL, AREA, PROT_READ, MAP_SHARED, fd, 0);
+		assert_true(map != MAP_FAILED && other != MAP_FAILED);
+		assert_int_equal(numa_place(map, AREA, cases[i].placement, cases[i].node), 0);
+		/* it belongs to the memory, not to the mapping */
+		if (policy_of(other) >= 0 && policy_of(other) != cases[i].mode)
+			fail_msg("case %zu: policy %d", i, policy_of(other));
+		memset(map, 1, AREA);
+		assert_int_equal(numa_survey(map, AREA, 4096, counts), 0);
+		for (size_t node = 1; node < BOARD_NODES; node++)
+			counts[0] += counts[node];
+		assert_int_equal(counts[0], AREA / 4096);
+		munmap(map, AREA);
+		munmap(other, AREA);
+		close(fd);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,6 +229,7 @@ int main(void)
 		cmocka_unit_test(messages_are_checked),
 		cmocka_unit_test(greetings),
 		cmocka_unit_test(time_stamps),
+		cmocka_unit_test(placement_is_set_and_seen),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
