@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -216,6 +217,21 @@ static void bad_acknowledgements(void **state)
 	bystander_is_served();
 }
 
+/* Messages that lie unread in a socket, without taking them. */
+static unsigned unread(int fd)
+{
+	unsigned count = 0;
+	char buf[2048];
+	int off = 0;
+
+	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	while (recv(fd, buf, sizeof(buf), MSG_PEEK | MSG_DONTWAIT) > 0)
+		count++;
+	off = -1;
+	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	return count;
+}
+
 /* Requests without reading the answers: one answer waits, busd takes no more; then all come, in order. */
 static void asking_without_listening(void **state)
 {
@@ -231,6 +247,8 @@ static void asking_without_listening(void **state)
 		assert_int_equal(proto_send(client.ctl, &info, sizeof(info)), 0);
 	}
 	bystander_is_served();
+	usleep(50000);
+	assert_int_equal(unread(client.ctl), 1);
 	for (uint32_t i = 0; i < sent; i++) {
 		assert_int_equal(proto_take(client.ctl, &msg, 5000), 1);
 		assert_int_equal(msg.head.req, 1000 + i);
