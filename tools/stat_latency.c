@@ -9,7 +9,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <bus_stat.h>
@@ -120,14 +119,13 @@ static void show(const struct listener *l, uint64_t lost, int64_t drift_ns, bool
 
 int stat_latency(struct bus *bus, const char *topic, int64_t duration_ns, bool json)
 {
-	struct listener l = { .bus = bus, .latencies = calloc(1, sizeof(*l.latencies)) };
+	static struct bench_histogram latencies;
+	struct listener l = { .bus = bus, .latencies = &latencies };
 	struct bus_sub_info info;
 	int64_t after = 0;
 	uint64_t lost;
 	int err;
 
-	if (!l.latencies)
-		tool_fail(TOOL_FAILED, "out of memory");
 	bench_histogram_reset(l.latencies);
 	err = bus_sub_open(&l.sub, bus, topic,
 			   BUS_OPTS(sub, .policy = BUS_LOSSY, .name = "bus-stat"));
@@ -146,7 +144,5 @@ int stat_latency(struct bus *bus, const char *topic, int64_t duration_ns, bool j
 	else
 		tool_warn("no message came on \"%s\" in %s", topic,
 			  tool_seconds((uint64_t)duration_ns).s);
-	err = l.latencies->total ? TOOL_DONE : TOOL_NOBODY;
-	free(l.latencies);
-	return err;
+	return l.latencies->total ? TOOL_DONE : TOOL_NOBODY;
 }
