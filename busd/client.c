@@ -45,16 +45,29 @@ struct acl_subject client_subject(const struct client *client)
 				     .group_count = client->group_count };
 }
 
+/*
+ * The descriptors that are short are busd's: to a client that is a quota, -EMFILE would say that it is out of its own.
+ */
+static void put_error(struct ctl_error *msg, int error, const char *why)
+{
+	bool short_of_files = error == EMFILE || error == ENFILE;
+
+	msg->error = short_of_files ? EDQUOT : error;
+	snprintf(msg->why, sizeof(msg->why), "%s%s", why,
+		 short_of_files
+			 ? "; busd has no descriptor left: close what is not needed, or raise its LimitNOFILE"
+			 : "");
+}
+
 /* An error message to a socket of which nothing else is known. */
 static void refuse(int fd, int error, const char *why)
 {
 	struct ctl_error msg = { .head = { .magic = CTL_MAGIC,
 					   .type = CTL_ERROR,
 					   .version = CTL_VERSION,
-					   .len = sizeof(msg) },
-				 .error = error };
+					   .len = sizeof(msg) } };
 
-	snprintf(msg.why, sizeof(msg.why), "%s", why);
+	put_error(&msg, error, why);
 	if (send(fd, &msg, sizeof(msg), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 		log_debug("a refusal could not be sent: %s", strerror(errno));
 	close(fd);
@@ -306,10 +319,9 @@ void client_reply_error(struct client *client, uint16_t version, uint32_t req, i
 					   .type = CTL_ERROR,
 					   .version = version,
 					   .len = sizeof(msg),
-					   .req = req },
-				 .error = error };
+					   .req = req } };
 
-	snprintf(msg.why, sizeof(msg.why), "%s", why);
+	put_error(&msg, error, why);
 	client_reply(client, &msg, NULL, 0);
 }
 

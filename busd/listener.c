@@ -119,7 +119,7 @@ static bool turn_away(struct busd *busd)
 			  .type = CTL_ERROR,
 			  .version = CTL_VERSION,
 			  .len = sizeof(msg) },
-		.error = EMFILE,
+		.error = EDQUOT, /* ours, see client.c */
 		.why = "busd has no descriptor left for one more connection; close some, or raise its LimitNOFILE"
 	};
 	int fd;

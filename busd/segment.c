@@ -110,8 +110,7 @@ static int make_memfd(struct segment *seg, unsigned extra, struct why *why)
 	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
 		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | extra);
 	if (fd < 0)
-		return because(why, errno, "cannot create a %s: %s%s", name, strerror(errno),
-			       errno == EMFILE ? " (raise busd's limit of open files)" : "");
+		return because(why, errno, "cannot create a %s: %s", name, strerror(errno));
 	seg->rw_fd = fd;
 	seg->made_seals = (unsigned)fcntl(fd, F_GET_SEALS);
 	/* made 0777 or 0666: whoever holds a descriptor of any kind could reopen it writable */
