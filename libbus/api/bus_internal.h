@@ -104,6 +104,9 @@ struct bus {
 /* ---- why.c: the sentence for the last failure of this thread ---- */
 int bus__fail(int err, const char *format, ...) BUS_PRINTF(2, 3); /* sets the sentence, returns err */
 void bus__why_clear(void);
+/* What was done to clear up after a failure must not put its own sentence over the first one. */
+void bus__why_save(char text[CTL_WHY_MAX]);
+void bus__why_restore(const char text[CTL_WHY_MAX]);
 
 /* ---- find.c: which socket, and starting a private busd ---- */
 int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,

@@ -36,8 +36,8 @@ static int send_request(struct bus *bus, const void *req, uint64_t deadline)
 		poll(&p, 1, 50);
 		err = control_send(bus->ctl, req, NULL, 0);
 	}
-	if (err == -EPIPE)
-		return busd_is_gone(bus);
+	if (err == -EPIPE) /* what it said before it hung up comes first, then the end */
+		return 0;
 	return err < 0 ? bus__fail(err, "cannot send to busd at %s: %s", bus->socket, strerror(-err))
 		       : 0;
 }
@@ -77,6 +77,12 @@ static int take_answer(struct bus *bus, struct control_packet *p, const struct c
 	return 0;
 }
 
+/* A connection that busd does not take is refused before it has read any request: number 0. */
+static bool answers(const struct ctl_head *answer, const struct ctl_head *req)
+{
+	return answer->req == req->req || (answer->type == CTL_ERROR && answer->req == 0);
+}
+
 int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
 			int *nfds)
 {
@@ -94,7 +100,7 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 	for (;;) {
 		err = control_recv(bus->ctl, &p);
 		if (err == 1) {
-			if (p.head.req == head->req)
+			if (answers(&p.head, head))
 				return take_answer(bus, &p, head, reply, reply_size, fds, nfds);
 			control_close_fds(&p); /* to a request that we gave up */
 			continue;

@@ -403,11 +403,14 @@ static void tell_closed(struct bus_pub *pub)
 {
 	struct ctl_pub_close req = { .head = BUS__HEAD(CTL_PUB_CLOSE, ctl_pub_close),
 				     .pub_id = pub->id };
+	char why[CTL_WHY_MAX];
 	struct ctl_ok ok;
 
-	if (pub->id != 0 && !bus_load_acquire(&pub->bus->gone) &&
-	    bus__request(pub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
-		return; /* busd hears of it when the connection ends */
+	if (pub->id == 0 || bus_load_acquire(&pub->bus->gone))
+		return;
+	bus__why_save(why);
+	if (bus__request(pub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+		bus__why_restore(why); /* busd hears of it when the connection ends */
 }
 
 int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,

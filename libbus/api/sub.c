@@ -128,6 +128,7 @@ static void tell_closed(struct bus_sub *sub)
 {
 	struct ctl_sub_close req = { .head = BUS__HEAD(CTL_SUB_CLOSE, ctl_sub_close),
 				     .sub_id = sub->id };
+	char why[CTL_WHY_MAX];
 	struct ctl_ok ok;
 
 	if (sub->id == 0)
@@ -135,9 +136,11 @@ static void tell_closed(struct bus_sub *sub)
 	/* Nobody waits for us any more, busd there or not. */
 	for (uint32_t i = 0; i < sub->ring_count; i++)
 		ring_reader_park(&sub->rings[i]->rd);
-	if (!bus_load_acquire(&sub->bus->gone) &&
-	    bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
-		return; /* busd hears of it when the connection ends */
+	if (bus_load_acquire(&sub->bus->gone))
+		return;
+	bus__why_save(why);
+	if (bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+		bus__why_restore(why); /* busd hears of it when the connection ends */
 }
 
 static void free_sub(struct bus_sub *sub)

@@ -59,6 +59,21 @@ void bus__why_clear(void)
 		text[0] = '\0';
 }
 
+void bus__why_save(char save[CTL_WHY_MAX])
+{
+	const char *text = why_text();
+
+	snprintf(save, CTL_WHY_MAX, "%s", text != NULL ? text : "");
+}
+
+void bus__why_restore(const char save[CTL_WHY_MAX])
+{
+	char *text = why_text();
+
+	if (text != NULL)
+		snprintf(text, CTL_WHY_MAX, "%s", save);
+}
+
 const char *bus_why(struct bus *bus)
 {
 	const char *text = why_text();
