@@ -18,6 +18,7 @@ int tool_exit_code(int err)
 	case EACCES:
 	case EPERM:
 	case EDQUOT:
+	case ENOMEM: /* of busd, mostly: it has no more to give */
 		return TOOL_REFUSED;
 	case ETIMEDOUT:
 	case ECONNREFUSED:
