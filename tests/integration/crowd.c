@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * timeout: 180
- * Proves: one subscriber reads a hundred topics; a hundred publishers of one process on one topic; and more publishing
- * processes than one futex_waitv() can wait for (140), asleep between messages, by waiting and by descriptor; every message
- * once, in order per publisher. What they leave behind is given back.
+ * Proves: one subscriber reads a hundred topics; a hundred publishers of one process on one topic;
+ * and more publishing processes than one futex_waitv() can wait for (140), asleep between messages,
+ * by waiting and by descriptor; every message once, in order per publisher. What they leave behind
+ * is given back.
  */
 #include <poll.h>
 #include <stdlib.h>
@@ -12,8 +13,8 @@
 
 #include "lib/bus_rig.h"
 
-#define MANY	  100
-#define EACH	  50
+#define MANY      100
+#define EACH      50
 #define PROCESSES 140
 
 struct account {

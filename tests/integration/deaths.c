@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * timeout: 180
- * Proves: kill -9 of a publisher or subscriber at any moment. All that it committed is read, in order, nothing torn, nothing
- * of an open claim; a dead reliable subscriber holds nobody back; what the dead had is given back; a child that outlives its
- * parent with the parent's socket changes none of that.
+ * Proves: kill -9 of a publisher or subscriber at any moment. All that it committed is read, in
+ * order, nothing torn, nothing of an open claim; a dead reliable subscriber holds nobody back; what
+ * the dead had is given back; a child that outlives its parent with the parent's socket changes
+ * none of that.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -105,11 +106,13 @@ static void reader_dies(struct bus *bus, unsigned round)
 			OK(bus_sub_wait(sub, -1));
 			n = OK(bus_sub_peek(sub, m, 8));
 			if (n > 0 && round % 2)
-				OK(bus_sub_release(sub, n)); /* else it stops with messages borrowed */
+				/* else it stops with messages borrowed */
+				OK(bus_sub_release(sub, n));
 		}
 	}
 	rig_await(0, round + 1);
-	OK(bus_pub_open(&pub, bus, "reader", BUS_OPTS(pub, .slots = 16, .full = BUS_FULL_BLOCK, .full_ns = 10000000000)));
+	OK(bus_pub_open(&pub, bus, "reader",
+			BUS_OPTS(pub, .slots = 16, .full = BUS_FULL_BLOCK, .full_ns = 10000000000)));
 	for (uint64_t i = 0; i < 10; i++)
 		OK(bus_pub_send(pub, &i, sizeof(i)));
 	rig_kill(pid, SIGKILL);

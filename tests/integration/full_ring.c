@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: what a full ring does. -EAGAIN at once; blocked until a deadline; blocked and woken as soon as there is room; a
- * subscriber that stands still is evicted, one that is merely slow is not; the evicted one learns it by -ESTALE, its loss is
- * counted to the message, and it gates again afterwards; a lossy one is never waited for and its loss is exact too.
+ * Proves: what a full ring does. -EAGAIN at once; blocked until a deadline; blocked and woken as
+ * soon as there is room; a subscriber that stands still is evicted, one that is merely slow is not;
+ * the evicted one learns it by -ESTALE, its loss is counted to the message, and it gates again
+ * afterwards; a lossy one is never waited for and its loss is exact too.
  */
 #include <errno.h>
 #include <string.h>
@@ -39,7 +40,8 @@ static void fails_and_deadlines(struct bus *bus)
 	EQUAL(n, 64);
 	EQUAL(send_value(fail, n), -EAGAIN);
 	rig_next(sub, &m);
-	OK(bus_sub_release(sub, 1)); /* the next look at nothing, or an eighth of the ring, tells the publisher */
+	/* the next look at nothing, or an eighth of the ring, tells the publisher */
+	OK(bus_sub_release(sub, 1));
 	for (unsigned i = 1; i < 8; i++) {
 		rig_next(sub, &m);
 		EQUAL(value_of(&m), i);
@@ -69,7 +71,8 @@ static void bytes_gate(struct bus *bus)
 	unsigned n = 0;
 
 	OK(bus_sub_open(&sub, bus, "full.bytes", NULL));
-	OK(bus_pub_open(&pub, bus, "full.bytes", BUS_OPTS(pub, .bytes = 65536, .full = BUS_FULL_FAIL)));
+	OK(bus_pub_open(&pub, bus, "full.bytes",
+			BUS_OPTS(pub, .bytes = 65536, .full = BUS_FULL_FAIL)));
 	while (bus_pub_send(pub, big, sizeof(big)) == 0)
 		n++;
 	EQUAL(n, 4);
@@ -90,8 +93,9 @@ static void blocked_is_woken(void)
 		struct bus *own = rig_connect("fast");
 		struct bus_pub *pub;
 
-		OK(bus_pub_open(&pub, own, "wake", BUS_OPTS(pub, .slots = 16, .full = BUS_FULL_BLOCK, .full_ns = -1,
-							    .spin_ns = 1)));
+		OK(bus_pub_open(&pub, own, "wake",
+				BUS_OPTS(pub, .slots = 16, .full = BUS_FULL_BLOCK, .full_ns = -1,
+					 .spin_ns = 1)));
 		for (uint64_t i = 0; i < 3000; i++)
 			OK(send_value(pub, i));
 		bus_close(own);
@@ -156,7 +160,9 @@ static void eviction(void)
 			OK(send_value(pub, i));
 		rig_exit(0);
 	}
-	/* Reads a little, then stands still with a message borrowed until it has been overwritten. */
+	/*
+	 * Reads a little, then stands still with a message borrowed until it has been overwritten.
+	 */
 	for (; next < 5; next++) {
 		rig_next(sub, &m);
 		EQUAL(value_of(&m), next);
@@ -184,7 +190,8 @@ static void eviction(void)
 		lost += m.lost;
 		next = value_of(&m) + 1;
 		if (next > 610)
-			rig_sleep_ms(1); /* slower than its publisher: gating again, or this would lose */
+			/* slower than its publisher: gating again, or this would lose */
+			rig_sleep_ms(1);
 		OK(bus_sub_release(sub, 1));
 	}
 	CHECK(stale);
@@ -213,7 +220,8 @@ static void lossy(void)
 		struct bus_pub_info pi;
 		struct bus_pub *pub;
 
-		OK(bus_pub_open(&pub, own, "lossy", BUS_OPTS(pub, .slots = 64, .full = BUS_FULL_FAIL)));
+		OK(bus_pub_open(&pub, own, "lossy",
+				BUS_OPTS(pub, .slots = 64, .full = BUS_FULL_FAIL)));
 		for (uint64_t i = 0; i < 2000000; i++)
 			OK(send_value(pub, i)); /* never -EAGAIN */
 		OK(bus_pub_info(pub, &pi));
@@ -239,7 +247,8 @@ static void lossy(void)
 		}
 		if (n == 0)
 			continue;
-		if (bus_sub_release(sub, n) == -ESTALE) { /* void: told again as lost with the next one */
+		/* void: told again as lost with the next one */
+		if (bus_sub_release(sub, n) == -ESTALE) {
 			for (int i = 0; i < n; i++)
 				lost -= m[i].lost;
 			next = m[0].seq - m[0].lost;

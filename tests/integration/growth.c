@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: a message too large for its ring has the ring replaced under load; readers awake, asleep and by descriptor go on
- * without a gap, in order; the numbers go on; beyond the limit it is -EMSGSIZE with a text that names it, and the publisher
- * works on; the old rings are given back.
+ * Proves: a message too large for its ring has the ring replaced under load; readers awake, asleep
+ * and by descriptor go on without a gap, in order; the numbers go on; beyond the limit it is
+ * -EMSGSIZE with a text that names it, and the publisher works on; the old rings are given back.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -77,7 +77,8 @@ int main(void)
 		OK(bus_pub_commit(pub, &c));
 		if (i == 700) { /* not to be had: nothing of it is published, nothing is broken */
 			EQUAL(bus_pub_send(pub, big, sizeof(big)), -EMSGSIZE);
-			CHECK(strstr(bus_why(bus), "limit") != NULL && strstr(bus_why(bus), "grow") != NULL);
+			CHECK(strstr(bus_why(bus), "limit") != NULL &&
+			      strstr(bus_why(bus), "grow") != NULL);
 		}
 	}
 	OK(bus_pub_info(pub, &info));

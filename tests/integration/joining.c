@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: a wildcard subscription picks up topics and publishers that appear later, and the first message of each is there;
- * '*' is one token, '>' the rest; publishing starts in the instant after bus_pub_open() while the subscriber sleeps, polls
- * or is just joining; order holds per publisher.
+ * Proves: a wildcard subscription picks up topics and publishers that appear later, and the first
+ * message of each is there; '*' is one token, '>' the rest; publishing starts in the instant after
+ * bus_pub_open() while the subscriber sleeps, polls or is just joining; order holds per publisher.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -25,7 +25,10 @@ static void publish_round(struct bus *bus, const char *topic, unsigned count)
 /* Reads until `want` messages have come; each publisher's are numbered from 0 without a gap. */
 static void read_complete(struct bus_sub *sub, unsigned want, bool spin)
 {
-	struct { uint64_t id; unsigned next; } seen[ROUNDS * 4] = { 0 };
+	struct {
+		uint64_t id;
+		unsigned next;
+	} seen[ROUNDS * 4] = { 0 };
 	struct bus_msg m;
 
 	for (unsigned got = 0; got < want;) {
@@ -56,7 +59,8 @@ static void subscriber(const char *pattern, unsigned want, bool spin, bool lossy
 	struct bus *bus = rig_connect("reader");
 	struct bus_sub *sub;
 
-	OK(bus_sub_open(&sub, bus, pattern, BUS_OPTS(sub, .spin_ns = 1, .policy = lossy ? BUS_LOSSY : BUS_RELIABLE)));
+	OK(bus_sub_open(&sub, bus, pattern,
+			BUS_OPTS(sub, .spin_ns = 1, .policy = lossy ? BUS_LOSSY : BUS_RELIABLE)));
 	rig_post(0);
 	read_complete(sub, want, spin);
 	bus_close(bus);
@@ -84,7 +88,8 @@ static void later_topics(void)
 		subscriber("*.7.x", EACH, false, false);
 	child[4] = rig_fork();
 	if (child[4] == 0)
-		subscriber("late.>", ROUNDS * EACH * 2, false, true); /* a ring's worth is not reached: nothing is lost */
+		/* a ring's worth is not reached: nothing is lost */
+		subscriber("late.>", ROUNDS * EACH * 2, false, true);
 	rig_await(0, 5);
 	bus = rig_connect("writer");
 	for (unsigned r = 0; r < ROUNDS; r++) {
@@ -100,8 +105,8 @@ static void later_topics(void)
 }
 
 /*
- * Joining while a publisher publishes at full speed: from the first message that the new subscriber gets on there is no gap
- * and nothing lost, as a reliable one.
+ * Joining while a publisher publishes at full speed: from the first message that the new subscriber
+ * gets on there is no gap and nothing lost, as a reliable one.
  */
 static void under_load(void)
 {
@@ -124,7 +129,8 @@ static void under_load(void)
 		uint64_t next = 0;
 		unsigned got = 0;
 
-		OK(bus_sub_open(&sub, bus, r % 2 ? "load" : "*", BUS_OPTS(sub, .start = r % 3 ? BUS_START_NOW : BUS_START_OLDEST)));
+		OK(bus_sub_open(&sub, bus, r % 2 ? "load" : "*",
+				BUS_OPTS(sub, .start = r % 3 ? BUS_START_NOW : BUS_START_OLDEST)));
 		while (got < 500) {
 			int n;
 

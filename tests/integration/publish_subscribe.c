@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: what one process publishes, in every way there is, another process reads whole and in order: copies, claims,
- * batches, keys and headers, every size around the inline limit and around the ends of the payload area; borrowed and
- * copied out.
+ * Proves: what one process publishes, in every way there is, another process reads whole and in
+ * order: copies, claims, batches, keys and headers, every size around the inline limit and around
+ * the ends of the payload area; borrowed and copied out.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,7 +28,8 @@ static void check_bytes(const void *data, uint32_t len, uint32_t seed)
 
 static uint32_t size_of(uint32_t i)
 {
-	static const uint32_t odd[] = { 0, 1, 23, 24, 25, 40, 63, 64, 65, 127, 128, 4095, 4096, 4097, 60000, 65535, 65536 };
+	static const uint32_t odd[] = { 0,   1,   23,   24,   25,   40,    63,    64,   65,
+					127, 128, 4095, 4096, 4097, 60000, 65535, 65536 };
 
 	return i < sizeof(odd) / sizeof(odd[0]) ? odd[i] : i * 13 % 5000;
 }
@@ -41,7 +42,8 @@ static void publish_all(struct bus_pub *pub)
 		fill(buf, size_of(i), i);
 		OK(bus_pub_send(pub, buf, size_of(i)));
 	}
-	for (uint32_t i = 0; i < SIZES; i++) { /* in place; claimed larger than needed, some given up */
+	/* in place; claimed larger than needed, some given up */
+	for (uint32_t i = 0; i < SIZES; i++) {
 		struct bus_claim c, lost;
 
 		OK(bus_pub_claim(pub, 1000, &lost));
@@ -63,11 +65,15 @@ static void publish_all(struct bus_pub *pub)
 		for (uint32_t j = 0; j < 10; j++) {
 			fill(data[j], (i + j) % 700, i + j);
 			snprintf(key[j], sizeof(key[j]), "key%u", i + j);
-			h[j][0] = (struct bus_header){ .name = "number", .value = key[j] + 3,
+			h[j][0] = (struct bus_header){ .name = "number",
+						       .value = key[j] + 3,
 						       .value_len = (uint32_t)strlen(key[j] + 3) };
 			h[j][1] = (struct bus_header){ .name = "empty" };
-			out[j] = (struct bus_out){ .data = data[j], .len = (i + j) % 700, .key = key[j],
-						   .key_len = (uint32_t)strlen(key[j]), .headers = h[j],
+			out[j] = (struct bus_out){ .data = data[j],
+						   .len = (i + j) % 700,
+						   .key = key[j],
+						   .key_len = (uint32_t)strlen(key[j]),
+						   .headers = h[j],
 						   .header_count = (i + j) % 3 };
 		}
 		EQUAL(bus_pub_send_batch(pub, out, 10), 10);

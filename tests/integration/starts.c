@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: where a subscription starts. Now, the oldest that the rings hold (also of publishers that have gone, also after the
- * ring went round), the last value of each topic among several publishers.
+ * Proves: where a subscription starts. Now, the oldest that the rings hold (also of publishers that
+ * have gone, also after the ring went round), the last value of each topic among several
+ * publishers.
  */
 #include <string.h>
 
@@ -24,7 +25,8 @@ static unsigned number(struct bus_sub *sub)
 	return value;
 }
 
-static void expect_range(struct bus *bus, const char *pattern, unsigned start, unsigned from, unsigned to)
+static void expect_range(struct bus *bus, const char *pattern, unsigned start, unsigned from,
+			 unsigned to)
 {
 	struct bus_sub *sub;
 	struct bus_msg m;
@@ -83,7 +85,10 @@ int main(void)
 	EQUAL(bus_sub_peek(sub, &m, 1), 0);
 	bus_sub_close(sub);
 
-	/* oldest after the ring went round: what it still holds, at least seven eighths of it, up to the end; none twice */
+	/*
+	 * oldest after the ring went round: what it still holds, at least seven eighths of it, up
+	 * to the end; none twice
+	 */
 	OK(bus_pub_open(&a, bus, "round", BUS_OPTS(pub, .slots = 1024)));
 	send_numbers(a, 0, 10000);
 	OK(bus_sub_open(&sub, bus, "round", BUS_OPTS(sub, .start = BUS_START_OLDEST)));

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: several threads of one connection publish, subscribe, wait, open and close at once; an object handed from one
- * thread to another; a forked child gets -ECHILD from every call on what it inherited and disturbs nothing, and can connect
- * on its own.
+ * Proves: several threads of one connection publish, subscribe, wait, open and close at once; an
+ * object handed from one thread to another; a forked child gets -ECHILD from every call on what it
+ * inherited and disturbs nothing, and can connect on its own.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -12,7 +12,7 @@
 #include "lib/bus_rig.h"
 
 #define THREADS 6
-#define COUNT	20000
+#define COUNT   20000
 
 static struct bus *shared;
 
@@ -64,7 +64,8 @@ static void *opener(void *arg)
 		struct bus_pub *pub;
 		struct bus_sub *sub;
 
-		OK(bus_sub_open(&sub, shared, i % 2 ? "threads.>" : "other.>", BUS_OPTS(sub, .policy = BUS_LOSSY)));
+		OK(bus_sub_open(&sub, shared, i % 2 ? "threads.>" : "other.>",
+				BUS_OPTS(sub, .policy = BUS_LOSSY)));
 		OK(bus_pub_open(&pub, shared, "other.x", NULL));
 		OK(bus_pub_send(pub, "x", 1));
 		bus_pub_close(pub);

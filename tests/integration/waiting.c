@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: no wake-up is lost, by sleeping, by descriptor (io_uring and thread), with and without membarrier: thousands of
- * round trips in which both sides really sleep, with a reader of several publishers, each with a time limit. Deadlines are
- * kept, signals interrupt, the descriptor is level-triggered.
+ * Proves: no wake-up is lost, by sleeping, by descriptor (io_uring and thread), with and without
+ * membarrier: thousands of round trips in which both sides really sleep, with a reader of several
+ * publishers, each with a time limit. Deadlines are kept, signals interrupt, the descriptor is
+ * level-triggered.
  */
 #include <errno.h>
 #include <poll.h>
@@ -62,7 +63,8 @@ static void ping_pong(enum how how, const char *name)
 	snprintf(back, sizeof(back), "%s.back", name);
 	echo = rig_fork();
 	bus = rig_connect(echo == 0 ? "echo" : "caller");
-	OK(bus_sub_open(&sub, bus, echo == 0 ? there : back, BUS_OPTS(sub, .spin_ns = how == ADAPTIVE ? 30000 : 1)));
+	OK(bus_sub_open(&sub, bus, echo == 0 ? there : back,
+			BUS_OPTS(sub, .spin_ns = how == ADAPTIVE ? 30000 : 1)));
 	OK(bus_pub_open(&pub, bus, echo == 0 ? back : there, BUS_OPTS(pub, .slots = 16)));
 	if (echo == 0) {
 		rig_post(0);
@@ -97,7 +99,10 @@ static void run(enum how how, const char *name)
 	EQUAL(rig_wait(pid), 0);
 }
 
-/* A ring of 16 and sleeping on both sides: the publisher blocks and is woken as often as the reader sleeps and is woken. */
+/*
+ * A ring of 16 and sleeping on both sides: the publisher blocks and is woken as often as the reader
+ * sleeps and is woken.
+ */
 static void full_and_empty(enum how how)
 {
 	pid_t writers[3];
@@ -115,8 +120,9 @@ static void full_and_empty(enum how how)
 			struct bus_pub *pub;
 
 			snprintf(topic, sizeof(topic), "both.%d", w);
-			OK(bus_pub_open(&pub, own, topic, BUS_OPTS(pub, .slots = 16, .full = BUS_FULL_BLOCK,
-								   .full_ns = 20000000000, .spin_ns = 1)));
+			OK(bus_pub_open(&pub, own, topic,
+					BUS_OPTS(pub, .slots = 16, .full = BUS_FULL_BLOCK,
+						 .full_ns = 20000000000, .spin_ns = 1)));
 			for (uint64_t i = 0; i < 3000; i++) {
 				OK(bus_pub_send(pub, &i, sizeof(i)));
 				if (i % 50 == 0)
@@ -150,7 +156,10 @@ static void full_and_empty(enum how how)
 	bus_close(bus);
 }
 
-/* One thread waits on B while what it has read of A, unflushed, is what the common publisher waits for. */
+/*
+ * One thread waits on B while what it has read of A, unflushed, is what the common publisher waits
+ * for.
+ */
 static void two_subscriptions(void)
 {
 	struct bus *bus = rig_connect("two");
@@ -165,7 +174,8 @@ static void two_subscriptions(void)
 		struct bus *own = rig_connect("writer");
 		struct bus_pub *pa, *pb;
 
-		OK(bus_pub_open(&pa, own, "two.a", BUS_OPTS(pub, .slots = 16, .full = BUS_FULL_BLOCK, .full_ns = -1)));
+		OK(bus_pub_open(&pa, own, "two.a",
+				BUS_OPTS(pub, .slots = 16, .full = BUS_FULL_BLOCK, .full_ns = -1)));
 		OK(bus_pub_open(&pb, own, "two.b", NULL));
 		for (int i = 0; i < 17; i++) /* the last one waits for the first to be read */
 			OK(bus_pub_send(pa, &i, sizeof(i)));
@@ -206,7 +216,9 @@ static void deadlines_and_signals(void)
 	setitimer(ITIMER_REAL, &timer, NULL);
 	EQUAL(bus_sub_wait(sub, 10000000000), -EINTR);
 
-	/* level-triggered: readable as long as there is something, not after a peek found nothing */
+	/*
+	 * level-triggered: readable as long as there is something, not after a peek found nothing
+	 */
 	ep = epoll_create1(0);
 	CHECK(ep >= 0 && epoll_ctl(ep, EPOLL_CTL_ADD, OK(bus_sub_fd(sub)), &ev) == 0);
 	EQUAL(bus_sub_peek(sub, &m, 1), 0);

@@ -20,7 +20,8 @@ static _Atomic unsigned *counters;
 
 void rig_fail(const char *file, int line, const char *what, const char *more)
 {
-	fprintf(stderr, "%s:%d: pid %d: %s%s%s\n", file, line, (int)getpid(), what, more ? ": " : "", more ? more : "");
+	fprintf(stderr, "%s:%d: pid %d: %s%s%s\n", file, line, (int)getpid(), what,
+		more ? ": " : "", more ? more : "");
 	fflush(NULL);
 	if (busd_pid > 0)
 		kill(busd_pid, SIGTERM);
@@ -37,7 +38,8 @@ int rig_ok(const char *file, int line, const char *what, int value)
 	rig_fail(file, line, what, more);
 }
 
-void rig_equal(const char *file, int line, const char *a_text, const char *b_text, long long a, long long b)
+void rig_equal(const char *file, int line, const char *a_text, const char *b_text, long long a,
+	       long long b)
 {
 	char more[300];
 
@@ -78,7 +80,8 @@ void rig_busd_start(const char *config)
 	int err = -1;
 
 	if (counters == NULL) {
-		counters = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		counters =
+			mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 		CHECK(counters != MAP_FAILED);
 	}
 	snprintf(busd, sizeof(busd), "%s/busd", build != NULL ? build : "build");
@@ -94,7 +97,8 @@ void rig_busd_start(const char *config)
 	if (busd_pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
 		if (config != NULL)
-			execl(busd, "busd", "--foreground", "--socket", socket_path, "--config", config_path, (char *)NULL);
+			execl(busd, "busd", "--foreground", "--socket", socket_path, "--config",
+			      config_path, (char *)NULL);
 		else
 			execl(busd, "busd", "--foreground", "--socket", socket_path, (char *)NULL);
 		_exit(127);

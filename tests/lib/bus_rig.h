@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus_rig.h - a busd of the test's own, and processes beside it. For programs in tests/integration, which see libbus only
- * by its public headers.
+ * bus_rig.h - a busd of the test's own, and processes beside it. For programs in tests/integration,
+ * which see libbus only by its public headers.
  *
  *	int main(void)
  *	{
@@ -26,14 +26,18 @@
 /* Ends the process (a child too) with 1 and says where. */
 #define CHECK(cond) ((cond) ? (void)0 : rig_fail(__FILE__, __LINE__, #cond, NULL))
 /* The same for a libbus call: shows the error and bus_why(). Gives back its value. */
-#define OK(call) rig_ok(__FILE__, __LINE__, #call, (call))
+#define OK(call)    rig_ok(__FILE__, __LINE__, #call, (call))
 #define EQUAL(a, b) rig_equal(__FILE__, __LINE__, #a, #b, (long long)(a), (long long)(b))
 
-void rig_fail(const char *file, int line, const char *what, const char *more) __attribute__((noreturn));
+void rig_fail(const char *file, int line, const char *what, const char *more)
+	__attribute__((noreturn));
 int rig_ok(const char *file, int line, const char *what, int value);
-void rig_equal(const char *file, int line, const char *a_text, const char *b_text, long long a, long long b);
+void rig_equal(const char *file, int line, const char *a_text, const char *b_text, long long a,
+	       long long b);
 
-/* Starts $BUS_BUILD/busd --foreground on a socket in a new directory; config: YAML text, NULL none. */
+/*
+ * Starts $BUS_BUILD/busd --foreground on a socket in a new directory; config: YAML text, NULL none.
+ */
 void rig_busd_start(const char *config);
 pid_t rig_busd_pid(void);
 void rig_busd_stop(void); /* SIGTERM, and waits; its exit code must be 0 */
