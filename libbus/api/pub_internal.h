@@ -31,12 +31,13 @@ struct bus_pub {
 	uint64_t stamp, stamp_began, burst_ticks;
 	uint32_t stamp_left, stamp_count;
 	bool burst_time; /* BUS_PUB_BURST_TIME */
-	bool broken;	 /* a growth failed half way: may only be closed */
-	bool removed;	 /* the topic is gone, the ring closed under us */
+	bool broken;     /* a growth failed half way: may only be closed */
+	bool removed;    /* the topic is gone, the ring closed under us */
 	/* an open claim */
 	bool claimed;
-	struct ring_message claim;
-	uint64_t claim_room; /* payload bytes reserved, without the head */
+	uint32_t claim_head;		  /* bytes of key and headers before the data */
+	uint64_t claim_room;		  /* payload bytes reserved, without the head */
+	uint64_t claim_lens, claim_attrs; /* of the slot, without the length */
 	/* set up once */
 	struct bus *bus;
 	uint64_t id, topic_id;

@@ -24,7 +24,7 @@
 
 #define BUS_ALIGNED(n)   __attribute__((aligned(n)))
 #define BUS_PACKED       __attribute__((packed))
-#define BUS_INLINE static inline __attribute__((always_inline))
+#define BUS_INLINE       static inline __attribute__((always_inline))
 #define BUS_COLD         __attribute__((cold, noinline))
 #define BUS_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
