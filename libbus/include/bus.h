@@ -152,7 +152,8 @@ struct bus_topic_opts {
 	size_t size;
 	uint32_t slots; /* messages, 16 to 2^26, rounded up to a power of two; 0: 1024 */
 	int32_t numa;   /* BUS_NUMA_* */
-	uint64_t bytes; /* payload area, rounded up to a power of two and the page size; 0: 256 KiB */
+	/* payload area, rounded up to a power of two and the page size; 0: 256 KiB */
+	uint64_t bytes;
 	uint64_t max_bytes; /* limit to which a ring may grow for a large message; 0: busd's */
 	uint32_t flags;     /* BUS_TOPIC_* */
 	uint32_t pad;
@@ -205,20 +206,22 @@ int bus_topic_check(const char *name) BUS_MUST_CHECK;
 
 /* ---- publishing ---- */
 
-enum bus_full { /* what a send does when the slowest reliable subscriber leaves no room */
-		BUS_FULL_EVICT =
-			0, /* wait; a subscriber that stands still for full_ns is evicted (and told so) */
-		BUS_FULL_BLOCK = 1, /* wait at most full_ns, then -ETIMEDOUT; nobody is evicted */
-		BUS_FULL_FAIL = 2,  /* -EAGAIN at once */
+/* What a send does when the slowest reliable subscriber leaves no room. */
+enum bus_full {
+	/* wait; a subscriber that stands still for full_ns is evicted (and told so) */
+	BUS_FULL_EVICT = 0,
+	BUS_FULL_BLOCK = 1, /* wait at most full_ns, then -ETIMEDOUT; nobody is evicted */
+	BUS_FULL_FAIL = 2,  /* -EAGAIN at once */
 };
 
 /*
  * BUS_PUB_BURST_TIME: messages of a burst share a time stamp. Reading the counter for each costs as
- * much as all the rest of a small bus_pub_send(). With this flag up to 16 messages that came at less
- * than 100 ns each carry the stamp of the first, as long as no subscriber is asleep or idle. time_ns
- * is then early by less than 2 us in a burst; but where the publisher pauses right after one while
- * all its subscribers are still busy with it, the next up to 15 messages are stamped early by the
- * length of the pause. Without the flag each message has its own stamp (each batch: one).
+ * much as all the rest of a small bus_pub_send(). With this flag up to 16 messages that came at
+ * less than 100 ns each carry the stamp of the first, as long as no subscriber is asleep or idle.
+ * time_ns is then early by less than 2 us in a burst; but where the publisher pauses right after
+ * one while all its subscribers are still busy with it, the next up to 15 messages are stamped
+ * early by the length of the pause. Without the flag each message has its own stamp (each batch:
+ * one).
  */
 #define BUS_PUB_BURST_TIME 1u
 
@@ -229,7 +232,8 @@ struct bus_pub_opts {
 	uint32_t slots;   /* of this ring; 0: the topic's */
 	uint64_t bytes;
 	int64_t full_ns; /* 0: 10 s; -1 (BLOCK only): for ever */
-	int64_t spin_ns; /* how long a full ring is polled before sleeping; 0: 20 us, -1: never sleep */
+	/* how long a full ring is polled before sleeping; 0: 20 us, -1: never sleep */
+	int64_t spin_ns;
 	int32_t numa;   /* BUS_NUMA_*, 0: the topic's */
 	uint32_t flags; /* BUS_PUB_* */
 };
@@ -254,7 +258,8 @@ int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
  *  -ETIMEDOUT   (BUS_FULL_BLOCK) no room for full_ns
  *  -EINTR       a signal came while waiting for room; nothing was published
  *  -EMSGSIZE    larger than the ring may grow to; bus_why() names the limit
- *  -ESHUTDOWN   the topic was removed; whether this message is still read is open        -EPIPE  the ring had to grow and busd is not there
+ *  -ESHUTDOWN   the topic was removed; whether this message is still read is open
+ *  -EPIPE       the ring had to grow and busd is not there
  */
 int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len) BUS_MUST_CHECK;
 
@@ -285,7 +290,8 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 
 /* A message under construction in the ring. */
 struct bus_claim {
-	void *data; /* len bytes to be written, in shared memory, nobody reads them before the commit */
+	/* len bytes to be written, in shared memory, nobody reads them before the commit */
+	void *data;
 	uint32_t len; /* may be lowered before the commit */
 	uint32_t slot;
 	uint64_t seq; /* the number that the message will have */
@@ -350,7 +356,8 @@ struct bus_sub_opts {
 	const char *name; /* shown by bus-stat; NULL: the connection's name */
 	uint32_t start;   /* enum bus_start */
 	uint32_t policy;  /* enum bus_policy */
-	int64_t spin_ns; /* how long bus_sub_wait() polls before sleeping; 0: 20 us, -1: never sleep, 1: sleep at once */
+	/* how long bus_sub_wait() polls before it sleeps; 0: 20 us, -1: never sleeps, 1: at once */
+	int64_t spin_ns;
 	uint32_t max_rings; /* rings (publishers) at a time, 0: 1024, at most 65,536 */
 	uint32_t flags;     /* BUS_SUB_* */
 };
@@ -359,8 +366,8 @@ struct bus_sub_opts {
  * Subscribes to a topic or pattern. Topics and publishers that appear later are picked up by
  * themselves, from their first message on. Order holds per publisher. *ret is owned by the caller
  * until bus_sub_close() or bus_close().
- *  -EINVAL  pattern or opts    -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT, -EMFILE as
- *  bus_pub_open()
+ *  -EINVAL  pattern or opts
+ *  -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT, -EMFILE  as bus_pub_open()
  */
 int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
 		 const struct bus_sub_opts *opts) BUS_MUST_CHECK;
@@ -373,7 +380,8 @@ struct bus_peer {
 };
 
 struct bus_msg {
-	const void *data; /* len bytes, borrowed: in the ring itself, or (small ones) in the subscription */
+	/* len bytes, borrowed: in the ring itself, or (small ones) in the subscription */
+	const void *data;
 	uint32_t len;
 	uint32_t flags;
 	uint64_t seq;        /* of its publisher on this topic */
@@ -399,12 +407,10 @@ struct bus_msg {
  * otherwise, or use bus_sub_recv().
  *
  *  -ESTALE   this subscription was evicted from a topic (it was too slow); it has joined again, the
- *  next message's `lost`
- *            counts what it missed. Go on.
+ *            next message's `lost` counts what it missed. Go on.
  *  -ENOBUFS  BUS_BORROW_MAX messages are borrowed; or a publisher could not be attached because
- *  max_rings are in use
- *  -EBADMSG  a publisher wrote something that is not a message; that publisher is ignored from now
- *  on
+ *            max_rings are in use
+ *  -EBADMSG  a publisher wrote something that is not a message; that publisher is ignored from now on
  *  -EPROTONOSUPPORT  a message needs a newer library; it was skipped
  */
 int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CHECK;
@@ -438,9 +444,10 @@ int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns) BUS_MUST_CHECK;
  * -ENOMEM).
  *
  * On Linux 6.7 and newer it is the descriptor of an io_uring whose wait belongs to the thread that
- * peeked last. The kernel may then make that thread's epoll_wait() return EINTR when the wake comes,
- * without any signal: call it again (poll() and select() restart by themselves). A program that
- * cannot takes BUS_SUB_FD_THREAD: a thread of the library waits instead, which costs one more wake.
+ * peeked last. The kernel may then make that thread's epoll_wait() return EINTR when the wake
+ * comes, without any signal: call it again (poll() and select() restart by themselves). A program
+ * that cannot takes BUS_SUB_FD_THREAD: a thread of the library waits instead, which costs one more
+ * wake.
  */
 int bus_sub_fd(struct bus_sub *sub) BUS_MUST_CHECK;
 

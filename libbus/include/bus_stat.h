@@ -34,7 +34,8 @@ struct bus_stat_pub {
 	uint32_t ring_slots;
 	uint32_t closed; /* 1: it has gone, its ring is kept for readers */
 	uint64_t ring_bytes;
-	double used_ratio; /* fill by the slowest gating subscriber, slots or bytes, whichever is more; 0 to 1 */
+	/* fill by the slowest gating subscriber, slots or bytes, whichever is more; 0 to 1 */
+	double used_ratio;
 	uint64_t blocked_ns;  /* total time blocked on a full ring, the present block included */
 	uint64_t block_ns;    /* of it, the present block; 0: none */
 	uint32_t blocked_now; /* 1 while blocked */
@@ -70,7 +71,8 @@ struct bus_stat_sub {
 struct bus_stat_topic {
 	char name[BUS_TOPIC_MAX + 1];
 	uint64_t id;
-	uint64_t messages; /* published since the topic was made, over all publishers, past ones too */
+	/* published since the topic was made, over all publishers, past ones too */
+	uint64_t messages;
 	uint64_t bytes;
 	uint64_t created_ns;
 	uint64_t memory_bytes; /* of its rings */
@@ -82,7 +84,8 @@ struct bus_stat_topic {
 	uint64_t lag_messages; /* of the worst reliable subscriber, else of the worst */
 	uint64_t lag_ns;
 	uint64_t lost;
-	int64_t clock_ahead_ns; /* the clock that stamps its messages, minus CLOCK_REALTIME, at the snapshot */
+	/* the clock that stamps its messages, minus CLOCK_REALTIME, at the snapshot */
+	int64_t clock_ahead_ns;
 	int publisher_count, subscriber_count;
 	const struct bus_stat_pub *publishers; /* open ones first */
 	const struct bus_stat_sub *subscribers;
