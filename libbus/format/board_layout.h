@@ -34,7 +34,8 @@
 #define BOARD_RETRIES   1000
 
 struct board_head {
-	_Atomic uint64_t epoch; /* number of the last membership change; stored after it was sent, before fence F2 */
+	/* number of the last membership change; stored after it was sent, before fence F2 */
+	_Atomic uint64_t epoch;
 	uint64_t pad0[15];
 	/* calibration of the raw counter: seqlock */
 	_Atomic uint32_t cal_gen;
@@ -90,7 +91,8 @@ struct board_ring {
 	uint32_t slots;
 	uint32_t page_kib; /* 4, or 2048: huge pages */
 	uint64_t bytes;
-	uint32_t node_pages[BOARD_NODES]; /* where the pages are, by move_pages; in units of page_kib */
+	/* where the pages are, by move_pages; in units of page_kib */
+	uint32_t node_pages[BOARD_NODES];
 	char name[BOARD_NAME_MAX];
 	uint64_t pad[5];
 };
@@ -103,7 +105,8 @@ struct board_sub {
 	_Atomic uint32_t state; /* enum board_sub_state */
 	_Atomic uint32_t gen;   /* seqlock over the descriptive fields */
 	_Atomic uint64_t sub_id;
-	_Atomic uint64_t evicted; /* how often this subscription was evicted from this topic; odd never skipped */
+	/* how often this subscription was evicted from this topic; odd never skipped */
+	_Atomic uint64_t evicted;
 	/* descriptive */
 	uint64_t client_id;
 	uint64_t segment_id; /* its cursor segment */

@@ -249,7 +249,8 @@ struct ctl_pub_grow {
 	struct ctl_head head;
 	uint64_t pub_id;
 	uint64_t next_seq; /* the caller's next sequence number */
-	uint64_t need_bytes; /* one message of so many bytes, head included, must fit into a quarter */
+	/* one message of so many bytes, head included, must fit into a quarter */
+	uint64_t need_bytes;
 	int32_t node;
 	uint32_t pad;
 };
@@ -323,7 +324,8 @@ struct ctl_sub_reply {
 	uint64_t segment_id;
 	uint64_t size;
 	uint32_t entries;
-	uint32_t rings; /* CTL_EV_RING messages sent before this answer (or queued: wait for so many) */
+	/* CTL_EV_RING messages sent before this answer (or queued: wait for so many) */
+	uint32_t rings;
 };
 
 struct ctl_sub_join {
@@ -452,7 +454,8 @@ struct ctl_ev_ring {
 	uint32_t flags;       /* CTL_RING_* */
 	uint64_t start;       /* first sequence number to read; FRESH rings only */
 	uint32_t pid, uid;    /* of the publisher */
-	uint32_t bell_word; /* of the publisher, in the bell page that this subscriber's process has for `uid` */
+	/* of the publisher, in the bell page that this subscriber's process has for `uid` */
+	uint32_t bell_word;
 	uint32_t pad;
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX]; /* of the publisher */

@@ -69,15 +69,17 @@ struct ring_writer_page {
 	/* pair 2: rarely written; readers look at it when they flush or find nothing */
 	_Atomic uint32_t waiting; /* generation while blocked on a full ring; 0 awake */
 	uint32_t pad2;
-	_Atomic uint64_t final_seq; /* next seq + 1 once the publisher ended this ring itself; 0: it did not */
+	/* next seq + 1 once the publisher ended this ring itself; 0: it did not */
+	_Atomic uint64_t final_seq;
 	uint64_t pad3[14];
 	/* pair 3: counters for people */
-	_Atomic uint64_t blocked_ns;    /* time spent blocked, finished blocks only */
-	_Atomic uint64_t blocked_since; /* counter at which the present block began; 0 not blocked */
-	_Atomic uint64_t blocked_by;    /* sub_id of the slowest gating reader at that time */
-	_Atomic uint64_t refused;       /* publishes that ended with -EAGAIN or a deadline */
-	_Atomic uint64_t wakes;         /* FUTEX_WAKE calls made for readers */
-	_Atomic uint64_t evictions;     /* readers evicted at this publisher's request */
+	_Atomic uint64_t blocked_ns; /* time spent blocked, finished blocks only */
+	/* counter at which the present block began; 0 not blocked */
+	_Atomic uint64_t blocked_since;
+	_Atomic uint64_t blocked_by; /* sub_id of the slowest gating reader at that time */
+	_Atomic uint64_t refused;    /* publishes that ended with -EAGAIN or a deadline */
+	_Atomic uint64_t wakes;      /* FUTEX_WAKE calls made for readers */
+	_Atomic uint64_t evictions;  /* readers evicted at this publisher's request */
 	uint64_t pad4[10];
 };
 static_assert(sizeof(struct ring_writer_page) == 512, "writer page is four pairs of lines");
@@ -163,8 +165,10 @@ static_assert(sizeof(struct cursor_entry) == BUS_LINE, "an entry is one line");
 
 struct cursor_segment {
 	_Atomic uint32_t waiting; /* generation while asleep or armed; 0 awake */
-	_Atomic uint32_t idle; /* 1 while polling and finding nothing for long: nobody is in a burst */
-	_Atomic uint32_t wants_fence; /* this subscriber cannot make publishers' stores visible by itself (membarrier) */
+	/* 1 while polling and finding nothing for long: nobody is in a burst */
+	_Atomic uint32_t idle;
+	/* this subscriber cannot make publishers' stores visible by itself (membarrier) */
+	_Atomic uint32_t wants_fence;
 	uint32_t pad0;
 	_Atomic uint64_t sleeps; /* for show */
 	/* for show: of rings that were read to their end, so that no loss is forgotten */
