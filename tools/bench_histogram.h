@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_histogram.h - counts of latencies by value, three significant digits, in memory of fixed size.
+ * bench_histogram.h - counts of latencies by value, three significant digits, in memory of fixed
+ * size.
  *
- * Values below 2048 are counted exactly, larger ones in buckets of which 1024 make a doubling: what is read back is
- * at most 0.1 % above what was recorded. A struct holds no pointers, so it may lie in shared memory and be copied.
- * Percentiles and the text format are those of HdrHistogram, so that its plotter reads the files.
+ * Values below 2048 are counted exactly, larger ones in buckets of which 1024 make a doubling: what
+ * is read back is at most 0.1 % above what was recorded. A struct holds no pointers, so it may lie
+ * in shared memory and be copied. Percentiles and the text format are those of HdrHistogram, so
+ * that its plotter reads the files.
  */
 #ifndef BENCH_HISTOGRAM_H
 #define BENCH_HISTOGRAM_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_limits.c - see bench_limits.h. Round trips, sleep and memcpy; the ideal ring is in bench_ring.c.
+ * bench_limits.c - see bench_limits.h. Round trips, sleep and memcpy; the ideal ring is in
+ * bench_ring.c.
  */
 #include "bench_limits.h"
 

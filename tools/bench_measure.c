@@ -20,7 +20,10 @@ int bench_lines(uint32_t size)
 	return size <= IN_SLOT_MAX ? 1 : 1 + (int)((size + BENCH_LINE - 1) / BENCH_LINE);
 }
 
-/* A message may take a quarter of the ring at most; a larger one would have the ring replaced while it is measured. */
+/*
+ * A message may take a quarter of the ring at most; a larger one would have the ring replaced while
+ * it is measured.
+ */
 static struct bench_plan with_room(const struct bench_plan *plan)
 {
 	struct bench_plan with = *plan;

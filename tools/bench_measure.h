@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_measure.h - a figure of the bus beside its limit: rounds of both take turns, the ratio is the median of the
- * ratios of neighbours. Used by bus-bench and by bench/.
+ * bench_measure.h - a figure of the bus beside its limit: rounds of both take turns, the ratio is
+ * the median of the ratios of neighbours. Used by bus-bench and by bench/.
  */
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
@@ -26,9 +26,10 @@ struct bench_spread {
 /* Round trips. The histograms are of all rounds together. */
 struct bench_trips {
 	struct bench_histogram bus, limit;
-	struct bench_spread ratio; /* p50 of the bus by p50 of the limit: 1 is the limit, more is slower */
-	int calm;                  /* rounds that nobody else disturbed */
-	int lines;                 /* handed over raw for the limit; 0: both asleep, one word */
+	/* p50 of the bus by p50 of the limit: 1 is the limit, more is slower */
+	struct bench_spread ratio;
+	int calm;  /* rounds that nobody else disturbed */
+	int lines; /* handed over raw for the limit; 0: both asleep, one word */
 	uint64_t late_ns;
 };
 
@@ -36,7 +37,8 @@ struct bench_trips {
 struct bench_flow {
 	struct bench_rate bus;        /* published */
 	double deliveries_per_second; /* over all subscribers */
-	struct bench_rate limit; /* ideal ring that moves what the bus moves: a slot, and the payload's lines */
+	/* ideal ring that moves what the bus moves: a slot, and the payload's lines */
+	struct bench_rate limit;
 	struct bench_rate slot_limit;          /* ideal ring of the slots alone */
 	struct bench_spread ratio, slot_ratio; /* bus by limit: 1 is the limit, less is slower */
 	struct bench_histogram latency;        /* with a rate */
@@ -47,15 +49,19 @@ struct bench_flow {
 };
 
 /*
- * Rounds that others disturbed are left out. values[] are those of n rounds, shares[] what each had of its processors:
- * the calm ones are moved to the front, and their number is returned. Where fewer than BENCH_CALM_ENOUGH were
- * undisturbed it is the calmest tenth (at least so many). bench_calm_count(): how many were truly undisturbed.
+ * Rounds that others disturbed are left out. values[] are those of n rounds, shares[] what each had
+ * of its processors: the calm ones are moved to the front, and their number is returned. Where
+ * fewer than BENCH_CALM_ENOUGH were undisturbed it is the calmest tenth (at least so many).
+ * bench_calm_count(): how many were truly undisturbed.
  */
 #define BENCH_CALM_ENOUGH 5
 int bench_calm_first(double *values, const double *shares, int n);
 int bench_calm_count(const double *shares, int n);
 
-/* Cache lines that a message occupies on the bus: its slot, and its payload unless that fits into the slot. */
+/*
+ * Cache lines that a message occupies on the bus: its slot, and its payload unless that fits into
+ * the slot.
+ */
 int bench_lines(uint32_t size);
 
 /* 0 or a negative errno, *why says what failed. The plan's ring is made large enough for its messages where it says

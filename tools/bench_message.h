@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_message.h - the work on each message, the same on the bus and on its limit. Messages made in place: all bytes
- * from a number. Messages that are copied: from a few buffers prepared before, in turn (a word written right before
- * the copy would stall it: the copy's loads are wider than that store). All bytes are read once.
+ * bench_message.h - the work on each message, the same on the bus and on its limit. Messages made
+ * in place: all bytes from a number. Messages that are copied: from a few buffers prepared before,
+ * in turn (a word written right before the copy would stall it: the copy's loads are wider than
+ * that store). All bytes are read once.
  */
 #ifndef BENCH_MESSAGE_H
 #define BENCH_MESSAGE_H
@@ -17,7 +18,10 @@ static inline void bench_message_make(void *to, uint32_t size, uint64_t number)
 	memcpy(to, &number, size < sizeof(number) ? size : sizeof(number));
 }
 
-/* What messages are copied from: message n is the same as buffer n & mask, whose first word is that number. */
+/*
+ * What messages are copied from: message n is the same as buffer n & mask, whose first word is that
+ * number.
+ */
 struct bench_source {
 	unsigned char *buffers;
 	uint64_t mask;

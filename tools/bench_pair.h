@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_pair.h - two processes, each on a processor of its own, over one shared mapping: the frame in which limits
- * are measured. Used by bench_limits.c and by bench/; knows nothing of the bus.
+ * bench_pair.h - two processes, each on a processor of its own, over one shared mapping: the frame
+ * in which limits are measured. Used by bench_limits.c and by bench/; knows nothing of the bus.
  *
- * The words that both touch go through the functions below, named by their order. The limits use the compiler's
- * builtins and not the library's atomic.h on purpose: a tool sees public headers only, and a limit that shared code
- * with what it judges would move with it.
+ * The words that both touch go through the functions below, named by their order. The limits use
+ * the compiler's builtins and not the library's atomic.h on purpose: a tool sees public headers
+ * only, and a limit that shared code with what it judges would move with it.
  */
 #ifndef BENCH_PAIR_H
 #define BENCH_PAIR_H
@@ -66,7 +66,10 @@ static inline uint64_t bench_ticks(void)
 }
 double bench_ns_per_tick(void); /* measured once (10 ms) per process and inherited by children */
 
-/* Two processors that this process may use: *a and *b differ where there are two. Returns how many there are. */
+/*
+ * Two processors that this process may use: *a and *b differ where there are two. Returns how many
+ * there are.
+ */
 int bench_two_cpus(int *a, int *b);
 
 /* Binds the calling thread to a processor. 0 or -errno. */
@@ -77,9 +80,9 @@ void *bench_shared(size_t bytes);
 void bench_shared_free(void *mem, size_t bytes);
 
 /*
- * Runs near() here and far() in a child, on two processors, over mem: both begin when both have touched every page.
- * Returns 0 when both came back, -errno or -ECHILD where the child did not. This process keeps its processor binding
- * as it was before.
+ * Runs near() here and far() in a child, on two processors, over mem: both begin when both have
+ * touched every page. Returns 0 when both came back, -errno or -ECHILD where the child did not.
+ * This process keeps its processor binding as it was before.
  */
 struct bench_two {
 	void (*near)(void *arg, void *mem);
@@ -92,9 +95,9 @@ struct bench_two {
 int bench_two_run(const struct bench_two *two);
 
 /*
- * Which part of the time a spinning process had its processor, 0 to 1: what else ran there was measured too. Of the last
- * bench_two_run(), the lesser of its two; and of a thread since bench_share_begin(). A round below BENCH_CALM_SHARE is not
- * used where there are enough others.
+ * Which part of the time a spinning process had its processor, 0 to 1: what else ran there was
+ * measured too. Of the last bench_two_run(), the lesser of its two; and of a thread since
+ * bench_share_begin(). A round below BENCH_CALM_SHARE is not used where there are enough others.
  */
 #define BENCH_CALM_SHARE 0.93
 struct bench_share {
@@ -105,8 +108,8 @@ double bench_share_end(const struct bench_share *s);
 double bench_two_share(void);
 
 /*
- * A wait loop that ends: call once per failed look. Without it a peer that died would leave the other spinning for
- * ever. Exits the process with a message after 20 s.
+ * A wait loop that ends: call once per failed look. Without it a peer that died would leave the
+ * other spinning for ever. Exits the process with a message after 20 s.
  */
 struct bench_patience {
 	uint32_t looks;

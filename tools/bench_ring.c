@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_ring.c - the ideal ring of bench_limits.h: what one writer and one reader can move at best, message by message,
- * if nothing is asked of a ring but to keep their order.
+ * bench_ring.c - the ideal ring of bench_limits.h: what one writer and one reader can move at best,
+ * message by message, if nothing is asked of a ring but to keep their order.
  */
 #include "bench_limits.h"
 
@@ -23,7 +23,10 @@ struct ideal_slot {
 };
 _Static_assert(sizeof(struct ideal_slot) == BENCH_LINE, "a slot is one line");
 
-/* The words of each side on a pair of lines of their own. Behind the slots: the payload, from a page of its own. */
+/*
+ * The words of each side on a pair of lines of their own. Behind the slots: the payload, from a
+ * page of its own.
+ */
 struct ideal_ring {
 	uint64_t cursor, cursor_pos, pad0[14]; /* reader */
 	uint64_t last, pad1[15]; /* writer: how many it wrote, + 1, once it has stopped */
@@ -161,7 +164,7 @@ end:
 	r->count = at.n;
 }
 
-/* ---- one loop for each kind of shape: a test per message of what does not change would be measured too ---- */
+/* ---- one loop for each kind of shape: else a test per message of it would be measured too ---- */
 
 #define KIND(name, ...) \
 	static void name##_near(void *arg, void *mem) \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_round.c - one round of each role: the loops that are measured. They use the public API as a program would.
+ * bench_round.c - one round of each role: the loops that are measured. They use the public API as a
+ * program would.
  */
 #include "bench_worker.h"
 
@@ -173,7 +174,10 @@ static inline uint64_t due_ns(const struct bench_ends *e, uint64_t i)
 	return e->mine->begin_ns + (uint64_t)((double)i * 1e9 / e->worker->plan.rate);
 }
 
-/* At fixed times, however late the ones before were: a message's time is when it should have gone, not when it could. */
+/*
+ * At fixed times, however late the ones before were: a message's time is when it should have gone,
+ * not when it could.
+ */
 static void publish_paced(struct bench_ends *e, unsigned char *buffer)
 {
 	const struct bench_stage *stage = e->worker->stage;
@@ -298,7 +302,9 @@ static void near_closed(struct bench_ends *e, const struct bench_source *source)
 	}
 }
 
-/* At fixed times, answers taken as they come. The time counts from when a message should have gone. */
+/*
+ * At fixed times, answers taken as they come. The time counts from when a message should have gone.
+ */
 static void near_paced(struct bench_ends *e, unsigned char *buffer)
 {
 	const struct bench_stage *stage = e->worker->stage;

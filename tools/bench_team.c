@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_team.c - see bench_team.h: starts the processes, opens their ends in order, lets them run a round.
+ * bench_team.c - see bench_team.h: starts the processes, opens their ends in order, lets them run a
+ * round.
  */
 #include "bench_team.h"
 

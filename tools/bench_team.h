@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_team.h - the processes that a measurement on the bus is made with. Each connects on its own; they live for
- * many rounds, asleep between them, so that rounds on the bus and rounds of the limit can take turns.
+ * bench_team.h - the processes that a measurement on the bus is made with. Each connects on its
+ * own; they live for many rounds, asleep between them, so that rounds on the bus and rounds of the
+ * limit can take turns.
  *
  *	bench_team_start(&team, &plan);           processes started, connected, topics open
  *	bench_team_round(team, ns, 0, &result);   as often as wanted
@@ -31,7 +32,8 @@ struct bench_plan {
 	bool in_place;      /* claim, make the bytes there, commit; else copied by the library */
 	bool untouched;     /* claim and commit; nobody writes or reads the bytes */
 	enum bench_wait wait;
-	double rate; /* a second for each publisher or pair, at fixed times; 0: as fast as it goes */
+	/* a second for each publisher or pair, at fixed times; 0: as fast as it goes */
+	double rate;
 	uint32_t slots; /* of each ring; 0: the default */
 	uint64_t bytes;
 };
@@ -39,9 +41,10 @@ struct bench_plan {
 struct bench_result {
 	uint64_t published, delivered, lost;
 	double seconds; /* from the first message's publishing to the last one's release */
-	struct bench_histogram h; /* pair: round trips; one way with a rate: publishing to receipt; ns */
-	double share;             /* the least that a spinning process had of its processor */
-	uint64_t late_ns;         /* with a rate: the most that a send was behind its time */
+	/* pair: round trips; one way with a rate: publishing to receipt; ns */
+	struct bench_histogram h;
+	double share;     /* the least that a spinning process had of its processor */
+	uint64_t late_ns; /* with a rate: the most that a send was behind its time */
 };
 
 struct bench_team;
@@ -52,7 +55,10 @@ struct bench_team_ring {
 	uint64_t bytes;
 };
 
-/* 0, or a negative errno: *why (as long as the team, or static) says what failed. A failed team is stopped. */
+/*
+ * 0, or a negative errno: *why (as long as the team, or static) says what failed. A failed team is
+ * stopped.
+ */
 int bench_team_start(struct bench_team **ret, const struct bench_plan *plan, const char **why);
 
 /* About ns of it, or count messages of each publisher where count is not 0. Errors as above; the team is then to be

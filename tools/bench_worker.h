@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_worker.h - one process of a bench_team: what it shares with the others, and what it does in a round.
+ * bench_worker.h - one process of a bench_team: what it shares with the others, and what it does in
+ * a round.
  */
 #ifndef BENCH_WORKER_H
 #define BENCH_WORKER_H
@@ -14,7 +15,8 @@ enum bench_role { ROLE_PUBLISH, ROLE_SUBSCRIBE, ROLE_NEAR, ROLE_FAR };
 
 /* What one process tells the others; written by it alone. */
 struct bench_report {
-	uint64_t published, pad0[15]; /* + 1, once this round's last message has been sent; 0 before */
+	/* + 1, once this round's last message has been sent; 0 before */
+	uint64_t published, pad0[15];
 	uint64_t received, lost;
 	uint64_t begin_ns, end_ns;
 	uint64_t late_ns;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus-bench.c - how fast the bus is here and now, beside what this machine can do at best. The measuring itself is in
- * bench_*.c; this file is the command line.
+ * bus-bench.c - how fast the bus is here and now, beside what this machine can do at best. The
+ * measuring itself is in bench_*.c; this file is the command line.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -15,7 +15,10 @@
 #include "bench_report.h"
 #include "tool.h"
 
-/* Shorter than a slice of the scheduler where processes spin: most rounds are undisturbed then, whoever else runs. */
+/*
+ * Shorter than a slice of the scheduler where processes spin: most rounds are undisturbed then,
+ * whoever else runs.
+ */
 #define ROUND_NS       UINT64_C(2500000)
 #define SLOW_ROUND_NS  UINT64_C(100000000) /* where processes sleep, or messages are few */
 #define COUNT_ROUNDS   10
@@ -346,7 +349,10 @@ static int receive_some(struct bus_sub *sub, struct received *got)
 	return n;
 }
 
-/* Until so many have come, or the time is over. That begins with the first message; without one it is waited as long. */
+/*
+ * Until so many have come, or the time is over. That begins with the first message; without one it
+ * is waited as long.
+ */
 static void receive(const struct job *job, struct bus_sub *sub, struct received *got)
 {
 	int64_t start = tool_clock_ns(),

@@ -2,8 +2,9 @@
 /*
  * bus-pub.c - publishes what the command line or stdin says on one topic.
  *
- * Messages come from one of three places (MESSAGE, --size, stdin), are gathered into batches of what is there without
- * waiting, paced, and sent. A message that arrived alone is never held back for a batch.
+ * Messages come from one of three places (MESSAGE, --size, stdin), are gathered into batches of
+ * what is there without waiting, paced, and sent. A message that arrived alone is never held back
+ * for a batch.
  */
 #include <errno.h>
 #include <stdio.h>

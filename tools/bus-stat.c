@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus-stat.c - what is on the bus, who is slow and whom they hold back: the command line. Reads, takes no part, starts no
- * busd.
+ * bus-stat.c - what is on the bus, who is slow and whom they hold back: the command line. Reads,
+ * takes no part, starts no busd.
  */
 #include <errno.h>
 #include <getopt.h>

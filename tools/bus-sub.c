@@ -2,8 +2,9 @@
 /*
  * bus-sub.c - prints the messages of all topics that match a pattern.
  *
- * Messages are read in place, formatted into the output buffer and released; the buffer is written only up to what
- * release called good, in large pieces while messages keep coming, at once when they do not.
+ * Messages are read in place, formatted into the output buffer and released; the buffer is written
+ * only up to what release called good, in large pieces while messages keep coming, at once when
+ * they do not.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -228,8 +229,8 @@ static void note_loser(struct job *job, const struct bus_peer *from)
 }
 
 /*
- * Before the release, since the names are borrowed like the payload. What was printed may turn out to be void: then the
- * loss is noted again with the next message.
+ * Before the release, since the names are borrowed like the payload. What was printed may turn out
+ * to be void: then the loss is noted again with the next message.
  */
 static void note_loss(struct job *job, const struct bus_msg *msg)
 {
@@ -296,7 +297,10 @@ static void flush(struct job *job)
 	tool_fail_errno(err, "write the output");
 }
 
-/* How many of the n messages at hand are to be printed next: as the rate allows, and as one release should confirm. */
+/*
+ * How many of the n messages at hand are to be printed next: as the rate allows, and as one release
+ * should confirm.
+ */
 static int print_some(struct job *job, const struct bus_msg *msgs, int n)
 {
 	int i = 0;
@@ -379,7 +383,9 @@ static int await(struct job *job)
 	int n;
 
 	if (job->timeout_ns) {
-		/* Writing may have taken that long: what came meanwhile is looked for all the same. */
+		/*
+		 * Writing may have taken that long: what came meanwhile is looked for all the same.
+		 */
 		left = job->last_ns + job->timeout_ns - start;
 		if (left < 0)
 			left = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus.c - `bus pub ...` runs bus-pub, as `git log` runs git-log: from beside itself first, then from $PATH.
+ * bus.c - `bus pub ...` runs bus-pub, as `git log` runs git-log: from beside itself first, then
+ * from $PATH.
  *
  * A tool of anybody's that is called bus-NAME is thereby a command too.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_json.h - what bus-stat shows, as JSON. Keys are the names of the metrics without the thing they are about; what a
- * key means does not change.
+ * stat_json.h - what bus-stat shows, as JSON. Keys are the names of the metrics without the thing
+ * they are about; what a key means does not change.
  */
 #ifndef STAT_JSON_H
 #define STAT_JSON_H

@@ -2,9 +2,10 @@
 /*
  * stat_latency.c - see stat_latency.h
  *
- * A message carries the time at which it was published, on a clock of the topic's own (a raw counter and a calibration);
- * arrival is read from CLOCK_REALTIME. How far the two are apart is measured before and after, taken off, and what it
- * changed in between is the uncertainty that is printed. The subscription is lossy: publishers do not wait for it.
+ * A message carries the time at which it was published, on a clock of the topic's own (a raw
+ * counter and a calibration); arrival is read from CLOCK_REALTIME. How far the two are apart is
+ * measured before and after, taken off, and what it changed in between is the uncertainty that is
+ * printed. The subscription is lossy: publishers do not wait for it.
  */
 #include <errno.h>
 #include <inttypes.h>

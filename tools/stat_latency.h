@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_latency.h - bus-stat latency: how long messages take from publishing to arrival in this process.
+ * stat_latency.h - bus-stat latency: how long messages take from publishing to arrival in this
+ * process.
  */
 #ifndef STAT_LATENCY_H
 #define STAT_LATENCY_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_screen.h - what bus-stat shows, as tables: made from a take, printed here or drawn by the live display.
+ * stat_screen.h - what bus-stat shows, as tables: made from a take, printed here or drawn by the
+ * live display.
  */
 #ifndef STAT_SCREEN_H
 #define STAT_SCREEN_H
@@ -22,7 +23,10 @@ void stat_daemon_line(struct bus *bus, const struct stat_take *take, char *line,
 /* Prints a fitted table to stdout: titles, then rows, in colour where that is wanted. */
 void stat_print_table(struct stat_table *table);
 
-/* Who is held back by whom, a sentence a line, without newline. false: no more. Set *at to 0 to begin. */
+/*
+ * Who is held back by whom, a sentence a line, without newline. false: no more. Set *at to 0 to
+ * begin.
+ */
 bool stat_blocked_line(const struct stat_take *take, int *at, char *line, size_t size);
 
 /* The columns of stdout: of the terminal; 0 (no limit) where it is none. */

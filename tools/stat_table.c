@@ -68,7 +68,10 @@ int stat_table_column(const struct stat_column *columns, const char *key)
 
 /* ---- sorting ---- */
 
-/* Insertion sort by binary search would do too; what matters is that equal rows do not change places on a live screen. */
+/*
+ * Insertion sort by binary search would do too; what matters is that equal rows do not change
+ * places on a live screen.
+ */
 static int compare(const struct stat_table *table, int column, const struct stat_row *a,
 		   const struct stat_row *b)
 {

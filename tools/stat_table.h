@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_table.h - rows and columns of text that fit a width and can be sorted by a column. The screens of bus-stat are
- * filled into tables; a terminal, a pipe and the live display then show the same thing.
+ * stat_table.h - rows and columns of text that fit a width and can be sorted by a column. The
+ * screens of bus-stat are filled into tables; a terminal, a pipe and the live display then show the
+ * same thing.
  *
  * Cells hold what other processes call themselves: nothing but printable ASCII gets through.
  */
@@ -42,7 +43,10 @@ struct stat_table {
 	unsigned widths[STAT_COLUMNS_MAX];
 };
 
-/* columns: an array that ends with a title of NULL, at most STAT_COLUMNS_MAX. Running out of memory ends the program. */
+/*
+ * columns: an array that ends with a title of NULL, at most STAT_COLUMNS_MAX. Running out of memory
+ * ends the program.
+ */
 void stat_table_init(struct stat_table *table, const struct stat_column *columns);
 void stat_table_free(struct stat_table *table);
 

@@ -32,7 +32,8 @@ struct stat_topic {
 	int open_pubs, blocked_pubs;
 	double messages_rate, bytes_rate;
 	double used_ratio; /* of the fullest ring */
-	const struct stat_sub *worst; /* with the largest lag, the largest age where that is equal; NULL: none lags */
+	/* with the largest lag, the largest age where that is equal; NULL: none lags */
+	const struct stat_sub *worst;
 };
 
 struct stat_take {
@@ -42,8 +43,8 @@ struct stat_take {
 };
 
 /*
- * Takes a snapshot. before: an earlier one, or NULL. What fails ends the program with a message. To be freed by
- * stat_take_free(); it does not point into `before`.
+ * Takes a snapshot. before: an earlier one, or NULL. What fails ends the program with a message. To
+ * be freed by stat_take_free(); it does not point into `before`.
  */
 struct stat_take *stat_take(struct bus *bus, struct bus_stat *stat, const struct stat_take *before);
 void stat_take_free(struct stat_take *take);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tool.h - what all bus-* tools share: options, errors and exit codes, values as people write and read them, JSON.
+ * tool.h - what all bus-* tools share: options, errors and exit codes, values as people write and
+ * read them, JSON.
  *
  *	static const struct tool_option options[] = {
  *		{ 'n', "lines", "N", "print N lines" },
@@ -63,8 +64,9 @@ struct tool {
 void tool_begin(const struct tool *tool);
 
 /*
- * The next option's letter or number, its argument in optarg; -1: none left, arguments start at argv[optind]. Options may
- * stand behind arguments. -h, --version and --socket are dealt with here; an unknown one ends the program (TOOL_USAGE).
+ * The next option's letter or number, its argument in optarg; -1: none left, arguments start at
+ * argv[optind]. Options may stand behind arguments. -h, --version and --socket are dealt with here;
+ * an unknown one ends the program (TOOL_USAGE).
  */
 int tool_next_option(int argc, char **argv);
 
@@ -83,7 +85,10 @@ void tool_close_at_exit(struct bus *bus);
 /* Ends the program with a message where this is no topic name (TOOL_USAGE). Needs no connection. */
 void tool_check_topic(const char *name);
 
-/* Flushes stdout. Returns code, or TOOL_FAILED with a message where what was printed could not be written. */
+/*
+ * Flushes stdout. Returns code, or TOOL_FAILED with a message where what was printed could not be
+ * written.
+ */
 int tool_end(int code) BUS_MUST_CHECK;
 
 /* ---- messages ---- */
@@ -95,8 +100,8 @@ _Noreturn void tool_fail(int code, const char *format, ...) TOOL_PRINTF(2, 3);
 /* The same with TOOL_USAGE and where to read more. */
 _Noreturn void tool_fail_usage(const char *format, ...) TOOL_PRINTF(1, 2);
 /*
- * After a failed control call of libbus: says bus_why() behind what was tried (`cannot publish to "x"`), exits as err
- * demands. bus may be NULL.
+ * After a failed control call of libbus: says bus_why() behind what was tried (`cannot publish to
+ * "x"`), exits as err demands. bus may be NULL.
  */
 _Noreturn void tool_fail_bus(struct bus *bus, int err, const char *format, ...) TOOL_PRINTF(3, 4);
 /* After any other call: err in words, with what it means on a bus. */
@@ -144,11 +149,15 @@ json_t *tool_json_time(uint64_t unix_ns);
 extern volatile sig_atomic_t tool_stop_signal;
 
 /*
- * From here on these signals set tool_stop_signal instead of killing, and interrupt what sleeps (-EINTR) again and again
- * until the program ends, so that a signal between a look at the variable and a sleep is not slept over.
+ * From here on these signals set tool_stop_signal instead of killing, and interrupt what sleeps
+ * (-EINTR) again and again until the program ends, so that a signal between a look at the variable
+ * and a sleep is not slept over.
  */
 void tool_catch_stop(void);
-/* Dies of the signal that was caught, as a filter does (128 + n for the shell), after flushing stdout. */
+/*
+ * Dies of the signal that was caught, as a filter does (128 + n for the shell), after flushing
+ * stdout.
+ */
 _Noreturn void tool_die_of_signal(int sig);
 
 /* ---- time ---- */

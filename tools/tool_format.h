@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tool_format.h - messages as tools print them: for people, raw, by a format of the user's, as JSON.
+ * tool_format.h - messages as tools print them: for people, raw, by a format of the user's, as
+ * JSON.
  */
 #ifndef TOOL_FORMAT_H
 #define TOOL_FORMAT_H
@@ -24,15 +25,18 @@ struct tool_format {
 	enum tool_style style;
 	bool headers; /* TEXT, LINES: `name: value` lines and an empty one before each payload */
 	bool colour;  /* TEXT */
-	const char *spec; /* FORMAT: %t topic %s seq %k key %T time %h headers %p payload %l lost %%, \n \t \r \0 \\ */
+	/*
+	 * FORMAT: %t topic %s seq %k key %T time %h headers %p payload %l lost %%, \n \t \r \0 \\
+	 */
+	const char *spec;
 };
 
 /* Ends the program (TOOL_USAGE) where spec has something unknown in it. */
 void tool_format_check(const char *spec);
 
 /*
- * Adds the message to the output. Its bytes may change meanwhile (a lossy reader, before release): what was added must
- * then be dropped, but nothing worse happens.
+ * Adds the message to the output. Its bytes may change meanwhile (a lossy reader, before release):
+ * what was added must then be dropped, but nothing worse happens.
  */
 void tool_format_add(const struct tool_format *format, const struct bus_msg *msg,
 		     struct tool_output *out);

@@ -5,8 +5,8 @@
  *	data        begin                      end        size
  *	 |  cut      |  read, not cut yet       |  free    |
  *
- * What is left of a message is moved to the front before the next read, and the buffer grows where one message
- * fills it, to the limit and no further.
+ * What is left of a message is moved to the front before the next read, and the buffer grows where
+ * one message fills it, to the limit and no further.
  */
 #include <endian.h>
 #include <errno.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tool_input.h - a file or pipe cut into messages, without delaying one that is there for the sake of one that is not.
+ * tool_input.h - a file or pipe cut into messages, without delaying one that is there for the sake
+ * of one that is not.
  */
 #ifndef TOOL_INPUT_H
 #define TOOL_INPUT_H
@@ -21,8 +22,9 @@ enum tool_framing {
 struct tool_input {
 	int fd;
 	enum tool_framing framing;
-	uint64_t limit;  /* of one message */
-	uint64_t number; /* of messages cut so far: where an error is, it is in message number + 1 */
+	uint64_t limit; /* of one message */
+	/* of messages cut so far: where an error is, it is in message number + 1 */
+	uint64_t number;
 	int64_t waited_ns; /* spent in read(2) by the last call */
 	/* what follows is tool_input.c's */
 	size_t chunk;
@@ -32,13 +34,16 @@ struct tool_input {
 	bool ended;
 };
 
-/* Ends the program where there is no memory. limit: no message may be longer. chunk: for TOOL_CHUNKS. */
+/*
+ * Ends the program where there is no memory. limit: no message may be longer. chunk: for
+ * TOOL_CHUNKS.
+ */
 void tool_input_open(struct tool_input *in, int fd, enum tool_framing framing, uint64_t limit,
 		     size_t chunk);
 
 /*
- * Cuts at most max messages: those that are complete in what was read already; only where there is none it reads. Their
- * bytes are valid until the next call. Returns how many, 0 at the end, or
+ * Cuts at most max messages: those that are complete in what was read already; only where there is
+ * none it reads. Their bytes are valid until the next call. Returns how many, 0 at the end, or
  *  -EINTR     a signal came; what was read is kept
  *  -EMSGSIZE  the next message is longer than limit
  *  -EBADMSG   the input ends within a message (TOOL_LENGTH)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tool_options.c - the command line: one table for each tool, from which getopt_long() and -h are served, and the
- * connection, which every tool makes alike.
+ * tool_options.c - the command line: one table for each tool, from which getopt_long() and -h are
+ * served, and the connection, which every tool makes alike.
  */
 #include <errno.h>
 #include <getopt.h>

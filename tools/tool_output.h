@@ -2,8 +2,8 @@
 /*
  * tool_output.h - output gathered in memory, of which only what was confirmed is ever written.
  *
- * A message read in place is good only once it was released. So it is formatted into the part behind `confirmed`, then
- * released, and only then confirmed, or dropped:
+ * A message read in place is good only once it was released. So it is formatted into the part
+ * behind `confirmed`, then released, and only then confirmed, or dropped:
  *
  *	data           confirmed            end         size
  *	 |  to be written  |  may be dropped  |   free    |
@@ -23,7 +23,10 @@ struct tool_output {
 void tool_output_open(struct tool_output *out, int fd);
 void tool_output_close(struct tool_output *out);
 
-/* At least n free bytes behind end. The caller adds to end what it used. Ends the program where there is no memory. */
+/*
+ * At least n free bytes behind end. The caller adds to end what it used. Ends the program where
+ * there is no memory.
+ */
 char *tool_output_room(struct tool_output *out, size_t n);
 
 void tool_output_add(struct tool_output *out, const void *data, size_t n);
@@ -46,8 +49,8 @@ static inline void tool_output_drop(struct tool_output *out)
 }
 
 /*
- * Writes all that is confirmed; nothing else may be there. 0, or the error of write(2); -EINTR: a stop signal came and the
- * reader of this output took nothing for a second.
+ * Writes all that is confirmed; nothing else may be there. 0, or the error of write(2); -EINTR: a
+ * stop signal came and the reader of this output took nothing for a second.
  */
 int tool_output_flush(struct tool_output *out);
 

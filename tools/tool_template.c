@@ -50,7 +50,10 @@ size_t tool_template_size(const char *text)
 	return strlen(text) + 1 + (size_t)count_placeholders(text) * TOOL_TEMPLATE_GROWTH;
 }
 
-/* splitmix64 over a seed of the kernel's: a system call per message would be the slowest part of it. */
+/*
+ * splitmix64 over a seed of the kernel's: a system call per message would be the slowest part of
+ * it.
+ */
 static uint64_t random_number(void)
 {
 	static uint64_t state;

@@ -11,15 +11,18 @@
 
 #define TOOL_TEMPLATE_GROWTH 40 /* bytes that one placeholder becomes, at most */
 
-/* Whether text has a placeholder. Other words in braces are text: a message may be JSON or a template itself. */
+/*
+ * Whether text has a placeholder. Other words in braces are text: a message may be JSON or a
+ * template itself.
+ */
 bool tool_template_check(const char *text);
 
 /* Bytes that text may become. */
 size_t tool_template_size(const char *text);
 
 /*
- * Writes text into buf (of tool_template_size() bytes): {{Count}} becomes count, {{Time}} the time now in RFC 3339,
- * {{Random}} 16 random hexadecimal digits. Returns the length.
+ * Writes text into buf (of tool_template_size() bytes): {{Count}} becomes count, {{Time}} the time
+ * now in RFC 3339, {{Random}} 16 random hexadecimal digits. Returns the length.
  */
 size_t tool_template_write(const char *text, uint64_t count, char *buf);
 
