@@ -25,7 +25,10 @@
 static struct bench_busd *running;
 static pid_t owner;
 
-/* However this program ends, its busd goes too, and its directory. Only what a signal handler may call. */
+/*
+ * However this program ends, its busd goes too, and its directory. Only what a signal handler may
+ * call.
+ */
 static void clear_away(void)
 {
 	static const char *const files[] = { "log", "bus.sock", "bus.sock.lock", "strace" };

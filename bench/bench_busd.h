@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_busd.h - a busd of the measurement's own, in a temporary directory: nothing that runs on the machine already is
- * disturbed or counted.
+ * bench_busd.h - a busd of the measurement's own, in a temporary directory: nothing that runs on
+ * the machine already is disturbed or counted.
  */
 #ifndef BENCH_BUSD_H
 #define BENCH_BUSD_H

@@ -43,7 +43,10 @@ static long total_of(const char *path)
 	return total;
 }
 
-/* All system calls of a run of bus-bench with `count` messages, all its processes together. -1: could not be counted. */
+/*
+ * All system calls of a run of bus-bench with `count` messages, all its processes together. -1:
+ * could not be counted.
+ */
 static long calls_of(const struct bench_busd *busd, const char *program, const char *kind,
 		     const char *wait, uint64_t count)
 {
@@ -74,8 +77,9 @@ static long calls_of(const struct bench_busd *busd, const char *program, const c
 }
 
 /*
- * Two runs of different length: what they differ by belongs to messages, the rest to starting and connecting. One process
- * kept off its processor by others makes the second sleep, which is a call too: the least of some tries counts.
+ * Two runs of different length: what they differ by belongs to messages, the rest to starting and
+ * connecting. One process kept off its processor by others makes the second sleep, which is a call
+ * too: the least of some tries counts.
  */
 static void count_calls(struct bench_table *table, struct bench_figure *f,
 			const struct bench_busd *busd, const char *program, const char *kind,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_costs.h - figures that are no speed: system calls, busd's processor time, memory, the time to open a topic.
+ * bench_costs.h - figures that are no speed: system calls, busd's processor time, memory, the time
+ * to open a topic.
  */
 #ifndef BENCH_COSTS_H
 #define BENCH_COSTS_H

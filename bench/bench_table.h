@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_table.h - the lines that `make bench` prints, and the same as JSON and as a table for docs/benchmarks.md.
+ * bench_table.h - the lines that `make bench` prints, and the same as JSON and as a table for
+ * docs/benchmarks.md.
  */
 #ifndef BENCH_TABLE_H
 #define BENCH_TABLE_H
@@ -47,7 +48,9 @@ void bench_table_begin(struct bench_table *table);
 /* A heading between lines. */
 void bench_table_part(struct bench_table *table, const char *title);
 void bench_table_add(struct bench_table *table, const struct bench_figure *figure);
-/* Writes both files (NULL: not) and drops the table. Returns how many figures missed their target. */
+/*
+ * Writes both files (NULL: not) and drops the table. Returns how many figures missed their target.
+ */
 int bench_table_end(struct bench_table *table, const char *json_path, const char *rows_path);
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * figures.c - what `make bench` prints first: each figure that the bus promises, between two processes, beside the limit
- * that was measured in the same minute. Rounds take turns and are short; docs/benchmarks.md says how to read it.
+ * figures.c - what `make bench` prints first: each figure that the bus promises, between two
+ * processes, beside the limit that was measured in the same minute. Rounds take turns and are
+ * short; docs/benchmarks.md says how to read it.
  *
  *	figures --busd PATH --bench PATH [--json FILE] [--table FILE] [--rounds N]
  */
@@ -18,8 +19,8 @@
 #include <string.h>
 
 /*
- * Shorter than the scheduler's slice: whoever slept before gets a slice of its own, so that most rounds are undisturbed
- * even on a machine that others use.
+ * Shorter than the scheduler's slice: whoever slept before gets a slice of its own, so that most
+ * rounds are undisturbed even on a machine that others use.
  */
 #define ROUND_NS       UINT64_C(2000000)
 #define SLEEP_ROUND_NS UINT64_C(20000000)
@@ -216,7 +217,10 @@ static void subscribers(const char *name, int many)
 				  .target = 1.0 };
 	int all = rounds;
 
-	/* The same way of waiting for both: where there are more processes than processors nobody can spin. */
+	/*
+	 * The same way of waiting for both: where there are more processes than processors nobody
+	 * can spin.
+	 */
 	one.wait = more.wait = BENCH_ADAPTIVE;
 	more.subs = many;
 	rounds = rounds < MANY_ROUNDS ? rounds : MANY_ROUNDS;

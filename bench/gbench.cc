@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * gbench.cc - Google Benchmark around harness.c: names, repetitions, output. Times are those of one call or one message.
+ * gbench.cc - Google Benchmark around harness.c: names, repetitions, output. Times are those of one
+ * call or one message.
  *
  *	gbench --busd=PATH [--benchmark_...]
  */

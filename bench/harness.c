@@ -34,7 +34,10 @@ struct harness {
 
 static struct bench_busd busd;
 
-/* Time that this thread had its processor: what ran between is not counted. Without what the clock itself takes. */
+/*
+ * Time that this thread had its processor: what ran between is not counted. Without what the clock
+ * itself takes.
+ */
 static double clock_takes_ns;
 
 static uint64_t now_ns(void)
@@ -156,7 +159,10 @@ void harness_close(struct harness *h)
 	free(h);
 }
 
-/* Takes a whole burst, `batch` messages at a time. Bytes are read only where that is asked for: it is another cost. */
+/*
+ * Takes a whole burst, `batch` messages at a time. Bytes are read only where that is asked for: it
+ * is another cost.
+ */
 static void drain(struct harness *h, struct bus_sub *sub, int batch)
 {
 	for (int left = HARNESS_BURST; left > 0;) {

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * harness.h - single calls of the API in one process, timed in bursts: what gbench.cc reports. In C, so that what is
- * measured is what a C program does.
+ * harness.h - single calls of the API in one process, timed in bursts: what gbench.cc reports. In
+ * C, so that what is measured is what a C program does.
  *
- * A burst fills a part of the ring and is then drained, so that no call waits; each function times one side of it only
- * and returns the ns that BURST calls (or messages) took.
+ * A burst fills a part of the ring and is then drained, so that no call waits; each function times
+ * one side of it only and returns the ns that BURST calls (or messages) took.
  */
 #ifndef BENCH_HARNESS_H
 #define BENCH_HARNESS_H
@@ -24,7 +24,9 @@ void harness_end(void);
 struct harness;
 /* One publisher with size-byte messages, `subscribers` attached. */
 struct harness *harness_open(uint32_t size, int subscribers);
-/* One subscription that matches `topics` topics with a publisher each, of which nobody publishes. */
+/*
+ * One subscription that matches `topics` topics with a publisher each, of which nobody publishes.
+ */
 struct harness *harness_open_idle(int topics);
 void harness_close(struct harness *h);
 

@@ -2,10 +2,11 @@
 /*
  * ring_variants.c - why the ring is as it is: what each part of the protocol costs on this machine.
  *
- * An ideal single-producer single-consumer ring of slots that carry their own sequence number, between two processes
- * on two processors, with one thing added at a time (a fence after each commit, a counter stamp, prefetching, ...).
- * The variants are measured in turn, many short rounds, and the medians printed: a machine whose speed changes from
- * one second to the next slows all of them alike.
+ * An ideal single-producer single-consumer ring of slots that carry their own sequence number,
+ * between two processes on two processors, with one thing added at a time (a fence after each
+ * commit, a counter stamp, prefetching, ...). The variants are measured in turn, many short rounds,
+ * and the medians printed: a machine whose speed changes from one second to the next slows all of
+ * them alike.
  *
  *	build/bench/ring_variants [rounds]
  */
@@ -21,8 +22,9 @@
 #define ROUNDS 25
 
 /*
- * Rounds are sorted by the round trip of one line right before each measurement. A virtual machine's processors may be
- * two threads of one core at one moment (they share the first two caches) and two cores at the next.
+ * Rounds are sorted by the round trip of one line right before each measurement. A virtual
+ * machine's processors may be two threads of one core at one moment (they share the first two
+ * caches) and two cores at the next.
  */
 #define PING_COUNT    20000u
 #define NEAR_BELOW_NS 110
@@ -193,7 +195,10 @@ static void far_ping(void *arg, void *mem)
 	}
 }
 
-/* Each variant is compiled for itself: a test per message of what is constant would be measured too. */
+/*
+ * Each variant is compiled for itself: a test per message of what is constant would be measured
+ * too.
+ */
 /* clang-format off */
 #define VARIANTS(X) \
 	X(one_line,		"one line", .lines = 1) \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * batch.c - many small messages, each with a key and a header, published 24 at a time: readers are woken once per batch.
- * What a full ring does is chosen here: fail at once, and let the program decide.
+ * batch.c - many small messages, each with a key and a header, published 24 at a time: readers are
+ * woken once per batch. What a full ring does is chosen here: fail at once, and let the program
+ * decide.
  *
  *	batch TOPIC COUNT
  */
@@ -41,7 +42,8 @@ static void send_all(struct bus_pub *pub, const struct bus_out *out, int count)
 	while (count > 0) {
 		int n = bus_pub_send_batch(pub, out, count);
 
-		if (n == -EAGAIN) { /* nothing fits: the slowest reliable subscriber is a whole ring behind */
+		/* nothing fits: the slowest reliable subscriber is a whole ring behind */
+		if (n == -EAGAIN) {
 			usleep(100);
 			continue;
 		}

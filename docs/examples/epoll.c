@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * epoll.c - a subscription in a program's own event loop: what comes on standard input (a pipe or a terminal) is
- * published on a topic, what anybody publishes there is printed. Ends with its input.
+ * epoll.c - a subscription in a program's own event loop: what comes on standard input (a pipe or a
+ * terminal) is published on a topic, what anybody publishes there is printed. Ends with its input.
  *
  *	epoll TOPIC
  */
@@ -42,9 +42,9 @@ static void print_messages(struct bus_sub *sub)
 }
 
 /*
- * One message for what one read gives: on a terminal that is a line. Not more than one before the descriptors are looked
- * at again: this program waits for itself when the ring is full of what it has not read.
- * Returns 0 at the end of the input.
+ * One message for what one read gives: on a terminal that is a line. Not more than one before the
+ * descriptors are looked at again: this program waits for itself when the ring is full of what it
+ * has not read. Returns 0 at the end of the input.
  */
 static int publish_input(struct bus_pub *pub)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * in_place.c - publishes standard input in messages of up to 64 KiB that are read straight into the ring: between the
- * file and the subscribers' eyes no copy is made.
+ * in_place.c - publishes standard input in messages of up to 64 KiB that are read straight into the
+ * ring: between the file and the subscribers' eyes no copy is made.
  *
  *	in_place TOPIC < file
  */

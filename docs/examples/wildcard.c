@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * wildcard.c - watches all topics that match a pattern, those too that appear later, and never holds a publisher back:
- * what it is too slow for is lost, and counted. Messages are copied out, so each one that is shown is whole.
+ * wildcard.c - watches all topics that match a pattern, those too that appear later, and never
+ * holds a publisher back: what it is too slow for is lost, and counted. Messages are copied out, so
+ * each one that is shown is whole.
  *
  *	wildcard PATTERN [COUNT]		wildcard 'sensors.*.temperature'
  */
