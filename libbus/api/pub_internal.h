@@ -52,6 +52,7 @@ struct bus_pub {
 	/* members */
 	uint32_t member_room;
 	uint64_t number; /* newest membership applied */
+	uint64_t news_waited; /* when a membership that did not come was waited for last; 0: it came */
 	struct bus__inbox inbox;
 	struct wake_crowd *crowd;
 	struct bus_pub *next; /* of bus->pubs */

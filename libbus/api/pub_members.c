@@ -132,14 +132,17 @@ static bool leaves_later(const struct bus__event *event)
 
 /*
  * Applies what has come. Stops at an event whose segment is missing: later ones may depend on it.
+ * Unless busd is over: then it never comes, and its subscriber reads on as one that nobody waits
+ * for.
  */
-static void apply_inbox(struct bus_pub *pub)
+static void apply_inbox(struct bus_pub *pub, bool over)
 {
 	while (pub->inbox.first != NULL) {
 		struct bus__event *event = pub->inbox.first;
 		const struct ctl_ev_member *ev = &event->member;
 
-		if (ev->op == CTL_MEMBER_ADD && !add_member(pub, ev) && !leaves_later(event))
+		if (ev->op == CTL_MEMBER_ADD && !add_member(pub, ev) && !leaves_later(event) &&
+		    !over)
 			return;
 		if (ev->op == CTL_MEMBER_REMOVE)
 			remove_member(pub, ev->sub_id);
@@ -149,19 +152,52 @@ static void apply_inbox(struct bus_pub *pub)
 	}
 }
 
-bool bus__pub_news(struct bus_pub *pub)
+/*
+ * Receives and applies. *stuck: an event waits for its segment. true: busd has gone and left
+ * nothing unread, so nobody will ever tell us more.
+ */
+static bool receive(struct bus_pub *pub, bool *stuck)
 {
 	struct bus *bus = pub->bus;
-	uint64_t epoch = bus_load_acquire(pub->ring.epoch);
+	bool over;
 
 	pthread_mutex_lock(&bus->lock);
-	bus__pump_locked(bus);
-	apply_inbox(pub);
+	over = bus__pump_locked(bus) < 0;
+	apply_inbox(pub, over);
+	*stuck = pub->inbox.first != NULL;
 	pthread_mutex_unlock(&bus->lock);
+	return over;
+}
+
+/*
+ * busd died between raising the epoch and telling us whom it is about: they are taken for readers
+ * that nobody waits for (the frontier tells them what they missed). We do not know whom to wake, so
+ * all who might sleep on a bell of ours are woken; on their way back to sleep they find out that
+ * busd has gone, and sleep in slices from then on.
+ */
+static void go_on_without(struct bus_pub *pub, uint64_t epoch)
+{
+	struct bus *bus = pub->bus;
+
+	pub->number = epoch;
+	pthread_mutex_lock(&bus->lock);
+	for (struct bus__bell *bell = bus->bells; bell != NULL; bell = bell->next)
+		for (uint32_t i = 0; bell->page != NULL && i < BELL_WORDS; i++)
+			wake_ring(&bell->page->word[i]);
+	pthread_mutex_unlock(&bus->lock);
+}
+
+bool bus__pub_news(struct bus_pub *pub)
+{
+	uint64_t epoch = bus_load_acquire(pub->ring.epoch);
+	bool stuck, over = receive(pub, &stuck);
+
 	if (bus__pub_ring_closed(pub)) {
 		pub->removed = true;
 		bus__pub_set_go(pub);
 	}
+	if (pub->number < epoch && over)
+		go_on_without(pub, epoch);
 	if (pub->number < epoch)
 		return false;
 	ring_pub_seen(&pub->ring, epoch);
@@ -171,26 +207,34 @@ bool bus__pub_news(struct bus_pub *pub)
 /*
  * Those who were known are woken already. Who joined meanwhile may sleep too, and there may be no next publish that would
  * notice: so this waits a little for a membership that busd still has in its queue (a client is sent a few descriptors at a
- * time). Where it does not come, the wake is owed and the next publish finds an unknown gate.
+ * time). Where it does not come, the wake is owed and the next publish finds an unknown gate. Where it did not come a moment
+ * ago busd stands still, and there is no waiting again with each publish.
  */
 #define NEWS_TRIES   50
 #define NEWS_TRY_NS  2000000
+#define NEWS_AGAIN_NS 1000000000u
 
 void bus__pub_wake_news(struct bus_pub *pub)
 {
+	bool patient = pub->news_waited == 0 ||
+		       bus_monotonic_ns() - pub->news_waited >= NEWS_AGAIN_NS;
+
 	for (int i = 0; i < NEWS_TRIES; i++) {
 		if (bus__pub_news(pub)) {
 			if (ring_pub_wake(&pub->ring) != RING_NEWS) {
 				pub->ring.wake_owed = false;
+				pub->news_waited = 0;
 				bus__pub_set_go(pub);
 				return;
 			}
-		} else if (bus_load_acquire(&pub->bus->gone) != 0) {
+		} else if (!patient) {
 			break;
 		} else {
 			control_wait(pub->bus->ev, -1, bus_monotonic_ns() + NEWS_TRY_NS);
 		}
 	}
+	if (patient)
+		pub->news_waited = bus_monotonic_ns();
 	pub->ring.wake_owed = true;
 	bus__pub_set_go(pub);
 }
@@ -260,8 +304,10 @@ int bus__pub_await_members(struct bus_pub *pub, uint64_t number)
 	uint64_t deadline = bus_monotonic_ns() + pub->bus->timeout_ns;
 
 	for (;;) {
-		bus__pub_news(pub);
-		if (pub->inbox.first == NULL) {
+		bool stuck;
+
+		receive(pub, &stuck);
+		if (!stuck) {
 			if (number > pub->number)
 				pub->number = number;
 			return 0;

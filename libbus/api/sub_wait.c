@@ -171,6 +171,19 @@ static bool spin(struct bus_sub *sub, uint64_t until)
 	}
 }
 
+/*
+ * A publisher that busd did not come to tell about us does not wake us. Nobody rings when busd
+ * dies: looking costs little beside the barrier of a sleep.
+ */
+#define LONELY_SLICE_NS 10000000
+
+static bool busd_went(struct bus_sub *sub)
+{
+	if (bus_load_acquire(&sub->bus->gone) == 0)
+		bus__pump(sub->bus);
+	return bus_load_acquire(&sub->bus->gone) != 0;
+}
+
 /* One sleep. 1: something is there; 0: woken or out of time, look again; -EINTR. */
 static int sleep_once(struct bus_sub *sub, uint64_t deadline)
 {
@@ -191,6 +204,8 @@ static int sleep_once(struct bus_sub *sub, uint64_t deadline)
 	now = bus_monotonic_ns();
 	if (sub->slice || sub->inbox_stuck)
 		until = bus_min_u64(until, now + BUS__SLICE_NS);
+	else if (busd_went(sub))
+		until = bus_min_u64(until, now + LONELY_SLICE_NS);
 	bus_store_relaxed(&sub->cursors->sleeps, bus_load_relaxed(&sub->cursors->sleeps) + 1);
 	if (until > now)
 		err = wake_wait(sub->words, sub->word_count,

@@ -29,6 +29,9 @@
  * -ESTALE has one meaning: what you were reading was overwritten.
  * -ECHILD: the object belongs to the process that forked this one. -EPIPE: busd has gone and the
  * call needed it.
+ * Where busd dies, attached peers go on. A subscriber that busd did not come to announce to a
+ * publisher before it died is a lossy one to that publisher: what it misses is counted, and it finds
+ * the messages in bus_sub_wait(), which looks every 10 ms then; bus_sub_fd() does not tell of them.
  *
  * THREADS. A struct bus may be used by several threads at once. A struct bus_pub or struct bus_sub
  * belongs to one thread at a time; it may be handed to another thread as any other object may (with
