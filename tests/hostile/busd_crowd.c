@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd_crowd.c - clients that do anything that the protocol has words for, in any order, with right and wrong ids, reading
- * their events or not, killed at any moment. busd lives, serves a bystander meanwhile, and in the end nothing is left of
- * them. SEED=N repeats a run, SECONDS=N makes it longer.
+ * busd_crowd.c - clients that do anything that the protocol has words for, in any order, with right
+ * and wrong ids, reading their events or not, killed at any moment. busd lives, serves a bystander
+ * meanwhile, and in the end nothing is left of them. SEED=N repeats a run, SECONDS=N makes it
+ * longer.
  */
 #include <setjmp.h>
 #include <stdarg.h>

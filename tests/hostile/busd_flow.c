@@ -33,6 +33,12 @@ static int setup_few_files(void **state)
 	return proto_busd_start(&busd, NULL, 60);
 }
 
+static int setup_few_files_and_one(void **state)
+{
+	(void)state;
+	return proto_busd_start(&busd, NULL, 61);
+}
+
 static int setup_little_memory(void **state)
 {
 	(void)state;
@@ -268,12 +274,12 @@ static void out_of_descriptors(void **state)
 		count++;
 	}
 	assert_true(count > 3 && count < 30);
-	if (rc != -EMFILE && rc != -EDQUOT)
+	if (rc != -EDQUOT)
 		fail_msg("refused by %d: %s", rc, more[count].why);
 	proto_leave(&more[count]);
 	/* the next one as well, in words, and at once */
 	rc = proto_greet(&more[count], busd.path, "more", true);
-	assert_true(rc == -EMFILE || rc == -EDQUOT);
+	assert_int_equal(rc, -EDQUOT);
 	assert_true(strlen(more[count].why) > 20);
 	proto_leave(&more[count]);
 	assert_int_equal(proto_ask(&first, &info, &msg), 0);
@@ -288,6 +294,40 @@ static void out_of_descriptors(void **state)
 	}
 	assert_int_equal(rc, 0);
 	proto_leave(&more[0]);
+	proto_leave(&first);
+}
+
+/* Connections that say nothing: the last ones are told that there is no room, at once, whatever remains. */
+static void crowd_at_the_door(void **state)
+{
+	struct ctl_head info = PROTO_HEAD(CTL_INFO, sizeof(info));
+	struct proto_client first;
+	struct proto_msg msg;
+	unsigned refused = 0;
+	int fds[100];
+
+	(void)state;
+	assert_int_equal(proto_greet(&first, busd.path, "first", true), 0);
+	for (unsigned i = 0; i < BUS_ARRAY_LEN(fds); i++) {
+		fds[i] = proto_dial(busd.path);
+		assert_true(fds[i] >= 0);
+	}
+	assert_int_equal(proto_ask(&first, &info, &msg), 0);
+	for (unsigned i = 0; i < BUS_ARRAY_LEN(fds); i++) {
+		if (proto_take(fds[i], &msg, 20) == 1) {
+			assert_int_equal(msg.head.type, CTL_ERROR);
+			assert_int_equal(msg.head.magic, CTL_MAGIC);
+			if (msg.error.error != EDQUOT)
+				fail_msg("%s", msg.error.why);
+			assert_int_equal(proto_take(fds[i], &msg, 1000), -1);
+			refused++;
+		}
+	}
+	if (refused < 60 || refused > 90)
+		fail_msg("%u of 100 refused", refused);
+	for (unsigned i = 0; i < BUS_ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	assert_int_equal(proto_ask(&first, &info, &msg), 0);
 	proto_leave(&first);
 }
 
@@ -418,6 +458,8 @@ int main(void)
 		TEST(a_sleeping_publisher_is_owed_little),
 		TEST(more_publishers_than_a_board_holds),
 		cmocka_unit_test_setup_teardown(out_of_descriptors, setup_few_files, teardown),
+		cmocka_unit_test_setup_teardown(crowd_at_the_door, setup_few_files, teardown),
+		cmocka_unit_test_setup_teardown(crowd_at_the_door, setup_few_files_and_one, teardown),
 		cmocka_unit_test_setup_teardown(out_of_memory_quota, setup_little_memory, teardown),
 		TEST(nothing_leaks),
 		TEST(idle_means_asleep),
