@@ -84,12 +84,24 @@ static inline int wake_readers(struct bus_pub *pub)
 	return pub->removed ? bus__fail(-ESHUTDOWN, "topic \"%s\" was removed", pub->topic) : 0;
 }
 
-static void put_inline(const struct bus_pub *pub, const void *data, uint32_t len)
+static inline void put_inline(const struct bus_pub *pub, const void *data, uint32_t len)
 {
 	uint64_t in[3] = { 0 };
 
 	memcpy(in, data, len);
 	ring_pub_inline(&pub->ring, in);
+}
+
+/* Copies and commits a message without key and headers; there is room. */
+static inline void put_plain(struct bus_pub *pub, const void *data, uint32_t len, uint64_t need,
+			     uint64_t stamp)
+{
+	if (need == 0)
+		put_inline(pub, data, len);
+	else
+		memcpy(ring_pub_at(&pub->ring), data, len);
+	ring_pub_commit_words(&pub->ring, stamp, ring_pack_lens(len, 0, 0),
+			      need == 0 ? RING_FLAG_INLINE : 0, need, len);
 }
 
 int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
@@ -104,12 +116,8 @@ int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
 	}
 	if (bus_unlikely(data == NULL && len != 0))
 		return -EINVAL;
-	if (need == 0)
-		put_inline(pub, data, len);
-	else
-		memcpy(ring_pub_at(&pub->ring), data, len);
-	ring_pub_commit_words(&pub->ring, take_stamp(pub), ring_pack_lens(len, 0, 0),
-			      need == 0 ? RING_FLAG_INLINE : 0, need, len);
+	put_plain(pub, data, len, need, take_stamp(pub));
+	ring_pub_tell(&pub->ring);
 	return wake_readers(pub);
 }
 
@@ -138,23 +146,30 @@ static int prepare(struct bus_pub *pub, const struct bus_out *out, uint32_t len,
 	return 0;
 }
 
-static int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t *stamp)
+/* Makes room in the middle of a batch: what is committed must be seen before this thread waits. */
+static BUS_COLD int batch_room(struct bus_pub *pub, uint64_t need, uint64_t *stamp)
+{
+	int err;
+
+	ring_pub_tell(&pub->ring);
+	err = wake_readers(pub);
+	if (err == 0)
+		err = clear_the_way(pub, need);
+	*stamp = bus_counter();
+	return err;
+}
+
+static int send_with_head(struct bus_pub *pub, const struct bus_out *out, uint64_t *stamp)
 {
 	struct ring_message m;
 	uint64_t need;
 	uint8_t *at;
 	int err = prepare(pub, out, out->len, &m, &need);
 
+	if (err == 0 && !may_write(pub, need))
+		err = batch_room(pub, need, stamp);
 	if (err < 0)
 		return err;
-	if (!may_write(pub, need)) {
-		err = wake_readers(pub); /* what is committed must be seen before this thread waits */
-		if (err == 0)
-			err = clear_the_way(pub, need);
-		if (err < 0)
-			return err;
-		*stamp = bus_counter();
-	}
 	m.time = *stamp;
 	at = need == 0 ? (uint8_t *)m.in : ring_pub_at(&pub->ring);
 	if (m.head_len != 0)
@@ -162,6 +177,26 @@ static int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t *st
 	if (out->len != 0)
 		memcpy(at + m.head_len, out->data, out->len);
 	ring_pub_commit(&pub->ring, &m);
+	return 0;
+}
+
+static inline int send_one(struct bus_pub *pub, const struct bus_out *out, uint64_t *stamp)
+{
+	uint64_t need = ring_need(0, out->len);
+
+	if (bus_unlikely((out->key_len | out->header_count | out->flags) != 0))
+		return send_with_head(pub, out, stamp);
+	if (bus_unlikely(!may_write(pub, need))) {
+		int err = batch_room(pub, need, stamp);
+
+		if (err < 0)
+			return err;
+	}
+	if (bus_unlikely(out->data == NULL && out->len != 0))
+		return -EINVAL;
+	put_plain(pub, out->data, out->len, need, *stamp);
+	if (pub->ring.n % RING_TELL_EVERY == 0)
+		ring_pub_tell(&pub->ring);
 	return 0;
 }
 
@@ -177,53 +212,39 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 	stamp = bus_counter();
 	for (done = 0; done < count; done++) {
 		err = send_one(pub, &msgs[done], &stamp);
-		if (err < 0)
+		if (bus_unlikely(err < 0))
 			break;
 	}
 	if (done == 0)
 		return err;
+	ring_pub_tell(&pub->ring);
 	err = wake_readers(pub);
 	return err < 0 ? err : done;
 }
 
 /* ---- in place ---- */
 
-static const struct bus_out no_attributes;
-
-int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *attr,
-		       struct bus_claim *ret)
+/*
+ * Hands out room. Even what will travel in the slot is written to the payload area first: the caller
+ * may lower len, not its place.
+ */
+static inline int claim_room(struct bus_pub *pub, uint32_t head_len, uint32_t len,
+			     struct bus_claim *ret)
 {
-	struct ring_message m;
-	uint64_t need;
-	uint8_t *at;
-	int err;
+	uint64_t need = BUS_ALIGN_UP(bus_max_u64((uint64_t)head_len + len, 1), (uint64_t)RING_POS_ALIGN);
 
-	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC || pub->claimed))
-		return clear_the_way(pub, 0);
-	err = prepare(pub, attr != NULL ? attr : &no_attributes, len, &m, &need);
-	if (err < 0)
-		return err;
-	m.head_len = BUS_ALIGN_UP(
-		m.head_len, RING_HEAD_ALIGN); /* data is aligned, also for a message that is small */
-	/*
-	 * Even what will travel in the slot is written to the payload area first: the caller may
-	 * lower len, not its place.
-	 */
-	need = BUS_ALIGN_UP(bus_max_u64((uint64_t)m.head_len + len, 1), (uint64_t)RING_POS_ALIGN);
-	if (!may_write(pub, need)) {
-		err = clear_the_way(pub, need);
+	if (bus_unlikely(!may_write(pub, need))) {
+		int err = clear_the_way(pub, need);
+
 		if (err < 0)
 			return err;
 	}
 	ring_pub_written(&pub->ring, need);
-	at = ring_pub_at(&pub->ring);
-	if (m.head_len != 0)
-		message_head_write(at, m.head_len, attr);
-	pub->claim = m;
+	pub->claim_head = head_len;
 	pub->claim_room = len;
 	pub->claimed = true;
-	bus__pub_set_go(pub);
-	ret->data = at + m.head_len;
+	pub->go = false;
+	ret->data = ring_pub_at(&pub->ring) + head_len;
 	ret->len = len;
 	ret->slot = (uint32_t)(pub->ring.n & pub->ring.view.slot_mask);
 	ret->seq = pub->ring.n;
@@ -232,12 +253,39 @@ int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *
 
 int bus_pub_claim(struct bus_pub *pub, uint32_t len, struct bus_claim *ret)
 {
-	return bus_pub_claim_with(pub, len, NULL, ret);
+	pub->claim_lens = ring_pack_lens(0, 0, 0);
+	pub->claim_attrs = 0;
+	return claim_room(pub, 0, len, ret);
+}
+
+int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *attr,
+		       struct bus_claim *ret)
+{
+	struct ring_message m;
+	uint64_t need;
+	int err;
+
+	if (attr == NULL)
+		return bus_pub_claim(pub, len, ret);
+	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC || pub->claimed))
+		return clear_the_way(pub, 0);
+	err = prepare(pub, attr, len, &m, &need);
+	if (err < 0)
+		return err;
+	m.head_len = BUS_ALIGN_UP(m.head_len, RING_HEAD_ALIGN); /* data is aligned, also where it is small */
+	err = claim_room(pub, m.head_len, len, ret);
+	if (err < 0)
+		return err;
+	if (m.head_len != 0)
+		message_head_write((uint8_t *)ret->data - m.head_len, m.head_len, attr);
+	pub->claim_lens = ring_pack_lens(0, m.head_len, m.key_len);
+	pub->claim_attrs = ring_pack_attrs(m.flags, m.key_hash);
+	return 0;
 }
 
 int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
 {
-	struct ring_message *m = &pub->claim;
+	uint64_t attrs = pub->claim_attrs, need;
 
 	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC))
 		return -ECHILD;
@@ -247,11 +295,17 @@ int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
 	bus__pub_set_go(pub);
 	if (bus_unlikely(claim->len > pub->claim_room))
 		return -EINVAL;
-	m->len = claim->len;
-	if (m->head_len + m->len <= RING_INLINE_MAX)
-		memcpy(m->in, ring_pub_at(&pub->ring), RING_INLINE_MAX);
-	m->time = take_stamp(pub);
-	ring_pub_commit(&pub->ring, m);
+	need = ring_need(pub->claim_head, claim->len);
+	if (need == 0) {
+		uint64_t in[3];
+
+		memcpy(in, ring_pub_at(&pub->ring), sizeof(in));
+		ring_pub_inline(&pub->ring, in);
+		attrs |= RING_FLAG_INLINE;
+	}
+	ring_pub_commit_words(&pub->ring, take_stamp(pub), pub->claim_lens | claim->len, attrs, need,
+			      claim->len);
+	ring_pub_tell(&pub->ring);
 	return wake_readers(pub);
 }
 

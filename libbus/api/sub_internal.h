@@ -49,12 +49,11 @@ struct sub_ring {
 	char name[CTL_NAME_MAX];
 };
 
-/* A borrowed message. */
-struct sub_borrow {
+/* Borrowed messages of one ring, one after another. */
+struct sub_run {
 	struct sub_ring *ring;
-	uint64_t pos;
-	uint64_t lost;  /* as told with it */
-	uint64_t in[3]; /* head and payload of one that travelled in its slot */
+	uint32_t count;
+	uint64_t lost; /* as told with the first of them */
 };
 
 struct bus_sub {
@@ -72,9 +71,12 @@ struct bus_sub {
 	bool ungated;     /* evicted while busd was away: nobody waits for us */
 	bool inbox_stuck; /* an event waits for its segment */
 	bool rejoin_owed; /* evicted, but messages of that topic are borrowed still */
-	/* borrowed messages, oldest at borrow[first] */
+	/* borrowed messages; all arrays are circular, the oldest at [borrow_first] and [run_first] */
 	uint32_t borrow_first, borrow_count;
-	struct sub_borrow borrow[BUS_BORROW_MAX];
+	uint32_t run_first, run_count;
+	uint64_t borrow_pos[BUS_BORROW_MAX];
+	uint64_t borrow_in[BUS_BORROW_MAX][3]; /* head and payload of those that travelled in their slot */
+	struct sub_run runs[BUS_BORROW_MAX];
 	/* set up once */
 	uint64_t id;
 	struct shm_map map;

@@ -9,100 +9,111 @@
 
 /* ---- peek ---- */
 
-BUS_INLINE void fill(struct sub_ring *r, const struct ring_peeked *p, struct sub_borrow *b,
+BUS_INLINE void fill(const struct sub_ring *r, const struct ring_peeked *p, const uint64_t *in,
 		     struct bus_msg *m)
 {
-	const uint8_t *base = p->flags & RING_FLAG_INLINE ? (const uint8_t *)b->in
+	const uint8_t *base = p->flags & RING_FLAG_INLINE ? (const uint8_t *)in
 							  : ring_reader_at(&r->rd, p->pos);
 
-	b->ring = r;
-	b->pos = p->pos;
-	b->lost = r->rd.lost_unsaid;
-	r->rd.lost_unsaid = 0;
 	m->data = base + p->head_len;
 	m->len = p->len;
 	m->flags = 0;
 	m->seq = p->seq;
-	m->lost = b->lost;
+	m->lost = 0;
 	m->topic = r->topic->name;
 	m->from = &r->peer;
 	m->key_len = (uint8_t)p->key_len;
 	m->key_hash = p->key_hash;
+	m->key = NULL;
+	m->headers = NULL;
+	m->headers_len = 0;
 	if (bus_unlikely(p->head_len != 0)) {
-		m->key = p->key_len != 0 ? base : NULL;
-		m->headers = p->flags & RING_FLAG_HEADERS ? base + p->key_len : NULL;
-		m->headers_len = p->flags & RING_FLAG_HEADERS ? p->head_len - p->key_len : 0;
-	} else {
-		m->key = NULL;
-		m->headers = NULL;
-		m->headers_len = 0;
+		if (p->key_len != 0)
+			m->key = base;
+		if (p->flags & RING_FLAG_HEADERS) {
+			m->headers = base + p->key_len;
+			m->headers_len = p->head_len - p->key_len;
+		}
 	}
 }
 
-static inline struct sub_borrow *next_borrow(struct bus_sub *sub)
+static inline uint32_t borrow_index(const struct bus_sub *sub, uint32_t n)
 {
-	return &sub->borrow[(sub->borrow_first + sub->borrow_count) % BUS_BORROW_MAX];
+	return (sub->borrow_first + n) % BUS_BORROW_MAX;
+}
+
+/* n messages that are at the end of the borrowed ones already become a run, or part of the last. */
+static inline void lend(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *first, int n)
+{
+	struct sub_run *last = &sub->runs[(sub->run_first + sub->run_count - 1) % BUS_BORROW_MAX];
+	uint64_t lost = r->rd.lost_unsaid;
+
+	r->rd.ahead += (uint64_t)n;
+	r->borrowed += (uint32_t)n;
+	sub->borrow_count += (uint32_t)n;
+	if (sub->run_count != 0 && last->ring == r && lost == 0) {
+		last->count += (uint32_t)n;
+		return;
+	}
+	first->lost = lost;
+	r->rd.lost_unsaid = 0;
+	sub->runs[(sub->run_first + sub->run_count++) % BUS_BORROW_MAX] =
+		(struct sub_run){ .ring = r, .count = (uint32_t)n, .lost = lost };
 }
 
 /* The look that decides what the message at rd->ahead is; it is taken if it is one. */
-static int take_one(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msg, enum ring_look *look)
+static int take_one(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msg,
+		    enum ring_look *look)
 {
-	struct sub_borrow *b = next_borrow(sub);
+	uint32_t at = borrow_index(sub, sub->borrow_count);
 	struct ring_peeked p;
 
 	*look = ring_reader_peek(&r->rd, &p);
 	if (*look != RING_MESSAGE)
 		return 0;
-	memcpy(b->in, p.in, sizeof(b->in));
-	fill(r, &p, b, msg);
+	sub->borrow_pos[at] = p.pos;
+	if (p.flags & RING_FLAG_INLINE)
+		memcpy(sub->borrow_in[at], p.in, sizeof(p.in));
+	fill(r, &p, sub->borrow_in[at], msg);
 	msg->time_ns = bus_counter_to_ns(&r->topic->cal, p.time);
-	r->rd.ahead++;
-	sub->borrow_count++;
-	r->borrowed++;
+	lend(sub, r, msg, 1);
 	return 1;
 }
 
 /*
- * Takes up to `room` messages of one ring, with one look at the frontier for all of them. Where that finds the oldest
- * overwritten, or the first slot is no message, one message is looked at by itself. *look: why there is none, if there is
- * none.
+ * Takes up to `room` messages of one ring, with one look at the frontier for all of them. Where that
+ * finds the oldest overwritten, or the first slot is no message, one message is looked at by itself.
+ * *look: why there is none, if there is none.
  */
-static int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room,
-		    enum ring_look *look)
+static inline int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room,
+			   enum ring_look *look)
 {
-	struct ring_reader *rd = &r->rd;
-	uint64_t first = rd->ahead, told = rd->lost_unsaid, first_pos = 0;
-	uint64_t stamp = 0, stamp_ns = 0;
+	const struct ring_reader *rd = &r->rd;
+	const struct bus_calibration cal = r->topic->cal;
+	uint64_t first_pos = 0;
+	enum ring_look last;
 	struct ring_peeked p;
 	int n = 0;
 
-	while (n < room) {
-		struct sub_borrow *b = next_borrow(sub);
+	do {
+		uint32_t at = borrow_index(sub, sub->borrow_count + (uint32_t)n);
 
-		*look = ring_reader_slot(rd, &p, b->in);
-		if (*look != RING_MESSAGE)
+		last = ring_reader_slot(rd, rd->ahead + (uint64_t)n, &p, sub->borrow_in[at]);
+		if (last != RING_MESSAGE)
 			break;
+		__builtin_prefetch(ring_reader_at(rd, p.pos)); /* its payload: committed, so nobody writes there */
+		sub->borrow_pos[at] = p.pos;
+		fill(r, &p, sub->borrow_in[at], &msgs[n]);
+		msgs[n].time_ns = bus_counter_to_ns(&cal, p.time);
 		if (n == 0)
 			first_pos = p.pos;
-		fill(r, &p, b, &msgs[n]);
-		if (p.time != stamp || n == 0) { /* bursts share stamps */
-			stamp = p.time;
-			stamp_ns = bus_counter_to_ns(&r->topic->cal, stamp);
-		}
-		msgs[n++].time_ns = stamp_ns;
-		rd->ahead++;
-		sub->borrow_count++;
+	} while (++n < room);
+	*look = last;
+	if (bus_likely(n > 0 && ring_reader_whole(rd, rd->ahead, first_pos))) {
+		lend(sub, r, msgs, n);
+		return n;
 	}
-	if (bus_likely(n > 0)) {
-		if (bus_likely(ring_reader_whole(rd, first, first_pos))) {
-			r->borrowed += (uint32_t)n;
-			return n;
-		}
-		rd->ahead = first;
-		rd->lost_unsaid = told;
-		sub->borrow_count -= (uint32_t)n;
-	}
-	if (*look == RING_EMPTY && n == 0)
+	if (n == 0 && last == RING_EMPTY)
 		return 0;
 	return take_one(sub, r, msgs, look);
 }
@@ -174,6 +185,9 @@ static inline int look_at(struct bus_sub *sub, struct sub_ring *r, struct bus_ms
 
 	*again = false;
 	if (bus_unlikely(!r->active || r->ignored))
+		return 0;
+	/* Most looks find nothing: the end of the ring and the like are looked for in one of 16. */
+	if (!ring_reader_came(&r->rd) && r->rd.cur == r->rd.flushed && sub->looks % 16 != 15)
 		return 0;
 	freshen(r->topic);
 	n = take_run(sub, r, msgs, max < room ? max : room, &look);
@@ -264,73 +278,88 @@ int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max)
 
 /* ---- release ---- */
 
-/* The oldest borrowed messages that are of one ring, at most n. */
-static inline int run_length(const struct bus_sub *sub, uint32_t first, int n)
+static inline uint64_t oldest_pos(const struct bus_sub *sub)
 {
-	const struct sub_ring *r = sub->borrow[first].ring;
-	int k = 1;
-
-	while (k < n && sub->borrow[(first + (uint32_t)k) % BUS_BORROW_MAX].ring == r)
-		k++;
-	return k;
+	return sub->borrow_pos[sub->borrow_first];
 }
 
-/*
- * The batch is void: what of it was counted as delivered is counted as lost, and told again with
- * the next message.
- */
-static BUS_COLD void void_batch(struct bus_sub *sub, uint32_t first, int n, const bool *good)
+/* Takes k messages off the oldest run; what was lost before its first is told by now. */
+static inline void end_borrow(struct bus_sub *sub, struct sub_run *run, uint32_t k)
 {
-	for (int i = 0, run = 0; i < n; run++) {
-		uint32_t at = (first + (uint32_t)i) % BUS_BORROW_MAX;
-		int k = run_length(sub, at, n - i);
-		struct ring_reader *rd = &sub->borrow[at].ring->rd;
-
-		if (good[run]) {
-			rd->delivered -= (uint64_t)k;
-			rd->lost += (uint64_t)k;
-			rd->lost_unsaid += (uint64_t)k;
-		}
-		for (int j = 0; j < k; j++)
-			rd->lost_unsaid += sub->borrow[(at + (uint32_t)j) % BUS_BORROW_MAX].lost;
-		ring_reader_flush(rd);
-		i += k;
+	run->ring->borrowed -= k;
+	run->count -= k;
+	run->lost = 0;
+	if (run->count == 0) {
+		sub->run_first = (sub->run_first + 1) % BUS_BORROW_MAX;
+		sub->run_count--;
 	}
+	sub->borrow_first = borrow_index(sub, k);
+	sub->borrow_count -= k;
 }
 
-static int release_runs(struct bus_sub *sub, int n)
+/* A void part: what was told as lost with it is told again, with the next message. */
+static BUS_COLD void tell_again(struct ring_reader *rd, uint64_t k, uint64_t told, bool was_good)
 {
-	uint32_t first = sub->borrow_first;
-	bool good[BUS_BORROW_MAX];
+	if (was_good) {
+		rd->delivered -= k;
+		rd->lost += k;
+		rd->lost_unsaid += k;
+	}
+	rd->lost_unsaid += told;
+	ring_reader_flush(rd);
+}
+
+/* Messages of several runs: all are void if one is. */
+static BUS_COLD int release_runs(struct bus_sub *sub, uint32_t n)
+{
+	struct part {
+		struct ring_reader *rd;
+		uint64_t k, told;
+		bool good;
+	} parts[BUS_BORROW_MAX];
+	int count = 0;
 	bool stale = false;
-	int run = 0;
 
-	for (int i = 0; i < n; run++) {
-		uint32_t at = (first + (uint32_t)i) % BUS_BORROW_MAX;
-		struct sub_borrow *b = &sub->borrow[at];
-		int k = run_length(sub, at, n - i);
+	while (n > 0) {
+		struct sub_run *run = &sub->runs[sub->run_first];
+		struct part *part = &parts[count++];
+		uint32_t k = run->count < n ? run->count : n;
 
-		good[run] = ring_reader_release(&b->ring->rd, (uint64_t)k, b->pos);
-		b->ring->borrowed -= (uint32_t)k;
-		stale |= !good[run];
-		i += k;
+		*part = (struct part){ .rd = &run->ring->rd, .k = k, .told = run->lost };
+		part->good = ring_reader_release(part->rd, k, oldest_pos(sub));
+		stale |= !part->good;
+		end_borrow(sub, run, k);
+		n -= k;
 	}
-	if (bus_unlikely(stale))
-		void_batch(sub, first, n, good);
-	sub->borrow_first = (first + (uint32_t)n) % BUS_BORROW_MAX;
-	sub->borrow_count -= (uint32_t)n;
+	for (int i = 0; stale && i < count; i++)
+		tell_again(parts[i].rd, parts[i].k, parts[i].told, parts[i].good);
 	return stale ? -ESTALE : 0;
 }
 
 int bus_sub_release(struct bus_sub *sub, int n)
 {
+	struct ring_reader *rd;
+	struct sub_run *run;
+	uint64_t told;
+	bool good;
+
 	if (bus_unlikely(sub->magic != BUS__SUB_MAGIC))
 		return -ECHILD;
 	if (bus_unlikely(sub->owner != bus__thread_token()))
 		bus__sub_adopt(sub);
 	if (bus_unlikely(n <= 0 || (uint32_t)n > sub->borrow_count))
 		return n == 0 ? 0 : -EINVAL;
-	return release_runs(sub, n);
+	run = &sub->runs[sub->run_first];
+	if (bus_unlikely(run->count < (uint32_t)n))
+		return release_runs(sub, (uint32_t)n);
+	told = run->lost;
+	rd = &run->ring->rd;
+	good = ring_reader_release(rd, (uint64_t)n, oldest_pos(sub));
+	end_borrow(sub, run, (uint32_t)n);
+	if (bus_likely(good))
+		return 0;
+	tell_again(rd, (uint64_t)n, told, false);
+	return -ESTALE;
 }
 
 /* ---- the copying peek ---- */
@@ -349,7 +378,7 @@ static void copy_out(struct bus_msg *msg, uint8_t *buf, size_t head)
 
 int bus_sub_recv(struct bus_sub *sub, void *buf, size_t size, struct bus_msg *msg)
 {
-	struct sub_borrow *b;
+	struct sub_run *run;
 	size_t head;
 	int n;
 
@@ -361,7 +390,6 @@ int bus_sub_recv(struct bus_sub *sub, void *buf, size_t size, struct bus_msg *ms
 		n = bus_sub_peek(sub, msg, 1);
 		if (n <= 0)
 			return n;
-		b = &sub->borrow[sub->borrow_first];
 		head = msg->key != NULL
 			       ? (size_t)((const uint8_t *)msg->data - (const uint8_t *)msg->key)
 		       : msg->headers != NULL
@@ -369,10 +397,10 @@ int bus_sub_recv(struct bus_sub *sub, void *buf, size_t size, struct bus_msg *ms
 			       : 0;
 		if (head + msg->len > size) {
 			/* Not released: the same message again next time. */
-			b->ring->rd.ahead--;
-			b->ring->rd.lost_unsaid += b->lost;
-			b->ring->borrowed--;
-			sub->borrow_count--;
+			run = &sub->runs[sub->run_first];
+			run->ring->rd.ahead--;
+			run->ring->rd.lost_unsaid += run->lost;
+			end_borrow(sub, run, 1);
 			msg->len += (uint32_t)head;
 			return -EMSGSIZE;
 		}

@@ -54,9 +54,11 @@ struct bus_calibration {
 
 static inline uint64_t bus_counter_to_ns(const struct bus_calibration *cal, uint64_t counter)
 {
-	int64_t ticks = (int64_t)(counter - cal->base_counter);
+	uint64_t ticks = counter - cal->base_counter;
 
-	return cal->base_ns + (uint64_t)(int64_t)(((__int128)ticks * (__int128)cal->mult) >> 32);
+	if (__builtin_expect((int64_t)ticks < 0, 0)) /* stamped before the calibration */
+		return cal->base_ns - (uint64_t)(((unsigned __int128)(0 - ticks) * cal->mult) >> 32);
+	return cal->base_ns + (uint64_t)(((unsigned __int128)ticks * cal->mult) >> 32);
 }
 
 #endif

@@ -42,24 +42,30 @@ static inline bool ring_overwritten(const struct ring_view *v, uint64_t seq, uin
 			    (int64_t)(fp - pos - v->bytes) > 0);
 }
 
+/* Whether there is a message at rd->ahead, or a lap. One load. */
+static inline bool ring_reader_came(const struct ring_reader *rd)
+{
+	return bus_load_relaxed(&ring_slot_of(&rd->view, rd->ahead)->commit) > rd->ahead;
+}
+
 /*
- * Reads the slot of message rd->ahead without asking whether it is being overwritten: what it says
+ * Reads the slot of message seq without asking whether it is being overwritten: what it says
  * holds only once ring_reader_whole() said so of this message or of an older one. *in is written
  * for inline messages.
  */
-BUS_INLINE enum ring_look ring_reader_slot(const struct ring_reader *rd, struct ring_peeked *p,
-					   uint64_t *in)
+BUS_INLINE enum ring_look ring_reader_slot(const struct ring_reader *rd, uint64_t seq,
+					   struct ring_peeked *p, uint64_t *in)
 {
 	const struct ring_view *v = &rd->view;
-	const struct ring_slot *slot = ring_slot_of(v, rd->ahead);
+	const struct ring_slot *slot = ring_slot_of(v, seq);
 	uint64_t c = RING_MUTANT(relaxed_a2)
 			     ? bus_load_relaxed(&slot->commit)
 			     : bus_load_acquire(&slot->commit); /* A2, pairs with R2 */
 	uint64_t lens, attrs, total, most = v->bytes;
 
-	if (c != rd->ahead + 1)
-		return c > rd->ahead + 1 ? RING_LAPPED : RING_EMPTY;
-	p->seq = rd->ahead;
+	if (c != seq + 1)
+		return c > seq + 1 ? RING_LAPPED : RING_EMPTY;
+	p->seq = seq;
 	p->pos = bus_load_relaxed(&slot->pos);
 	p->time = bus_load_relaxed(&slot->time);
 	lens = bus_load_relaxed(&slot->lens);
@@ -109,7 +115,7 @@ BUS_INLINE bool ring_reader_whole(const struct ring_reader *rd, uint64_t oldest_
  */
 static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, struct ring_peeked *p)
 {
-	enum ring_look look = ring_reader_slot(rd, p, p->in);
+	enum ring_look look = ring_reader_slot(rd, rd->ahead, p, p->in);
 
 	if (look == RING_EMPTY || look == RING_LAPPED)
 		return look;

@@ -74,9 +74,15 @@ BUS_INLINE void ring_pub_commit_words(struct ring_pub *pub, uint64_t time, uint6
 	pub->n = n;
 	pub->pos += need;
 	pub->bytes += len;
-	bus_store_release(&pub->view.page->head, n);
+}
+
+/* Stores what joiners and tools look at; after one or more commits, at the latest after RING_TELL_EVERY. */
+BUS_INLINE void ring_pub_tell(const struct ring_pub *pub)
+{
+	bus_store_release(&pub->view.page->head, pub->n);
 	bus_store_relaxed(&pub->view.page->bytes, pub->bytes);
 }
+#define RING_TELL_EVERY 16
 
 static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_message *m)
 {
@@ -88,6 +94,7 @@ static inline void ring_pub_commit(struct ring_pub *pub, const struct ring_messa
 			      ring_pack_attrs(need == 0 ? m->flags | RING_FLAG_INLINE : m->flags,
 					      m->key_hash),
 			      need, m->len);
+	ring_pub_tell(pub);
 }
 
 /*

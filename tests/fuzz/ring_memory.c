@@ -222,7 +222,7 @@ static void read_run(struct ring_reader *rd)
 	uint64_t first = rd->cur;
 	unsigned n = 0;
 
-	while (n < 8 && ring_reader_slot(rd, &p[n], p[n].in) == RING_MESSAGE) {
+	while (n < 8 && ring_reader_slot(rd, rd->ahead, &p[n], p[n].in) == RING_MESSAGE) {
 		check_message(rd, &p[n]);
 		rd->ahead++;
 		n++;
