@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * acl.h - who may do what on which topic: a pure decision. Without rules: root and the user that busd runs as may do
- * everything, others nothing. A rule adds rights, it never takes any away.
+ * acl.h - who may do what on which topic: a pure decision. Without rules: root and the user that
+ * busd runs as may do everything, others nothing. A rule adds rights, it never takes any away.
  */
 #ifndef BUSD_ACL_H
 #define BUSD_ACL_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * alloc.c - see alloc.h. At most ALLOC_THREADS jobs run at a time, each in a thread of its own that ends with it; others
- * wait in order. An idle busd has one thread.
+ * alloc.c - see alloc.h. At most ALLOC_THREADS jobs run at a time, each in a thread of its own
+ * that ends with it; others wait in order. An idle busd has one thread.
  */
 #include "alloc.h"
 
@@ -156,7 +156,10 @@ static void jobs_finished(struct busd *busd, struct watch *watch, uint32_t event
 	}
 }
 
-/* Is there so much memory now? Shared memory that the host does not have is the OOM killer, not an error. */
+/*
+ * Is there so much memory now? Shared memory that the host does not have is the OOM killer, not
+ * an error.
+ */
 static int check_available(uint64_t bytes, struct why *why)
 {
 	FILE *file = fopen("/proc/meminfo", "re");

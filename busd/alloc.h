@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * alloc.h - memory that takes long to be touched (1 GB/s) is allocated beside the loop, so that other clients never wait. Small
- * segments are made at once: a thread would cost more.
+ * alloc.h - memory that takes long to be touched (1 GB/s) is allocated beside the loop, so that
+ * other clients never wait. Small segments are made at once: a thread would cost more.
  *
- * A job belongs to the client whose request waits for it. done() runs in the loop's thread; client is NULL where it has
- * gone meanwhile, and then done() only releases what the job holds.
+ * A job belongs to the client whose request waits for it. done() runs in the loop's thread;
+ * client is NULL where it has gone meanwhile, and then done() only releases what the job holds.
  */
 #ifndef BUSD_ALLOC_H
 #define BUSD_ALLOC_H
@@ -41,7 +41,10 @@ struct job {
 struct job *job_new(struct client *client, const void *request);
 void job_free(struct job *job);
 
-/* The client pays for the plan (kept rings are freed where that helps); then done() is called, now or later. */
+/*
+ * The client pays for the plan (kept rings are freed where that helps); then done() is called,
+ * now or later.
+ */
 void alloc_build(struct job *job);
 /* For job->seg. */
 void alloc_refill(struct job *job);

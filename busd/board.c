@@ -22,7 +22,10 @@ static struct board_sub *sub_entry(const struct board *board, uint32_t index)
 	return (struct board_sub *)((char *)board->seg->map + BOARD_SUBS_OFF) + index;
 }
 
-/* Seqlock: odd while the descriptive fields change. The fences are what a reader's two loads of gen pair with. */
+/*
+ * Seqlock: odd while the descriptive fields change. The fences are what a reader's two loads of
+ * gen pair with.
+ */
 static void begin_change(_Atomic uint32_t *gen)
 {
 	bus_store_relaxed(gen, bus_load_relaxed(gen) + 1);

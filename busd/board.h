@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * board.h - writing a topic's board (format/board_layout.h). Pages of it are allocated before an entry on them is used, so a
- * full machine is an error here and never a SIGBUS.
+ * board.h - writing a topic's board (format/board_layout.h). Pages of it are allocated before an
+ * entry on them is used, so a full machine is an error here and never a SIGBUS.
  */
 #ifndef BUSD_BOARD_H
 #define BUSD_BOARD_H

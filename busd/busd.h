@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd.h - all that one busd has, in one struct. One thread serves it; what other threads do (alloc.c) they do on memory of
- * their own, and hand it back through a descriptor.
+ * busd.h - all that one busd has, in one struct. One thread serves it; what other threads do
+ * (alloc.c) they do on memory of their own, and hand it back through a descriptor.
  *
  *   server.c    the loop: descriptors and deadlines          request.c   decodes what a client asks
  *   client.c    one connection and all that goes with it     registry.c  names -> topics, rings, subscriptions

@@ -2,9 +2,10 @@
 /*
  * calibrate.c - see calibrate.h
  *
- * The rate comes from CLOCK_MONOTONIC over the whole interval since the last calibration, so it follows what NTP does to the
- * rate. The new line begins where the old one is now, and is bent so that it meets the real time a minute later: time stamps
- * do not step back. Only where the clock was set (more than 10 ms off) does the line step as well.
+ * The rate comes from CLOCK_MONOTONIC over the whole interval since the last calibration, so it
+ * follows what NTP does to the rate. The new line begins where the old one is now, and is bent so
+ * that it meets the real time a minute later: time stamps do not step back. Only where the clock
+ * was set (more than 10 ms off) does the line step as well.
  */
 #include "calibrate.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * calibrate.h - what a tick of the raw counter is in Unix time. Measured at start, and anew every minute: readers convert time
- * stamps with what stands on the board.
+ * calibrate.h - what a tick of the raw counter is in Unix time. Measured at start, and anew every
+ * minute: readers convert time stamps with what stands on the board.
  */
 #ifndef BUSD_CALIBRATE_H
 #define BUSD_CALIBRATE_H

@@ -11,10 +11,11 @@ uint64_t change_begin(struct topic *topic)
 }
 
 /*
- * What is queued for a publisher and was not sent yet is kept short: one that sleeps for days while subscriptions come and go
- * is owed what is so now, not what was. An older message about the same subscription may go, since until the publisher has
- * the newer one it has not reached the epoch; and an OP_NONE at the end takes the next number instead of being
- * followed by another.
+ * What is queued for a publisher and was not sent yet is kept short: one that sleeps for days
+ * while subscriptions come and go is owed what is so now, not what was. An older message about
+ * the same subscription may go, since until the publisher has the newer one it has not reached
+ * the epoch; and an OP_NONE at the end takes the next number instead of being followed by
+ * another.
  */
 static struct event *last_for(const struct pub *pub)
 {

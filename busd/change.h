@@ -2,9 +2,10 @@
 /*
  * change.h - who gates a topic's rings, and who must be woken: numbered changes.
  *
- * The order is the protocol (models of it were checked): each publisher of the topic is sent its message with the number,
- * or it is queued; then the epoch is raised to that number; then the fence F2; then the bells; only then is anybody
- * answered. A publisher that sees the epoch and not the message blocks itself.
+ * The order is the protocol (models of it were checked): each publisher of the topic is sent its
+ * message with the number, or it is queued; then the epoch is raised to that number; then the
+ * fence F2; then the bells; only then is anybody answered. A publisher that sees the epoch and
+ * not the message blocks itself.
  *
  *	change_begin(topic);
  *	change_add(reader, gates) / change_remove(pub, sub) for whom it concerns

@@ -46,7 +46,8 @@ struct acl_subject client_subject(const struct client *client)
 }
 
 /*
- * The descriptors that are short are busd's: to a client that is a quota, -EMFILE would say that it is out of its own.
+ * The descriptors that are short are busd's: to a client that is a quota, -EMFILE would say that
+ * it is out of its own.
  */
 static void put_error(struct ctl_error *msg, int error, const char *why)
 {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * client.h - one connection and all that goes with it. A client is never freed while it is being served: client_doom() marks
- * it, the loop frees it before it waits again. A doomed client takes no more events, and nothing is sent to it.
+ * client.h - one connection and all that goes with it. A client is never freed while it is being
+ * served: client_doom() marks it, the loop frees it before it waits again. A doomed client takes
+ * no more events, and nothing is sent to it.
  */
 #ifndef BUSD_CLIENT_H
 #define BUSD_CLIENT_H
@@ -83,7 +84,9 @@ void client_reply_after_events(struct client *client, const void *msg);
 void client_reply_error(struct client *client, uint16_t version, uint32_t req, int error,
 			const char *why);
 
-/* Its bell rings when client_ring_bells() is called: after the messages, the epoch and the fence. */
+/*
+ * Its bell rings when client_ring_bells() is called: after the messages, the epoch and the fence.
+ */
 void client_bell_due(struct client *client);
 /* Sends what is queued for those whose bell is due. */
 void client_send_due(struct busd *busd);

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* config.c - defaults, and what follows from them for a topic; the file is read by config_yaml.c. See config.h */
+/*
+ * config.c - defaults, and what follows from them for a topic; the file is read by config_yaml.c.
+ * See config.h
+ */
 #include "config.h"
 
 #include "log.h"
@@ -45,7 +48,10 @@ void config_free(struct config *config)
 	free(config);
 }
 
-/* What is not said yet is taken from here; what is said here is final, even where it is what zero means as well. */
+/*
+ * What is not said yet is taken from here; what is said here is final, even where it is what zero
+ * means as well.
+ */
 static void fill_up(struct config_topic *so_far, const struct config_topic *from)
 {
 	struct ctl_topic_settings *settings = &so_far->settings;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config.h - what busd was told by its configuration file; everything has a default, and no file is needed.
+ * config.h - what busd was told by its configuration file; everything has a default, and no file
+ * is needed.
  */
 #ifndef BUSD_CONFIG_H
 #define BUSD_CONFIG_H
@@ -11,7 +12,10 @@
 
 #include <sys/types.h>
 
-/* Settings for topics whose name matches. Zero: not said here, unless the flag beside it says that it was. */
+/*
+ * Settings for topics whose name matches. Zero: not said here, unless the flag beside it says
+ * that it was.
+ */
 struct config_topic {
 	char pattern[CTL_TOPIC_MAX];
 	struct ctl_topic_settings settings;
@@ -45,8 +49,9 @@ int config_read(struct config *config, const char *path, struct why *why);
 void config_free(struct config *config);
 
 /*
- * The settings of a ring on this topic: what was asked, filled up by the first matching pattern, the defaults of the file,
- * those of busd, in this order; sizes are made powers of two and checked. 0, or -EINVAL with a sentence.
+ * The settings of a ring on this topic: what was asked, filled up by the first matching pattern,
+ * the defaults of the file, those of busd, in this order; sizes are made powers of two and
+ * checked. 0, or -EINVAL with a sentence.
  */
 int config_settle(const struct config *config, const char *topic,
 		  const struct ctl_topic_settings *asked, struct ctl_topic_settings *ret,

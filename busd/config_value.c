@@ -112,7 +112,9 @@ int config_parse_bool(const char *text, bool *ret)
 
 #define WORD_MAX 31
 
-/* Letters to change, insert, drop or swap with their neighbour to get from one word to the other. */
+/*
+ * Letters to change, insert, drop or swap with their neighbour to get from one word to the other.
+ */
 static unsigned distance(const char *a, const char *b)
 {
 	size_t a_len = strlen(a), b_len = strlen(b);

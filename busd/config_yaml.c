@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * config_yaml.c - reads the configuration file (config.h). libyaml makes the tree; each key is looked up in a table that
- * says what its value must be, so that an error can name the line, what is wrong with it and what would be right.
+ * config_yaml.c - reads the configuration file (config.h). libyaml makes the tree; each key is
+ * looked up in a table that says what its value must be, so that an error can name the line, what
+ * is wrong with it and what would be right.
  */
 #include "config.h"
 

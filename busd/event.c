@@ -89,7 +89,10 @@ static bool socket_is_empty(const struct client *client)
 	return ioctl(client->ev.fd, SIOCOUTQ, &unread) == 0 && unread == 0;
 }
 
-/* 1 sent; 0 not now: the client has to read first; -EAGAIN not now, for the kernel's reasons; or doomed */
+/*
+ * 1 sent; 0 not now: the client has to read first; -EAGAIN not now, for the kernel's reasons; or
+ * doomed
+ */
 static int send_one(struct client *client, struct event *event)
 {
 	int fd = event->seg ? (event->writable ? event->seg->rw_fd : event->seg->ro_fd) : -1;

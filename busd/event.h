@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * event.h - the queue of what a client is told on its ev socket: in order, never blocking, few descriptors at a time.
+ * event.h - the queue of what a client is told on its ev socket: in order, never blocking, few
+ * descriptors at a time.
  *
- * Unread descriptors count against busd's user in the kernel (400 of them stop everybody), so at most CTL_EV_IN_FLIGHT are
- * under way to one client. What the client acknowledges is a hint; SIOCOUTQ of the socket is the truth.
+ * Unread descriptors count against busd's user in the kernel (400 of them stop everybody), so at
+ * most CTL_EV_IN_FLIGHT are under way to one client. What the client acknowledges is a hint;
+ * SIOCOUTQ of the socket is the truth.
  */
 #ifndef BUSD_EVENT_H
 #define BUSD_EVENT_H
@@ -27,13 +29,17 @@ struct event {
 };
 
 /*
- * Queues a copy of msg and has the client's bell rung: both happen in client_ring_bells(), or earlier by event_flush() for
- * the message. NULL where the client is doomed (or becomes so by this: too many events, no memory).
+ * Queues a copy of msg and has the client's bell rung: both happen in client_ring_bells(), or
+ * earlier by event_flush() for the message. NULL where the client is doomed (or becomes so by
+ * this: too many events, no memory).
  */
 struct event *event_push(struct client *client, const void *msg, struct segment *seg, bool writable);
 /* Takes back what was not sent yet. */
 void event_cancel(struct event *event);
-/* Takes back all about this subscription (EV_RING, EV_RING_GONE) or publisher (EV_MEMBER), which goes. */
+/*
+ * Takes back all about this subscription (EV_RING, EV_RING_GONE) or publisher (EV_MEMBER), which
+ * goes.
+ */
 void event_cancel_about(struct client *client, uint64_t id);
 /* Takes back the EV_RING of a ring that this subscription has not heard of. false: it has. */
 bool event_cancel_ring(struct client *client, uint64_t sub_id, uint64_t ring_id);

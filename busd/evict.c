@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * evict.c - taking the gate from a reliable subscription that stands still. The publisher says that it is blocked; that the
- * slowest reader does not move is what busd sees itself, twice, with the grace between.
+ * evict.c - taking the gate from a reliable subscription that stands still. The publisher says
+ * that it is blocked; that the slowest reader does not move is what busd sees itself, twice, with
+ * the grace between.
  */
 #include "pub.h"
 
@@ -71,8 +72,9 @@ static void evict(struct reader *reader, uint64_t head, uint64_t at)
 }
 
 /*
- * Readers that stand where the slowest stands hold the ring up as much as it does; others start anew when it is gone. Who has
- * read everything holds nobody up, and the time that it stood there does not count later.
+ * Readers that stand where the slowest stands hold the ring up as much as it does; others start
+ * anew when it is gone. Who has read everything holds nobody up, and the time that it stood there
+ * does not count later.
  */
 static void note_stuck(struct ring *ring, uint64_t head, uint64_t at, uint64_t now_ns)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * greet.h - how a connection begins: HELLO (who speaks which protocol, the ev socket, the bells) and ATTACH (the bell page is
- * mapped, so it can be sealed).
+ * greet.h - how a connection begins: HELLO (who speaks which protocol, the ev socket, the bells)
+ * and ATTACH (the bell page is mapped, so it can be sealed).
  */
 #ifndef BUSD_GREET_H
 #define BUSD_GREET_H

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* idmap.c - see idmap.h. Linear probing; a removal closes the gap, so there are no tombstones to collect. */
+/*
+ * idmap.c - see idmap.h. Linear probing; a removal closes the gap, so there are no tombstones to
+ * collect.
+ */
 #include "idmap.h"
 
 #include <errno.h>

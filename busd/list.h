@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * list.h - doubly linked lists whose links are inside their members. No allocation, so nothing can fail.
+ * list.h - doubly linked lists whose links are inside their members. No allocation, so nothing
+ * can fail.
  */
 #ifndef BUSD_LIST_H
 #define BUSD_LIST_H

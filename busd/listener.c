@@ -180,8 +180,8 @@ static bool is_listening(const struct sockaddr_un *addr)
 }
 
 /*
- * What a busd that died left there, and nothing else: a path may be mistyped. A busd that listens though we got its lock
- * has lost the file, to something that clears directories of old files.
+ * What a busd that died left there, and nothing else: a path may be mistyped. A busd that listens
+ * though we got its lock has lost the file, to something that clears directories of old files.
  */
 static int remove_old_socket(const struct sockaddr_un *addr, struct why *why)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * listener.h - the path where clients find busd: one busd owns it, by a lock on PATH.lock that the kernel takes away with its
- * owner. Whoever has the lock may unlink what lies at the path.
+ * listener.h - the path where clients find busd: one busd owns it, by a lock on PATH.lock that
+ * the kernel takes away with its owner. Whoever has the lock may unlink what lies at the path.
  */
 #ifndef BUSD_LISTENER_H
 #define BUSD_LISTENER_H
@@ -10,15 +10,18 @@
 
 /* The default path for this user; malloc. NULL with a sentence. */
 char *listener_default_path(struct why *why);
-/* Makes the directory where it is missing and takes the lock. 0; -EEXIST: another busd has it (named in the sentence). */
+/*
+ * Makes the directory where it is missing and takes the lock. 0; -EEXIST: another busd has it
+ * (named in the sentence).
+ */
 int listener_lock(struct busd *busd, struct why *why);
 /* Binds, listens, and accepts from now on. */
 int listener_open(struct busd *busd, struct why *why);
 /* Unlinks the path and closes. */
 void listener_close(struct busd *busd);
 /*
- * Leaves if nobody comes any more: unlinks the path, lets nobody else queue up, and serves who has queued up already; then
- * the path is bound anew. true: nobody was there, busd may go.
+ * Leaves if nobody comes any more: unlinks the path, lets nobody else queue up, and serves who
+ * has queued up already; then the path is bound anew. true: nobody was there, busd may go.
  */
 bool listener_try_leave(struct busd *busd);
 

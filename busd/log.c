@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* log.c - see log.h. Called by the one thread of busd only; lines are written whole by one write. */
+/*
+ * log.c - see log.h. Called by the one thread of busd only; lines are written whole by one write.
+ */
 #include "log.h"
 
 #include <errno.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log.h - what busd has to say, one line each, to stderr, syslog or a file. A line is written where the matter is handled,
- * once.
+ * log.h - what busd has to say, one line each, to stderr, syslog or a file. A line is written
+ * where the matter is handled, once.
  */
 #ifndef BUSD_LOG_H
 #define BUSD_LOG_H

@@ -2,7 +2,8 @@
 /*
  * main.c - busd: options, becoming a daemon, one run.
  *
- * Exit codes: 0 done (or: another busd has the path, with --private); 1 cannot run; 2 usage or configuration.
+ * Exit codes: 0 done (or: another busd has the path, with --private); 1 cannot run; 2 usage or
+ * configuration.
  */
 #include "busd.h"
 
@@ -124,8 +125,8 @@ static void raise_file_limit(void)
 }
 
 /*
- * Forks. The parent returns the exit code it is to leave with, once the child is ready or has failed; the child gets -1 and
- * a descriptor to say so.
+ * Forks. The parent returns the exit code it is to leave with, once the child is ready or has
+ * failed; the child gets -1 and a descriptor to say so.
  */
 static int fork_daemon(int *ready_fd)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * observe.h - tools that look on: they are given, read-only, the boards, rings and cursors of what matches, now and as it
- * appears. They gate nothing and stand on no board.
+ * observe.h - tools that look on: they are given, read-only, the boards, rings and cursors of
+ * what matches, now and as it appears. They gate nothing and stand on no board.
  */
 #ifndef BUSD_OBSERVE_H
 #define BUSD_OBSERVE_H

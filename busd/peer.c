@@ -37,7 +37,10 @@ static ssize_t read_proc(uint32_t pid, const char *name, char *buf, size_t size)
 	return len;
 }
 
-/* The tick at which the process began: field 22 of stat, counted behind the command, which may contain anything. */
+/*
+ * The tick at which the process began: field 22 of stat, counted behind the command, which may
+ * contain anything.
+ */
 static int start_time(uint32_t pid, unsigned long long *ret)
 {
 	char buf[1024];
@@ -57,10 +60,11 @@ static int start_time(uint32_t pid, unsigned long long *ret)
 }
 
 /*
- * Before Linux 6.5 a pidfd can only be had by number, and numbers are used again. What is opened is the peer if a process
- * of this number was there before and after with the same start, and the peer's credentials still name it: the
- * connection was made by a process that had the number, and it was alive when it connected. What remains is a peer
- * that died and was replaced before the first look; then the socket is hung up as well, which ends the client too.
+ * Before Linux 6.5 a pidfd can only be had by number, and numbers are used again. What is opened
+ * is the peer if a process of this number was there before and after with the same start, and the
+ * peer's credentials still name it: the connection was made by a process that had the number, and
+ * it was alive when it connected. What remains is a peer that died and was replaced before the
+ * first look; then the socket is hung up as well, which ends the client too.
  */
 static int open_by_number(uint32_t pid, int *ret)
 {

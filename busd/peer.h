@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * peer.h - who is at the other end of a socket, as the kernel attests it, and a descriptor that tells when it has ended.
+ * peer.h - who is at the other end of a socket, as the kernel attests it, and a descriptor that
+ * tells when it has ended.
  */
 #ifndef BUSD_PEER_H
 #define BUSD_PEER_H

@@ -238,7 +238,10 @@ static void put_into_service(struct pub *pub)
 		if (reader->member->sub->active)
 			change_add(reader, member_gates(reader->member));
 	if (before) {
-		/* nothing more comes there: its publisher waits for our answer before it goes on in the new one */
+		/*
+		 * nothing more comes there: its publisher waits for our answer before it goes on
+		 * in the new one
+		 */
 		client_send_due(topic->busd);
 		ring_close(before, ring);
 	}

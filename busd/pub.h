@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * pub.h - what publishers ask: open, ready, grow, close, evict. Each is a request of request.c's table: 0 (answered, or will be)
- * or -errno with a sentence.
+ * pub.h - what publishers ask: open, ready, grow, close, evict. Each is a request of request.c's
+ * table: 0 (answered, or will be) or -errno with a sentence.
  */
 #ifndef BUSD_PUB_H
 #define BUSD_PUB_H

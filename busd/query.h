@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * query.h - topics made and removed by name, and questions: what topics, clients, and what busd there is.
+ * query.h - topics made and removed by name, and questions: what topics, clients, and what busd
+ * there is.
  */
 #ifndef BUSD_QUERY_H
 #define BUSD_QUERY_H

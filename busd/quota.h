@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * quota.h - who may have how much: pure decisions over counters, no I/O. An account belongs to one uid; all accounts of one
- * busd share a total.
+ * quota.h - who may have how much: pure decisions over counters, no I/O. An account belongs to
+ * one uid; all accounts of one busd share a total.
  */
 #ifndef BUSD_QUOTA_H
 #define BUSD_QUOTA_H

@@ -112,7 +112,10 @@ static void unlink_topic(struct topic *topic)
 	topic->removed = true;
 }
 
-/* A subscription to the name itself waits for it to come back: to it the topic is there. A pattern is no such claim. */
+/*
+ * A subscription to the name itself waits for it to come back: to it the topic is there. A
+ * pattern is no such claim.
+ */
 static bool is_claimed(const struct topic *topic)
 {
 	const struct member *member;

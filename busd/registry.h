@@ -6,8 +6,9 @@
  *     |        |1                   |
  *     |       pub                 topic (a sub has one member for each topic that its pattern matches)
  *
- * Everything belongs to exactly one parent and is undone with it: a client's pubs and subs with the client, a sub's
- * members and readers with the sub, a ring when it is closed, read and no longer kept.
+ * Everything belongs to exactly one parent and is undone with it: a client's pubs and subs with
+ * the client, a sub's members and readers with the sub, a ring when it is closed, read and no
+ * longer kept.
  */
 #ifndef BUSD_REGISTRY_H
 #define BUSD_REGISTRY_H
@@ -139,7 +140,10 @@ uint64_t topic_memory(const struct topic *topic);
 struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why *why);
 /* It is READY: onto the board, in succession of its publisher's present one. */
 void ring_put(struct ring *ring);
-/* Before it was READY, or after it was closed and nobody reads it: takes it off the board and frees it. */
+/*
+ * Before it was READY, or after it was closed and nobody reads it: takes it off the board and
+ * frees it.
+ */
 void ring_free(struct ring *ring);
 /* Its publisher will write no more (and has gone, where next is NULL). */
 void ring_close(struct ring *ring, struct ring *next);
@@ -148,8 +152,8 @@ void ring_settle(struct ring *ring);
 /* TIMER_KEPT: frees what was kept long enough, sets the next deadline. */
 void ring_free_expired(struct busd *busd);
 /*
- * quota_charge(), with closed rings freed until it succeeds: first those of the same user that nobody reads, then those that
- * were closed long ago.
+ * quota_charge(), with closed rings freed until it succeeds: first those of the same user that
+ * nobody reads, then those that were closed long ago.
  */
 int ring_charge(struct busd *busd, struct quota_account *account, uint64_t bytes, struct why *why);
 /* The publisher's word; 0 <= head. */
@@ -166,7 +170,10 @@ void sub_announce_ring(struct ring *ring);
 /* NULL with *rc and a sentence (the board is full). */
 struct member *member_new(struct sub *sub, struct topic *topic, int *rc, struct why *why);
 void member_free(struct member *member);
-/* The ring and what belongs to it are announced to the subscription. NULL: there is no entry left for it. */
+/*
+ * The ring and what belongs to it are announced to the subscription. NULL: there is no entry left
+ * for it.
+ */
 struct reader *reader_new(struct member *member, struct ring *ring, uint64_t start, uint32_t flags);
 /* taken: the subscription did not ask for it, and is told. The ring is not settled. */
 void reader_free(struct reader *reader, bool taken);

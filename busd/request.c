@@ -136,7 +136,10 @@ static void serve(struct client *client, const void *bytes, size_t len)
 		client_reply_error(client, CTL_VERSION, head->req, -rc, why.text);
 }
 
-/* Nothing more is read from it while an answer is owed or unread: one request at a time is what bounds it. */
+/*
+ * Nothing more is read from it while an answer is owed or unread: one request at a time is what
+ * bounds it.
+ */
 static bool may_ask(struct client *client)
 {
 	int unread = 0;
@@ -165,7 +168,10 @@ void request_resume(struct client *client)
 	watch_ctl(client, false);
 }
 
-/* A packet without descriptors; those that a client sends are closed. Its length, 0 at the end, -errno. */
+/*
+ * A packet without descriptors; those that a client sends are closed. Its length, 0 at the end,
+ * -errno.
+ */
 static ssize_t receive(int fd, void *buf, size_t size)
 {
 	union {

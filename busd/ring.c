@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ring.c - the life of a ring from its publisher's READY until nobody reads or wants it; see registry.h */
+/*
+ * ring.c - the life of a ring from its publisher's READY until nobody reads or wants it; see
+ * registry.h
+ */
 #include "registry.h"
 
 #include "log.h"

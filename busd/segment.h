@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * segment.h - shared memory: create, place, allocate, seal, hand over. Who owns what is the registry's business.
+ * segment.h - shared memory: create, place, allocate, seal, hand over. Who owns what is the
+ * registry's business.
  *
- * A segment that a client writes (ring, cursors, bells) goes through these steps, in this order, for the order is the
- * security (models of it were checked against an attacker that acts between any two):
+ * A segment that a client writes (ring, cursors, bells) goes through these steps, in this order,
+ * for the order is the security (models of it were checked against an attacker that acts between
+ * any two):
  *
  *   segment_build    memfd, 0600, placed, allocated in full, sealed SHRINK | GROW; only then may rw_fd leave
  *   (the client maps it, closes it, says READY)
@@ -11,8 +13,8 @@
  *   segment_refill   allocated again: a hole punched before the seal would be SIGBUS for a reader
  *   segment_publish  rw_fd is closed, ro_fd opened: what everybody else gets
  *
- * A segment that busd writes (board, busd's bells) is sealed SHRINK | GROW | SEAL by segment_build_own() and never leaves
- * but as ro_fd.
+ * A segment that busd writes (board, busd's bells) is sealed SHRINK | GROW | SEAL by
+ * segment_build_own() and never leaves but as ro_fd.
  */
 #ifndef BUSD_SEGMENT_H
 #define BUSD_SEGMENT_H
@@ -62,7 +64,10 @@ int segment_seal(struct segment *seg, struct why *why);
 int segment_refill(struct segment *seg, struct why *why);
 int segment_publish(struct segment *seg, struct why *why);
 
-/* size bytes, mapped read-write by busd, of which only those that segment_extend() named are allocated. */
+/*
+ * size bytes, mapped read-write by busd, of which only those that segment_extend() named are
+ * allocated.
+ */
 int segment_build_own(struct segment *seg, enum ctl_segment_kind kind, size_t size, struct why *why);
 int segment_extend(struct segment *seg, size_t from, size_t len, struct why *why);
 

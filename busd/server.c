@@ -172,8 +172,8 @@ int server_open(struct busd *busd, struct why *why)
 }
 
 /*
- * Everybody is told, and the rings are closed: their readers see an end instead of waiting for publishers whose deaths
- * nobody would notice any more.
+ * Everybody is told, and the rings are closed: their readers see an end instead of waiting for
+ * publishers whose deaths nobody would notice any more.
  */
 static void say_goodbye(struct busd *busd)
 {

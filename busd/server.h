@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * server.h - the loop: which descriptors are ready, which deadlines have passed. An idle busd wakes once a minute.
+ * server.h - the loop: which descriptors are ready, which deadlines have passed. An idle busd
+ * wakes once a minute.
  */
 #ifndef BUSD_SERVER_H
 #define BUSD_SERVER_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * share.h - which segments a client has been given, and why: each is announced once, counted by its uses, and declared gone
- * after the last. Bell pages follow from who is whose peer.
+ * share.h - which segments a client has been given, and why: each is announced once, counted by
+ * its uses, and declared gone after the last. Bell pages follow from who is whose peer.
  */
 #ifndef BUSD_SHARE_H
 #define BUSD_SHARE_H
@@ -18,10 +18,16 @@ struct shared {
 	struct event *queued; /* the announcement, while it is not sent */
 };
 
-/* The announcement is queued before this returns, so what is pushed afterwards may refer to it. 0 or -ENOMEM (doomed). */
+/*
+ * The announcement is queued before this returns, so what is pushed afterwards may refer to it. 0
+ * or -ENOMEM (doomed).
+ */
 int share_segment(struct client *client, struct segment *seg);
 void unshare_segment(struct client *client, struct segment *seg);
-/* The same for an observer, which counts once however often it is called. true: it is new to the client. */
+/*
+ * The same for an observer, which counts once however often it is called. true: it is new to the
+ * client.
+ */
 bool share_observed(struct client *client, struct segment *seg);
 void unshare_observed(struct client *client, struct segment *seg);
 void unshare_all_observed(struct client *client);

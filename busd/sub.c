@@ -346,7 +346,10 @@ void sub_ring_done(struct client *client, uint64_t sub_id, uint64_t ring_id)
 		if (reader->member->sub != sub)
 			continue;
 		if (ring->pub && reader->told) {
-			/* it does not want this publisher's messages: then it must not hold it up either */
+			/*
+			 * it does not want this publisher's messages: then it must not hold it up
+			 * either
+			 */
 			change_begin(ring->topic);
 			change_remove(reader);
 			change_commit(ring->topic);

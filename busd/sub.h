@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sub.h - what subscriptions ask: open, join, rejoin, close, done with a ring. Requests of request.c's table: 0 (answered, or
- * will be) or -errno with a sentence.
+ * sub.h - what subscriptions ask: open, join, rejoin, close, done with a ring. Requests of
+ * request.c's table: 0 (answered, or will be) or -errno with a sentence.
  */
 #ifndef BUSD_SUB_H
 #define BUSD_SUB_H

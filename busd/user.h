@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * user.h - what all clients of one uid share: the account, the words in bell pages, busd's own bell page for them.
+ * user.h - what all clients of one uid share: the account, the words in bell pages, busd's own
+ * bell page for them.
  */
 #ifndef BUSD_USER_H
 #define BUSD_USER_H
@@ -17,14 +18,23 @@ struct user {
 	uint64_t slots[BELL_WORDS / 64];
 };
 
-/* Found or made; users are kept, since what they left behind may still be charged to them. NULL: no memory. */
+/*
+ * Found or made; users are kept, since what they left behind may still be charged to them. NULL:
+ * no memory.
+ */
 struct user *user_get(struct busd *busd, uint32_t uid);
 
-/* The lowest free word, and busd's bell page where it is the first. The slot, or -EDQUOT, -ENOMEM, ... */
+/*
+ * The lowest free word, and busd's bell page where it is the first. The slot, or -EDQUOT,
+ * -ENOMEM, ...
+ */
 int user_take_slot(struct busd *busd, struct user *user, struct why *why);
 void user_release_slot(struct user *user, uint32_t slot);
 
-/* Rings busd's bell for the client in this slot: increment, then wake. The message it is about must be under way. */
+/*
+ * Rings busd's bell for the client in this slot: increment, then wake. The message it is about
+ * must be under way.
+ */
 void user_ring_bell(struct user *user, uint32_t slot);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd_flow.c - clients that do not read, crowds, and busd out of descriptors or memory: each hurts itself alone, and is told.
+ * busd_flow.c - clients that do not read, crowds, and busd out of descriptors or memory: each
+ * hurts itself alone, and is told.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -51,7 +52,10 @@ static int teardown(void **state)
 	return proto_busd_stop(&busd);
 }
 
-/* Takes what lies on ev now, without letting anybody go on meanwhile longer than a moment; descriptors seen. */
+/*
+ * Takes what lies on ev now, without letting anybody go on meanwhile longer than a moment;
+ * descriptors seen.
+ */
 static unsigned drain(struct proto_client *client, unsigned *messages, unsigned *rings)
 {
 	struct proto_msg msg;
@@ -128,7 +132,9 @@ static void few_descriptors_under_way(void **state)
 	usleep(50000);
 	assert_int_equal(unread_fds(reader.ev), CTL_EV_IN_FLIGHT);
 	messages = rings = 0;
-	/* reading is enough, an acknowledgement is not even needed; and each round rings the bell */
+	/*
+	 * reading is enough, an acknowledgement is not even needed; and each round rings the bell
+	 */
 	before = bus_load_acquire(&reader.busd_bell->word[reader.hello.slot]);
 	for (int i = 0; i < 400 && rings < MANY; i++) {
 		unsigned now = drain(&reader, &messages, &rings);
@@ -297,7 +303,10 @@ static void out_of_descriptors(void **state)
 	proto_leave(&first);
 }
 
-/* Connections that say nothing: the last ones are told that there is no room, at once, whatever remains. */
+/*
+ * Connections that say nothing: the last ones are told that there is no room, at once, whatever
+ * remains.
+ */
 static void crowd_at_the_door(void **state)
 {
 	struct ctl_head info = PROTO_HEAD(CTL_INFO, sizeof(info));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd_order.c - the order of what busd tells and does: memberships, epoch, board, bells, answers; succession, eviction, death,
- * and what is kept of a ring whose publisher has gone.
+ * busd_order.c - the order of what busd tells and does: memberships, epoch, board, bells, answers;
+ * succession, eviction, death, and what is kept of a ring whose publisher has gone.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,7 +44,9 @@ static uint32_t bell(const struct proto_client *client)
 	return bus_load_acquire(&client->busd_bell->word[client->hello.slot]);
 }
 
-/* The board of a topic, from the segments that a client was sent; events before it are passed over. */
+/*
+ * The board of a topic, from the segments that a client was sent; events before it are passed over.
+ */
 static const struct board_head *take_board(struct proto_client *client)
 {
 	struct proto_msg msg;
@@ -389,7 +391,9 @@ static void joining_again(void **state)
 	assert_int_equal(proto_ask(&s, &rejoin, &msg), -ENOENT);
 }
 
-/* A process of its own that does `work` and then waits to be killed; its pid. *out: what it wrote. */
+/*
+ * A process of its own that does `work` and then waits to be killed; its pid. *out: what it wrote.
+ */
 static pid_t start_peer(int (*work)(struct proto_client *), bool grandchild)
 {
 	int pipe_fds[2];

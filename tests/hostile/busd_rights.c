@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd_rights.c - several users on one busd (needs root): what a stranger may not do and does not learn, what a rule allows,
- * and how processes of two users wake each other by pages that only one of them writes.
+ * busd_rights.c - several users on one busd (needs root): what a stranger may not do and does not
+ * learn, what a rule allows, and how processes of two users wake each other by pages that only one
+ * of them writes.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -180,7 +181,10 @@ static void a_rule_allows_what_it_says(void **state)
 	assert_int_equal(as_user(EVE, 0, eve_works), 0);
 }
 
-/* Bob subscribes to all he may see: root's topics outside the rule stay out of sight, also those that come later. */
+/*
+ * Bob subscribes to all he may see: root's topics outside the rule stay out of sight, also those
+ * that come later.
+ */
 static int bob_sees_the_team(struct proto_client *client)
 {
 	struct proto_msg msg;
@@ -225,7 +229,10 @@ static void a_pattern_sees_what_may_be_seen(void **state)
 	proto_leave(&root);
 }
 
-/* Two users: each side asks for a page for the other's sleepers; who sleeps gets it read-only, and nobody else. */
+/*
+ * Two users: each side asks for a page for the other's sleepers; who sleeps gets it read-only, and
+ * nobody else.
+ */
 static int bob_and_the_bells(struct proto_client *client)
 {
 	struct ctl_evc want = { .head = PROTO_HEAD(CTL_EVC_WANT_BELL, sizeof(want)), .id = 0 };

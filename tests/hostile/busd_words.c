@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd_words.c - what is said to busd and is not its protocol: refused in words where that is possible, disconnected, and nobody
- * else notices.
+ * busd_words.c - what is said to busd and is not its protocol: refused in words where that is
+ * possible, disconnected, and nobody else notices.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -162,7 +162,10 @@ static void every_length_of_every_type(void **state)
 	struct ctl_head *head = (struct ctl_head *)(void *)bytes;
 
 	(void)state;
-	/* zeros in place of ids and names: refused in content or in form, but the next one is served */
+	/*
+	 * zeros in place of ids and names: refused in content or in form, but the next one is
+	 * served
+	 */
 	for (unsigned type = 0; type < 64; type++) {
 		for (size_t len = sizeof(*head); len <= sizeof(bytes); len += 8) {
 			struct proto_client client;
@@ -232,7 +235,10 @@ static unsigned unread(int fd)
 	return count;
 }
 
-/* Requests without reading the answers: one answer waits, busd takes no more; then all come, in order. */
+/*
+ * Requests without reading the answers: one answer waits, busd takes no more; then all come, in
+ * order.
+ */
 static void asking_without_listening(void **state)
 {
 	struct ctl_head info = PROTO_HEAD(CTL_INFO, sizeof(info));

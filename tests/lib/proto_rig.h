@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * proto_rig.h - a busd of the test's own, and clients that speak its protocol byte by byte, without libbus: they can say what
- * libbus never would. Failures are return values; knows nothing of cmocka.
+ * proto_rig.h - a busd of the test's own, and clients that speak its protocol byte by byte, without
+ * libbus: they can say what libbus never would. Failures are return values; knows nothing of
+ * cmocka.
  */
 #ifndef TESTS_PROTO_RIG_H
 #define TESTS_PROTO_RIG_H
@@ -103,7 +104,10 @@ int proto_sub_open(struct proto_client *client, const char *pattern, uint32_t fl
 int proto_sub_join(struct proto_client *client, struct proto_sub *sub);
 int proto_sub_close(struct proto_client *client, struct proto_sub *sub);
 
-/* The next event of this type on ev; others are passed over and their descriptors closed. As proto_take(). */
+/*
+ * The next event of this type on ev; others are passed over and their descriptors closed. As
+ * proto_take().
+ */
 int proto_event(struct proto_client *client, uint16_t type, struct proto_msg *msg, int timeout_ms);
 
 #endif

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* busd_config.c - the configuration file: values, errors with their line, and what holds for a topic in the end. */
+/*
+ * busd_config.c - the configuration file: values, errors with their line, and what holds for a
+ * topic in the end.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* busd_parts.c - what busd is built of: the map of ids, the decoding of messages, the calibration of the raw counter. */
+/*
+ * busd_parts.c - what busd is built of: the map of ids, the decoding of messages, the calibration
+ * of the raw counter.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
