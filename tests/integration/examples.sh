@@ -8,8 +8,8 @@ pids=()
 
 stop_all() {
   trap - EXIT
-  kill "${pids[@]}" 2>/dev/null
   kill -CONT "${pids[@]}" 2>/dev/null # who is stopped does not end
+  kill "${pids[@]}" 2>/dev/null
   wait 2>/dev/null
 }
 trap stop_all EXIT
