@@ -15,6 +15,7 @@
  * serial: two processes race each other and need both processors
  * timeout: 150
  */
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -82,6 +83,7 @@ static pid_t start_publisher(struct ring_rig *rig)
 		}
 		for (; pauses > 0; pauses--)
 			bus_cpu_relax();
+		sched_yield();
 	}
 }
 
@@ -126,7 +128,7 @@ static void read_one(struct ring_reader *rd, struct account *acc)
 		return;
 	}
 	if (look == RING_EMPTY) {
-		bus_cpu_relax();
+		sched_yield(); /* a publisher on the same processor has its turn */
 		return;
 	}
 	dawdle(p.seq);
