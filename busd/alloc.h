@@ -33,7 +33,7 @@ struct job {
 	struct ctl_topic_settings settings;
 	char name[CTL_NAME_MAX];
 	char pattern[CTL_TOPIC_MAX];
-	uint32_t flags, start;
+	uint32_t entries, flags, start; /* of a subscription */
 	int32_t node;
 };
 

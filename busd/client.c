@@ -37,6 +37,15 @@ const char *client_label(const struct client *client)
 	return text;
 }
 
+void client_copy_name(char to[CTL_NAME_MAX], const char *from)
+{
+	size_t i;
+
+	memset(to, 0, CTL_NAME_MAX);
+	for (i = 0; i < CTL_NAME_MAX - 1 && from[i]; i++)
+		to[i] = (unsigned char)from[i] < 0x20 || from[i] == 0x7f ? '?' : from[i];
+}
+
 struct acl_subject client_subject(const struct client *client)
 {
 	return (struct acl_subject){ .uid = client->uid,

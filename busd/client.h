@@ -75,6 +75,8 @@ void client_check_handshakes(struct busd *busd, uint64_t now_ns);
 
 /* `"name" (pid 12, uid 0)` for logs and sentences; valid until the next call but three. */
 const char *client_label(const struct client *client);
+/* A name that a client gave, for boards, logs and terminals: control characters become '?'. */
+void client_copy_name(char to[CTL_NAME_MAX], const char *from);
 struct acl_subject client_subject(const struct client *client);
 
 /* The answer to the present request; fds stay the caller's. */

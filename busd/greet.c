@@ -107,7 +107,7 @@ int greet_hello(struct client *client, const void *msg, struct why *why)
 		close(pair[1]);
 		return 0;
 	}
-	memcpy(client->name, hello->name, sizeof(client->name));
+	client_copy_name(client->name, hello->name);
 	client->node = hello->node;
 	answer(client, hello, pair[1]);
 	close(pair[1]);

@@ -198,7 +198,7 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 	job->topic = topic;
 	job->settings = settings;
 	job->node = open->node >= 0 ? open->node : client->node;
-	snprintf(job->name, sizeof(job->name), "%s", open->name[0] ? open->name : client->name);
+	client_copy_name(job->name, open->name[0] ? open->name : client->name);
 	job->done = opened;
 	plan_ring(job, 0);
 	alloc_build(job);

@@ -40,7 +40,7 @@ static struct sub *sub_new(struct client *client, struct job *job)
 	struct sub *sub = calloc(1, sizeof(*sub));
 
 	if (sub)
-		sub->entry = calloc(job->flags, sizeof(struct reader *));
+		sub->entry = calloc(job->entries, sizeof(struct reader *));
 	if (!sub || !sub->entry) {
 		free(sub);
 		return NULL;
@@ -58,8 +58,8 @@ static struct sub *sub_new(struct client *client, struct job *job)
 	sub->start = job->start;
 	sub->node = job->node;
 	sub->opened_ns = bus_realtime_ns();
-	sub->entries = job->flags;
-	sub->flags = (uint32_t)job->id;
+	sub->entries = job->entries;
+	sub->flags = job->flags;
 	sub->seg = job->seg;
 	job->seg = NULL;
 	sub->seg->info.segment_id = busd->next_id++;
@@ -193,11 +193,11 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 	if (!job)
 		return because(why, ENOMEM, "busd is out of memory");
 	memcpy(job->pattern, open->pattern, sizeof(job->pattern));
-	snprintf(job->name, sizeof(job->name), "%s", open->name[0] ? open->name : client->name);
+	client_copy_name(job->name, open->name[0] ? open->name : client->name);
 	job->start = open->start;
 	job->node = open->node >= 0 ? open->node : client->node;
-	job->flags = entries;
-	job->id = open->flags;
+	job->entries = entries;
+	job->flags = open->flags;
 	job->done = opened;
 	job->plan = (struct segment_plan){ .kind = CTL_SEG_CURSOR,
 					   .size = sizeof(struct cursor_segment) +

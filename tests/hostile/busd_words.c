@@ -262,6 +262,21 @@ static void asking_without_listening(void **state)
 	proto_leave(&client);
 }
 
+/* What a client calls itself reaches other people's terminals. */
+static void names_have_no_control_characters(void **state)
+{
+	struct ctl_client_next next = { .head = PROTO_HEAD(CTL_CLIENT_NEXT, sizeof(next)) };
+	struct proto_client client;
+	struct proto_msg msg;
+
+	(void)state;
+	assert_int_equal(proto_greet(&client, busd.path, "red \x1b[31m\n\x7f", true), 0);
+	next.after = client.hello.client_id - 1;
+	assert_int_equal(proto_ask(&client, &next, &msg), 0);
+	assert_string_equal(msg.client.name, "red ?[31m??");
+	proto_leave(&client);
+}
+
 static void who_says_nothing_is_dropped(void **state)
 {
 	struct proto_client client;
@@ -293,6 +308,7 @@ int main(void)
 		cmocka_unit_test(every_length_of_every_type),
 		cmocka_unit_test(bad_acknowledgements),
 		cmocka_unit_test(asking_without_listening),
+		cmocka_unit_test(names_have_no_control_characters),
 		cmocka_unit_test(who_says_nothing_is_dropped),
 	};
 
