@@ -102,7 +102,8 @@ struct bus {
 };
 
 /* ---- why.c: the sentence for the last failure of this thread ---- */
-int bus__fail(int err, const char *format, ...) BUS_PRINTF(2, 3); /* sets the sentence, returns err */
+/* sets the sentence, returns err */
+int bus__fail(int err, const char *format, ...) BUS_PRINTF(2, 3);
 void bus__why_clear(void);
 /* What was done to clear up after a failure must not put its own sentence over the first one. */
 void bus__why_save(char text[CTL_WHY_MAX]);

@@ -91,7 +91,8 @@ static void find_busd(char *ret, size_t size)
 static int start_private(const char *path)
 {
 	char busd[PATH_MAX];
-	char socket[108]; /* path may lie in memory that a child sees as zeros, where spawning forks */
+	/* path may lie in memory that a child sees as zeros, where spawning forks */
+	char socket[108];
 	char *argv[] = { busd, "--private", "--socket", socket, NULL };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -120,7 +121,10 @@ static int start_private(const char *path)
 			busd, strerror(err));
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno == ECHILD)
-			return 0; /* the application ignores SIGCHLD: it is reaped, connecting tells the rest */
+			/*
+			 * the application ignores SIGCHLD: it is reaped, connecting tells the rest
+			 */
+			return 0;
 		if (errno != EINTR)
 			return bus__fail(-errno, "cannot wait for %s: %s", busd, strerror(errno));
 	}

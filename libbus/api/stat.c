@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat.c - bus_stat.h over a connection: asks busd for the segments, keeps them mapped while they are looked at, asks busd
- * about itself and its clients. What the memory means is worked out elsewhere (stat_internal.h).
+ * stat.c - bus_stat.h over a connection: asks busd for the segments, keeps them mapped while they
+ * are looked at, asks busd about itself and its clients. What the memory means is worked out
+ * elsewhere (stat_internal.h).
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,8 +14,9 @@
 #include "format/topic_name.h"
 
 /*
- * busd sends a few descriptors at a time and goes on when they were read. What is known to be missing is waited for so
- * long; after something new came, more may be on its way for as long as QUIET_NS.
+ * busd sends a few descriptors at a time and goes on when they were read. What is known to be
+ * missing is waited for so long; after something new came, more may be on its way for as long as
+ * QUIET_NS.
  */
 #define OPEN_PATIENCE_NS    UINT64_C(500000000)
 #define REFRESH_PATIENCE_NS UINT64_C(20000000)
@@ -156,8 +158,9 @@ static size_t missing(const struct stat_view *view)
 }
 
 /*
- * Receives what busd has for us and takes the view; then waits for what the boards promise, and for `expected` segments,
- * as long as something comes within patience_ns. That busd has gone is no error: the memory is still there to be read.
+ * Receives what busd has for us and takes the view; then waits for what the boards promise, and for
+ * `expected` segments, as long as something comes within patience_ns. That busd has gone is no
+ * error: the memory is still there to be read.
  */
 static int receive_view(struct bus_stat *stat, uint64_t expected, uint64_t patience_ns)
 {
@@ -179,13 +182,16 @@ static int receive_view(struct bus_stat *stat, uint64_t expected, uint64_t patie
 		complete = stat->held_count >= expected && missing(&stat->view) == 0;
 		quiet = bus_monotonic_ns() - last_news;
 		if (!there || (complete && (!news || quiet >= QUIET_NS)) || quiet >= patience_ns)
-			return 0; /* what does not come has gone meanwhile, or is not for our eyes */
+			/* what does not come has gone meanwhile, or is not for our eyes */
+			return 0;
 		if (poll(&fd, 1, 2) < 0 && errno != EINTR)
 			return bus__fail(-errno, "cannot wait for busd: %s", strerror(errno));
 	}
 }
 
-/* busd drops all patterns of a connection at once, so the last observer of the connection tells it. */
+/*
+ * busd drops all patterns of a connection at once, so the last observer of the connection tells it.
+ */
 static int change_observers(struct bus *bus, int by)
 {
 	int now;

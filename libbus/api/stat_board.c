@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_board.c - finding things in a view: a ring by its id, a reader's entry, a board's entries. Called
- * by stat_snapshot.c and stat_peek.c. Reads shared memory, writes none of it, calls nobody.
+ * stat_board.c - finding things in a view: a ring by its id, a reader's entry, a board's entries.
+ * Called by stat_snapshot.c and stat_peek.c. Reads shared memory, writes none of it, calls nobody.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,8 +31,8 @@ static int by_tag(const void *a, const void *b)
 }
 
 /*
- * Entries may be used in any order, so all tags are looked at, once per view instead of once per ring.
- * Two passes: most segments use few of their entries.
+ * Entries may be used in any order, so all tags are looked at, once per view instead of once per
+ * ring. Two passes: most segments use few of their entries.
  */
 static int index_tags(struct stat_cursors *cursors)
 {

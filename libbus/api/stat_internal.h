@@ -3,8 +3,8 @@
  * stat_internal.h - looking at boards, rings and cursors without taking part: the pure half of
  * bus_stat.h.
  *
- * What is declared here works on mapped memory that the caller names in a struct stat_view and knows
- * of no connection, lock or socket:
+ * What is declared here works on mapped memory that the caller names in a struct stat_view and
+ * knows of no connection, lock or socket:
  *
  *	stat.c           collects the view from a connection's segments, asks busd about itself
  *	stat_board.c     the view's index, entries of a board
@@ -12,9 +12,9 @@
  *	stat_peek.c      copies of the newest messages from a view
  *	stat_metrics.c   a snapshot as OpenMetrics text
  *
- * The memory is written by others while it is read, and some of them may be hostile: each shared word
- * is loaded once into a local, each index is masked by the geometry that busd told, each retry is
- * bounded. Wrong numbers come out of wrong bytes; nothing else does.
+ * The memory is written by others while it is read, and some of them may be hostile: each shared
+ * word is loaded once into a local, each index is masked by the geometry that busd told, each retry
+ * is bounded. Wrong numbers come out of wrong bytes; nothing else does.
  */
 #ifndef BUS_STAT_INTERNAL_H
 #define BUS_STAT_INTERNAL_H
@@ -86,15 +86,16 @@ uint32_t bus__stat_board_rings(const struct stat_board *board);
 uint32_t bus__stat_board_subs(const struct stat_board *board);
 
 /*
- * A consistent copy of an entry. 0; -ENOENT: it is free; -EAGAIN: busd changed it all the while, only
- * its state and id are filled in, and its name says so.
+ * A consistent copy of an entry. 0; -ENOENT: it is free; -EAGAIN: busd changed it all the while,
+ * only its state and id are filled in, and its name says so.
  */
 int bus__stat_board_ring(const struct stat_board *board, uint32_t index, struct board_ring *ret);
 int bus__stat_board_sub(const struct stat_board *board, uint32_t index, struct board_sub *ret);
 
 /*
- * What a board, its rings and their readers say now. On success ret->publishers and ret->subscribers
- * are allocated, to be freed by bus__stat_topic_free(). -EPROTO: no board; -ENOMEM.
+ * What a board, its rings and their readers say now. On success ret->publishers and
+ * ret->subscribers are allocated, to be freed by bus__stat_topic_free(). -EPROTO: no board;
+ * -ENOMEM.
  */
 int bus__stat_topic(const struct stat_view *view, const struct stat_board *board,
 		    struct bus_stat_topic *ret);

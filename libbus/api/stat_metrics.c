@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_metrics.c - a snapshot as OpenMetrics text, from the one table of metrics. Called by stat.c and by
- * unit tests. Knows snapshots only: no shared memory, no connection.
+ * stat_metrics.c - a snapshot as OpenMetrics text, from the one table of metrics. Called by stat.c
+ * and by unit tests. Knows snapshots only: no shared memory, no connection.
  *
  * The format wants all samples of a family together, so each family walks the whole snapshot.
  */
@@ -175,8 +175,8 @@ static void put_one_topic(struct exposition *e, enum metric_id id, const struct 
 }
 
 /*
- * Two samples must never have the same labels. Where one process has two publishers (or subscribers) of one name on a
- * topic, their numbers are added to the name.
+ * Two samples must never have the same labels. Where one process has two publishers (or
+ * subscribers) of one name on a topic, their numbers are added to the name.
  */
 static void put_peer(struct exposition *e, const char *topic, const char *kind, const char *name,
 		     bool twice, uint64_t id, uint32_t pid)

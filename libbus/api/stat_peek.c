@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_peek.c - copies of the newest messages that a topic's rings hold. Called by stat.c and by unit
- * tests. Nobody waits for an observer, so it reads as a lossy reader does: slot, bytes, then the frontier;
- * what may have been overwritten meanwhile is thrown away.
+ * stat_peek.c - copies of the newest messages that a topic's rings hold. Called by stat.c and by
+ * unit tests. Nobody waits for an observer, so it reads as a lossy reader does: slot, bytes, then
+ * the frontier; what may have been overwritten meanwhile is thrown away.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -20,8 +20,8 @@ struct found {
 };
 
 /*
- * By time stamp, which publishers write as they like: a total order all the same, or qsort() has none.
- * Within a ring, equal stamps are told apart by number.
+ * By time stamp, which publishers write as they like: a total order all the same, or qsort() has
+ * none. Within a ring, equal stamps are told apart by number.
  */
 static int newest_first(const void *a, const void *b)
 {
@@ -103,7 +103,10 @@ static void fill_message(const struct found *f, const struct bus_calibration *cl
 	}
 }
 
-/* Copies what was found, oldest first, leaving out what was overwritten. Returns how many, or -ENOMEM. */
+/*
+ * Copies what was found, oldest first, leaving out what was overwritten. Returns how many, or
+ * -ENOMEM.
+ */
 static int copy_found(const struct stat_board *board, struct found *found, int count,
 		      struct stat_peeked *ret)
 {
@@ -122,7 +125,8 @@ static int copy_found(const struct stat_board *board, struct found *found, int c
 		ret->copies[ret->count] = copy;
 		if (bus__stat_board_ring(board, found[i].line, line) != 0 ||
 		    line->ring_id != found[i].ring->ring_id)
-			*line = (struct board_ring){ 0 }; /* freed just now: the name went with it */
+			/* freed just now: the name went with it */
+			*line = (struct board_ring){ 0 };
 		*peer = (struct bus_peer){
 			.id = line->pub_id, .pid = line->pid, .uid = line->uid, .name = line->name
 		};
@@ -144,7 +148,9 @@ static uint64_t slots_of(const struct stat_view *view, uint64_t topic_id)
 	return slots;
 }
 
-/* All rings of the board. Returns how many messages were found, newest first, at most n; -ENOMEM. */
+/*
+ * All rings of the board. Returns how many messages were found, newest first, at most n; -ENOMEM.
+ */
 static int find_all(const struct stat_view *view, const struct stat_board *board, int n,
 		    struct found **ret)
 {

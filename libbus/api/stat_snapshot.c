@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_snapshot.c - one topic as struct bus_stat_topic: what its board says, what its rings' writer pages
- * say, and how far each reader is behind each ring. Called by stat.c and by unit tests. Reads shared
- * memory, writes none of it, makes no system call but for memory.
+ * stat_snapshot.c - one topic as struct bus_stat_topic: what its board says, what its rings' writer
+ * pages say, and how far each reader is behind each ring. Called by stat.c and by unit tests. Reads
+ * shared memory, writes none of it, makes no system call but for memory.
  *
- * Nothing is locked, so a snapshot is no instant. What is compared is read close together and in the
- * order that errs on the harmless side: a ring's head before a reader's cursor, so that a reader that
- * keeps up is never shown as behind (the other way round a busy ring moves on by more than it holds while
- * the observer is off the processor).
+ * Nothing is locked, so a snapshot is no instant. What is compared is read close together and in
+ * the order that errs on the harmless side: a ring's head before a reader's cursor, so that a
+ * reader that keeps up is never shown as behind (the other way round a busy ring moves on by more
+ * than it holds while the observer is off the processor).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -61,8 +61,8 @@ enum ring_look bus__stat_slot(const struct stat_ring *ring, uint64_t seq, struct
 }
 
 /*
- * Time since a publisher stamped the counter. The stamp is the publisher's word, but nothing on a ring is
- * older than the ring.
+ * Time since a publisher stamped the counter. The stamp is the publisher's word, but nothing on a
+ * ring is older than the ring.
  */
 static uint64_t age_of(const struct snapshot *snap, uint64_t counter, uint64_t opened_ns)
 {
@@ -124,7 +124,9 @@ static void show_ring(const struct snapshot *snap, const struct board_line *line
 		pub->last_time_ns = bus_counter_to_ns(&snap->clock, newest.time);
 }
 
-/* Of two rings of one publisher: an open one is later than a closed one, else the numbers decide. */
+/*
+ * Of two rings of one publisher: an open one is later than a closed one, else the numbers decide.
+ */
 static bool is_later(const struct board_line *line, const struct bus_stat_pub *pub)
 {
 	bool closed = line->entry.state != BOARD_RING_OPEN;
@@ -195,10 +197,11 @@ static int collect_pubs(struct snapshot *snap)
 }
 
 /*
- * Where the reader stands on the ring; false: it is not attached, or has read it to its end. An entry that does not carry
- * the ring's id belongs to a reader that has not looked since the ring appeared: it gates from the ring's first message,
- * and that is where a stopped subscriber is found to hold a new publisher back. Of a closed ring it may as well have been
- * read and its entry given to a later ring, which then has a larger id.
+ * Where the reader stands on the ring; false: it is not attached, or has read it to its end. An
+ * entry that does not carry the ring's id belongs to a reader that has not looked since the ring
+ * appeared: it gates from the ring's first message, and that is where a stopped subscriber is found
+ * to hold a new publisher back. Of a closed ring it may as well have been read and its entry given
+ * to a later ring, which then has a larger id.
  */
 static bool cursor_of(const struct board_line *line, const struct board_sub *sub,
 		      const struct stat_cursors *cursors, const struct cursor_entry *entry,
@@ -261,7 +264,10 @@ static void measure(const struct snapshot *snap, const struct board_line *line,
 		ret->used_ratio = clip_ratio((double)used / (double)ring->view.bytes);
 }
 
-/* A ring that was read to its end is in the past's account; its entry keeps the id until it is used again. */
+/*
+ * A ring that was read to its end is in the past's account; its entry keeps the id until it is used
+ * again.
+ */
 static void add_account(struct bus_stat_sub *sub, const struct cursor_entry *entry)
 {
 	if (bus_load_relaxed(&entry->cursor) == CURSOR_PARKED)
@@ -288,7 +294,8 @@ static void add_sub(struct snapshot *snap, const struct board_sub *entry)
 	if (!cursors)
 		return; /* busd has not handed it to us: what it reads is not known */
 	sub->asleep = bus_load_relaxed(&cursors->base->waiting) != 0;
-	if (strcmp(entry->pattern, snap->topic) == 0) { /* the past of several topics is one account */
+	/* the past of several topics is one account */
+	if (strcmp(entry->pattern, snap->topic) == 0) {
 		sub->lost = bus_load_relaxed(&cursors->base->past_lost);
 		sub->delivered = bus_load_relaxed(&cursors->base->past_delivered);
 	}
@@ -364,7 +371,10 @@ static void read_settings(const struct stat_board *board, struct bus_stat_topic 
 	ret->bytes = bus_load_relaxed(&head->past_bytes);
 }
 
-/* Read between two looks at the other clock: the nearest pair of a few, since any of them may be interrupted. */
+/*
+ * Read between two looks at the other clock: the nearest pair of a few, since any of them may be
+ * interrupted.
+ */
 static int64_t clock_ahead(const struct bus_calibration *clock)
 {
 	uint64_t least = UINT64_MAX;

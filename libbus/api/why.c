@@ -78,7 +78,8 @@ const char *bus_why(struct bus *bus)
 {
 	const char *text = why_text();
 
-	(void)bus; /* kept per thread, so that two threads of one connection do not read each other's */
+	/* kept per thread, so that two threads of one connection do not read each other's */
+	(void)bus;
 	if (text == NULL)
 		return "no memory for the reason";
 	return text[0] != '\0' ? text : "no failure recorded";
