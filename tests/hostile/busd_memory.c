@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd_memory.c - the hand-over of memory: what a writer may do to it before busd has sealed it, and that nobody can do anything
- * to it afterwards.
+ * busd_memory.c - the hand-over of memory: what a writer may do to it before busd has sealed it,
+ * and that nobody can do anything to it afterwards.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -165,7 +165,10 @@ static void a_hole_is_filled(void **state)
 	proto_leave(&subscriber);
 }
 
-/* The writer adds a seal of its own before READY: nobody is given that ring, its publisher is told why. */
+/*
+ * The writer adds a seal of its own before READY: nobody is given that ring, its publisher is told
+ * why.
+ */
 static void tampered(int seal)
 {
 	struct proto_client publisher, subscriber;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The instrument of autostart.sh: clients that connect with no configuration, at the same instant or at the instant at which
- * a private busd leaves.
+ * The instrument of autostart.sh: clients that connect with no configuration, at the same instant
+ * or at the instant at which a private busd leaves.
  *
  *	autostart crowd N ROUNDS    N processes connect at once; all get the same busd, of this user, private
  *	autostart leaving N TIMES   N processes connect, use and leave TIMES times each; prints how many busd they met

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus_stat.h against a real busd: what publishers and subscribers do shows, the right one is blamed, and looking goes on
- * without busd.
+ * bus_stat.h against a real busd: what publishers and subscribers do shows, the right one is
+ * blamed, and looking goes on without busd.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -289,7 +289,9 @@ static void test_many_topics(void **state)
 		OK(bus_pub_open(&pubs[i], s->bus, name, BUS_OPTS(pub, .slots = 64, .bytes = 4096)));
 		OK(bus_pub_send(pubs[i], name, 7));
 	}
-	/* one that looks from now on, beside one that has looked all the time: both see all rings */
+	/*
+	 * one that looks from now on, beside one that has looked all the time: both see all rings
+	 */
 	OK(bus_stat_open(&late, s->eye, "many.>"));
 	for (int k = 0; k < 2; k++) {
 		n = bus_stat_refresh(k ? s->stat : late, &topics, &now_ns);

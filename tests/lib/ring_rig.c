@@ -14,7 +14,10 @@ static int map_piece(uint8_t *at, uint64_t size, int prot, int fd, uint64_t from
 	return p == MAP_FAILED ? -errno : 0;
 }
 
-/* Maps the three parts of the segment into reserved address space; what lies between them stays a guard. */
+/*
+ * Maps the three parts of the segment into reserved address space; what lies between them stays a
+ * guard.
+ */
 static int map_segment(struct rig_map *map, const struct ring_geometry *geo, int prot, int fd,
 		       uint64_t page)
 {

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_rig.h - a ring without busd: its memory as production maps it, one publisher, a few readers, their cursors.
+ * ring_rig.h - a ring without busd: its memory as production maps it, one publisher, a few readers,
+ * their cursors.
  *
- * The segment is a memfd, mapped once for the publisher and once, read-only, for the readers; the payload lies twice in
- * a row in both. Pages that nobody may touch stand around each mapping, and inside it before and after the slots:
+ * The segment is a memfd, mapped once for the publisher and once, read-only, for the readers; the
+ * payload lies twice in a row in both. Pages that nobody may touch stand around each mapping, and
+ * inside it before and after the slots:
  *
  *   guard | writer page | guard | slots | guard | payload | payload again | guard
  *
- * so a step outside is SIGSEGV. Wakes are counted instead of carried out. Used by tests/unit, tests/hostile/torn.c,
- * tests/tsan and tests/fuzz; knows nothing of cmocka.
+ * so a step outside is SIGSEGV. Wakes are counted instead of carried out. Used by tests/unit,
+ * tests/hostile/torn.c, tests/tsan and tests/fuzz; knows nothing of cmocka.
  */
 #ifndef TESTS_RING_RIG_H
 #define TESTS_RING_RIG_H
@@ -57,7 +59,10 @@ void rig_free(struct ring_rig *rig);
 /* Before the first message: it gets this number and this position. */
 void rig_start_at(struct ring_rig *rig, uint64_t seq, uint64_t pos);
 
-/* Reader i joins as busd and libbus would have it: cursor, membership, then from max(head, own cursor). */
+/*
+ * Reader i joins as busd and libbus would have it: cursor, membership, then from max(head, own
+ * cursor).
+ */
 struct ring_reader *rig_join(struct ring_rig *rig, unsigned i, bool gates);
 
 /* ring_pub_room(), with a refresh where there is none. */
@@ -74,8 +79,9 @@ bool rig_filled(const void *at, uint64_t seq, uint32_t len);
 const uint8_t *rig_payload(const struct ring_reader *rd, const struct ring_peeked *p);
 
 /*
- * Peeks one message, checks its bytes, releases it. What peek said; RING_GARBAGE also where the bytes are not those
- * that rig_send() wrote, RING_LAPPED also where the release says so (then it is counted already).
+ * Peeks one message, checks its bytes, releases it. What peek said; RING_GARBAGE also where the
+ * bytes are not those that rig_send() wrote, RING_LAPPED also where the release says so (then it is
+ * counted already).
  */
 enum ring_look rig_take(struct ring_reader *rd);
 

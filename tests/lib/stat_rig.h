@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * stat_rig.h - the memory of one topic without busd, for tests of what an observer makes of it: a board, a few
- * rings (ring_rig.h: guarded, mapped as production maps them) and a few cursor segments, and the view of them.
+ * stat_rig.h - the memory of one topic without busd, for tests of what an observer makes of it: a
+ * board, a few rings (ring_rig.h: guarded, mapped as production maps them) and a few cursor
+ * segments, and the view of them.
  *
- * One tick of the rig's clock is one nanosecond; the clock runs as fast as the machine's raw counter.
+ * One tick of the rig's clock is one nanosecond; the clock runs as fast as the machine's raw
+ * counter.
  */
 #ifndef TESTS_STAT_RIG_H
 #define TESTS_STAT_RIG_H

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_threads.c - the ring under the thread sanitizer: publisher and readers as threads over ONE mapping.
+ * ring_threads.c - the ring under the thread sanitizer: publisher and readers as threads over ONE
+ * mapping.
  *
- * The sanitizer sees no race between two mappings of the same memory, and gcc 12's sees no fence; base/atomic.h makes a
- * fence a read-modify-write in this build. The second half of the payload's address space is the same memory too, but
- * publisher and reader always use the same address for a message, so nothing real stays hidden behind it.
+ * The sanitizer sees no race between two mappings of the same memory, and gcc 12's sees no fence;
+ * base/atomic.h makes a fence a read-modify-write in this build. The second half of the payload's
+ * address space is the same memory too, but publisher and reader always use the same address for a
+ * message, so nothing real stays hidden behind it.
  *
  *   ring_threads [SCENE...]     one, three, sleepy, join, lossy, close; no SCENE: all of them
  *
- * Each scene is played twice: with the fence W1 in the publisher, and with membarrier in the sleeper instead.
- * What is not the ring's is played here: busd is whoever holds the mutex. A sleep that lasts 20 s
- * is a lost wake. Reports come from the sanitizer (exit code 66); wrong or missing messages are exit code 1.
+ * Each scene is played twice: with the fence W1 in the publisher, and with membarrier in the
+ * sleeper instead. What is not the ring's is played here: busd is whoever holds the mutex. A sleep
+ * that lasts 20 s is a lost wake. Reports come from the sanitizer (exit code 66); wrong or missing
+ * messages are exit code 1.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -107,9 +110,10 @@ static uint64_t word_of(uint64_t seq, uint32_t i)
 }
 
 /*
- * A lossy reader reads what may be overwritten at that moment: formally a race, which release() makes harmless by
- * voiding what was read. So that the sanitizer speaks of everything else only, that scene writes and reads its payload
- * by relaxed atomic words; all others use plain ones, and there each race is a fault of the ring.
+ * A lossy reader reads what may be overwritten at that moment: formally a race, which release()
+ * makes harmless by voiding what was read. So that the sanitizer speaks of everything else only,
+ * that scene writes and reads its payload by relaxed atomic words; all others use plain ones, and
+ * there each race is a fault of the ring.
  */
 static void fill(uint8_t *at, uint64_t seq, uint32_t len)
 {
@@ -241,7 +245,10 @@ static void wait_for_more(struct ring_reader *rd, struct sleeper *self)
 	bus_store_relaxed(&cursors->waiting, 0);
 }
 
-/* busd's part of a join: the numbered membership is sent, then the epoch moves, then every bell rings. */
+/*
+ * busd's part of a join: the numbered membership is sent, then the epoch moves, then every bell
+ * rings.
+ */
 static void activate(unsigned i, struct ring_reader *rd)
 {
 	pthread_mutex_lock(&busd);
@@ -385,7 +392,8 @@ static void play(bool fences)
 		pthread_create(&reading[i], NULL, read_all, &sleepers[i]);
 	pthread_create(&publishing, NULL, publish_all, NULL);
 	pthread_join(publishing, NULL);
-	if (scene->dies) { /* the kernel tells busd that the publisher has gone; busd rings for it */
+	/* the kernel tells busd that the publisher has gone; busd rings for it */
+	if (scene->dies) {
 		bus_store_release(&rig.closed, RIG_CLOSED);
 		bus_fence_seq_cst();
 		for (unsigned i = 0; i < scene->readers; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: bus-bench's histogram counts each value where it belongs, its percentiles are those of the sorted values
- * to 0.1 %, and its text form is HdrHistogram's.
+ * Proves: bus-bench's histogram counts each value where it belongs, its percentiles are those of
+ * the sorted values to 0.1 %, and its text form is HdrHistogram's.
  */
 #include <setjmp.h>
 #include <stdarg.h>

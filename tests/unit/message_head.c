@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * message_head.c - key and headers as bytes: written as format/ring_layout.h says, refused beyond their limits, and read so
- * that no bytes of a hostile publisher lead beyond their end.
+ * message_head.c - key and headers as bytes: written as format/ring_layout.h says, refused beyond
+ * their limits, and read so that no bytes of a hostile publisher lead beyond their end.
  */
 #include <errno.h>
 #include <setjmp.h>

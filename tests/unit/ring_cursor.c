@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_cursor.c - a reader's side of joining, flushing, being lapped and finding the end; that what was lost and what was
- * delivered add up to what was published.
+ * ring_cursor.c - a reader's side of joining, flushing, being lapped and finding the end; that what
+ * was lost and what was delivered add up to what was published.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -163,7 +163,10 @@ static void oldest_works_far_from_zero(void **state)
 	take(rd, 1);
 }
 
-/* A start in the past: where payload is gone that the slots would still have, it begins later and lost nothing. */
+/*
+ * A start in the past: where payload is gone that the slots would still have, it begins later and
+ * lost nothing.
+ */
 static void start_in_the_past_skips_what_was_gone_before_it_came(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -225,7 +228,10 @@ static void lapped_reader_drops_what_it_had_borrowed(void **state)
 	assert_int_equal(rd->lost, rd->cur);
 }
 
-/* By bytes a lap is shorter: where even a quarter of the slots is too far back, it goes to head, not round in circles. */
+/*
+ * By bytes a lap is shorter: where even a quarter of the slots is too far back, it goes to head,
+ * not round in circles.
+ */
 static void lapped_by_bytes_goes_to_head(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -452,7 +458,10 @@ static void ended_ring_does_not_show_what_an_aborted_claim_overwrote(void **stat
 	assert_true(ring_reader_drained(rd));
 }
 
-/* peek said empty, then the last message was committed, then the publisher died: the second look finds it. */
+/*
+ * peek said empty, then the last message was committed, then the publisher died: the second look
+ * finds it.
+ */
 static void closed_ring_is_drained_only_after_a_second_look(void **state)
 {
 	struct ring_rig *rig = *state;

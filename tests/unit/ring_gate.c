@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_gate.c - how far a publisher may go: whose cursor holds it back, by slots and by bytes, which cursor words are not
- * believed, what refresh() publishes, and how rarely it is needed.
+ * ring_gate.c - how far a publisher may go: whose cursor holds it back, by slots and by bytes,
+ * which cursor words are not believed, what refresh() publishes, and how rarely it is needed.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -138,7 +138,10 @@ static void refresh_is_needed_about_8_times_a_lap_of_bytes(void **state)
 	assert_in_range(rig->refreshes, 10 * 8, 10 * 8 + 8);
 }
 
-/* What lies below the limit minus a lap counts as gone for lossy readers: in a large ring an eighth would be much. */
+/*
+ * What lies below the limit minus a lap counts as gone for lossy readers: in a large ring an eighth
+ * would be much.
+ */
 static void limit_runs_ahead_4096_slots_and_a_mebibyte_at_most(void **state)
 {
 	struct ring_rig rig;
@@ -199,7 +202,10 @@ static void untagged_entry_gates_at_the_start_that_busd_gave(void **state)
 	assert_int_equal(rig_send(rig, 8), RING_BLOCKED);
 }
 
-/* A reader writes its cursor before busd chooses the start, so the cursor may be the lower one: honest, and it gates. */
+/*
+ * A reader writes its cursor before busd chooses the start, so the cursor may be the lower one:
+ * honest, and it gates.
+ */
 static void cursor_below_the_start_is_no_lie(void **state)
 {
 	struct ring_rig *rig = *state;

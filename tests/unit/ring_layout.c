@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_layout.c - a geometry that came over the control socket is used unchecked afterwards, so ring_geometry_ok() must
- * refuse each that would reach outside its segment; and the bytes of a slot are where every process expects them.
+ * ring_layout.c - a geometry that came over the control socket is used unchecked afterwards, so
+ * ring_geometry_ok() must refuse each that would reach outside its segment; and the bytes of a slot
+ * are where every process expects them.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -156,7 +157,8 @@ static void geometry_slots_lie_before_the_payload(void **state)
 	assert_false(ok(geo));
 	geo.slots_off = geo.payload_off + BUS_LINE_PAIR;
 	assert_false(ok(geo));
-	geo.slots_off = UINT64_MAX - BUS_LINE_PAIR + 1; /* wraps round to just before the writer page */
+	/* wraps round to just before the writer page */
+	geo.slots_off = UINT64_MAX - BUS_LINE_PAIR + 1;
 	assert_false(ok(geo));
 }
 

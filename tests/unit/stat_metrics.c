@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The exposition: what a scraper's parser insists on, values in their units, labels that cannot clash or break out.
+ * The exposition: what a scraper's parser insists on, values in their units, labels that cannot
+ * clash or break out.
  */
 #include <errno.h>
 #include <regex.h>
@@ -190,8 +191,8 @@ static void test_names_stay_inside(void **state)
 }
 
 /*
- * Every line is metadata or a sample; a family's metadata come first and its samples directly after; no series comes
- * twice; a counter's samples end in _total; a unit ends the name.
+ * Every line is metadata or a sample; a family's metadata come first and its samples directly
+ * after; no series comes twice; a counter's samples end in _total; a unit ends the name.
  */
 static void test_shape(void **state)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Copies of the newest messages: the right ones, in order, whole, also while their publisher overwrites them.
+ * Copies of the newest messages: the right ones, in order, whole, also while their publisher
+ * overwrites them.
  */
 #include <errno.h>
 #include <pthread.h>

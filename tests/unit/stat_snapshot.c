@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What an observer makes of a topic's memory: figures, who is behind and who holds whom back, and that no bytes of
- * anybody's lead it astray. The memory is the test's own (lib/stat_rig.h).
+ * What an observer makes of a topic's memory: figures, who is behind and who holds whom back, and
+ * that no bytes of anybody's lead it astray. The memory is the test's own (lib/stat_rig.h).
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -210,7 +210,10 @@ static void test_fill_by_bytes(void **state)
 	bus__stat_topic_free(&t);
 }
 
-/* A subscriber that was stopped before the ring appeared has not tagged its entry. It gates all the same. */
+/*
+ * A subscriber that was stopped before the ring appeared has not tagged its entry. It gates all the
+ * same.
+ */
 static void test_reader_that_has_not_looked(void **state)
 {
 	struct stat_rig *rig = *state;
@@ -260,7 +263,8 @@ static void test_past_account(void **state)
 	rig->cursors[0]->past_lost = 103;
 	rig->cursors[0]->past_delivered = 206;
 	t = snapshot(rig);
-	assert_int_equal(t.subscribers[0].lost, 3); /* of a pattern: the past may be another topic's */
+	/* of a pattern: the past may be another topic's */
+	assert_int_equal(t.subscribers[0].lost, 3);
 	assert_int_equal(t.subscribers[0].delivered, 6);
 	bus__stat_topic_free(&t);
 	strcpy(stat_rig_sub_entry(rig, 0)->pattern, "orders.eu");
@@ -285,7 +289,8 @@ static void test_who_holds_whom(void **state)
 	rig->rings[0].writer.view.page->blocked_by = stat_rig_sub_id(1);
 	rig->rings[0].writer.view.page->waiting = 1;
 	rig->rings[1].writer.view.page->blocked_ns = 4 * SECOND;
-	rig->rings[1].writer.view.page->blocked_by = stat_rig_sub_id(1); /* of a block that is over */
+	/* of a block that is over */
+	rig->rings[1].writer.view.page->blocked_by = stat_rig_sub_id(1);
 	t = snapshot(rig);
 	assert_int_equal(t.publishers[0].blocked_now, 1);
 	assert_int_equal(t.publishers[0].blocked_by, stat_rig_sub_id(1));
@@ -406,7 +411,10 @@ static void test_without_clock(void **state)
 	bus__stat_topic_free(&t);
 }
 
-/* The rig's clock runs at the counter's pace, so it is only near: set it off by far more than it moves. */
+/*
+ * The rig's clock runs at the counter's pace, so it is only near: set it off by far more than it
+ * moves.
+ */
 static void test_clock_set_apart(void **state)
 {
 	struct stat_rig *rig = *state;
@@ -448,7 +456,10 @@ static void scribble(uint8_t *at, size_t size, int words)
 	for (int i = 0; i < words; i++) {
 		uint64_t w = (uint64_t)random() << 33 ^ (uint64_t)random() << 11 ^ (uint64_t)random();
 
-		/* mostly small numbers and neighbours of the limits: the rest is caught by the first test */
+		/*
+		 * mostly small numbers and neighbours of the limits: the rest is caught by the
+		 * first test
+		 */
 		if (random() % 2)
 			w = random() % 2 ? (uint64_t)(random() % 300)
 					 : UINT64_MAX - (uint64_t)(random() % 300);

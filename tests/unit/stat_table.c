@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Tables of bus-stat: they fit the screen, sort without shuffling equals, and let nothing through that a terminal obeys.
+ * Tables of bus-stat: they fit the screen, sort without shuffling equals, and let nothing through
+ * that a terminal obeys.
  */
 #include <setjmp.h>
 #include <stdarg.h>

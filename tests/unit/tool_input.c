@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: what bus-pub reads from a pipe becomes the messages that were meant, however the bytes arrive; a complete
- * message never waits for the next one; one that is too long is refused before it fills memory.
+ * Proves: what bus-pub reads from a pipe becomes the messages that were meant, however the bytes
+ * arrive; a complete message never waits for the next one; one that is too long is refused before
+ * it fills memory.
  */
 #include <setjmp.h>
 #include <stdarg.h>

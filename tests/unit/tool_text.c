@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: values are read and shown as the manual pages say; messages are printed in each style with every byte where
- * it belongs, and nothing of a void batch stays in the output.
+ * Proves: values are read and shown as the manual pages say; messages are printed in each style
+ * with every byte where it belongs, and nothing of a void batch stays in the output.
  */
 #include <setjmp.h>
 #include <stdarg.h>
