@@ -435,6 +435,36 @@ static void look_for_evictions(struct bus_sub *sub)
 	}
 }
 
+/* ---- rings that are ignored ---- */
+
+/*
+ * What follows a ring that is ignored is of the same publisher, and ignored too: nobody would read
+ * it, and a cursor in it that stands still would have us evicted. Once such a ring is closed there
+ * is nothing to wait for.
+ */
+static void settle_ignored(struct bus_sub *sub)
+{
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		struct sub_ring *r = sub->rings[i], *prev = NULL;
+
+		if (!r->ignored && !r->active)
+			prev = find_ring(sub, r->prev_ring);
+		if (prev != NULL && prev->ignored) {
+			r->ignored = true;
+			ring_reader_park(&r->rd);
+		}
+	}
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		struct sub_ring *r = sub->rings[i];
+
+		if (!r->ignored || r->borrowed > 0 ||
+		    bus_load_acquire(r->rd.closed) != r->rd.closed_value)
+			continue;
+		bus__sub_finish_ring(sub, r);
+		i--;
+	}
+}
+
 /* ---- news ---- */
 
 /* busd took the ring away before we looked: its segment is not missing, it is over. */
@@ -483,6 +513,7 @@ void bus__sub_news(struct bus_sub *sub)
 	pthread_mutex_unlock(&bus->lock);
 	if (sub->joined) {
 		begin_late(sub);
+		settle_ignored(sub);
 		look_for_evictions(sub);
 	}
 }
