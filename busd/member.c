@@ -89,6 +89,23 @@ static void announce(struct reader *reader, uint32_t flags)
 	event_push(member->sub->client, &msg, NULL, false);
 }
 
+/* The subscriber is told that it misses a publisher: no segment, no entry, nothing to attach. */
+static void announce_starved(const struct member *member, const struct ring *ring)
+{
+	struct ctl_ev_ring msg = {
+		.head = { .type = CTL_EV_RING, .version = CTL_VERSION, .len = sizeof(msg) },
+		.sub_id = member->sub->id,
+		.topic_id = member->topic->id,
+		.ring_id = ring->id,
+		.pub_id = ring->pub_id,
+		.flags = CTL_RING_STARVED,
+	};
+
+	memcpy(msg.topic, member->topic->name, sizeof(msg.topic));
+	memcpy(msg.name, ring->name, sizeof(msg.name));
+	event_push(member->sub->client, &msg, NULL, false);
+}
+
 struct reader *reader_new(struct member *member, struct ring *ring, uint64_t start, uint32_t flags)
 {
 	struct sub *sub = member->sub;
@@ -96,11 +113,13 @@ struct reader *reader_new(struct member *member, struct ring *ring, uint64_t sta
 	int entry = reader ? take_entry(sub, reader) : -1;
 
 	if (entry < 0) {
-		if (!sub->starved)
+		if (!sub->starved) {
+			announce_starved(member, ring);
 			log_warning("subscription \"%s\" of %s reads as many rings as it has room for (%u): it misses "
 				    "\"%s\" on \"%s\"",
 				    sub->pattern, client_label(sub->client), sub->entries,
 				    ring->name, member->topic->name);
+		}
 		sub->starved = true;
 		free(reader);
 		return NULL;

@@ -308,7 +308,6 @@ static void feed(struct sub *sub)
 {
 	struct member *member;
 
-	sub->starved = false;
 	for_each(member, &sub->members, sub_link) {
 		struct ring *ring;
 
@@ -331,6 +330,7 @@ static void feed(struct sub *sub)
 			change_commit(member->topic);
 		}
 	}
+	sub->starved = false; /* only now: those that still found none have been told of */
 }
 
 void sub_ring_done(struct client *client, uint64_t sub_id, uint64_t ring_id)

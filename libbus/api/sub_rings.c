@@ -484,6 +484,11 @@ static void apply_inbox(struct bus_sub *sub)
 	while (sub->inbox.first != NULL) {
 		struct bus__event *event = sub->inbox.first;
 
+		if (event->type == CTL_EV_RING && (event->ring.flags & CTL_RING_STARVED)) {
+			sub->pending = -ENOBUFS;
+			free(bus__inbox_take(&sub->inbox));
+			continue;
+		}
 		if (event->type == CTL_EV_RING && !attach_ring(sub, &event->ring) &&
 		    !goes_later(event)) {
 			sub->inbox_stuck = true;

@@ -462,6 +462,11 @@ struct ctl_ev_ring {
 };
 #define CTL_RING_FRESH  1u /* attached after the subscription was active: read it from `start` */
 #define CTL_RING_CLOSED 2u /* its publisher has gone: nothing gates; read what is there */
+/*
+ * Not attached: all entries of the cursor segment are in use. Only the ids and names are set. Sent
+ * for the first ring that found none; it comes as an ordinary one when an entry is free again.
+ */
+#define CTL_RING_STARVED 4u
 
 /* The ring was freed (a reader that was not done is told why by its lost count). */
 struct ctl_ev_ring_gone {
