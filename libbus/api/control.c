@@ -196,7 +196,8 @@ static void segment_event(struct bus *bus, struct control_packet *p)
 	}
 	if (ev.flags & CTL_SEG_OWN) {
 		if (ev.kind == CTL_SEG_BELL && bus__own_bell_add(bus, ev.uid, p->fds[0]) == 0) {
-			control_close_fds(p); /* before READY: busd seals what nobody holds writable */
+			/* before READY: busd seals what nobody holds writable */
+			control_close_fds(p);
 			bus__acknowledge(bus, CTL_EVC_SEGMENT_READY, ev.segment_id, 0);
 		}
 		return;
@@ -219,7 +220,11 @@ static void object_event(struct bus *bus, const struct control_packet *p, size_t
 		return;
 	event = calloc(1, sizeof(*event));
 	if (event == NULL)
-		return; /* a lost membership shows as an epoch without it: the publisher blocks rather than guess */
+		/*
+		 * a lost membership shows as an epoch without it: the publisher blocks rather than
+		 * guess
+		 */
+		return;
 	event->type = p->head.type;
 	memcpy(&event->member, p->bytes, size);
 	if (deliver(bus, event))

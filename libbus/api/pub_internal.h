@@ -35,8 +35,8 @@ struct bus_pub {
 	bool removed;    /* the topic is gone, the ring closed under us */
 	/* an open claim */
 	bool claimed;
-	uint32_t claim_head;		  /* bytes of key and headers before the data */
-	uint64_t claim_room;		  /* payload bytes reserved, without the head */
+	uint32_t claim_head;              /* bytes of key and headers before the data */
+	uint64_t claim_room;              /* payload bytes reserved, without the head */
 	uint64_t claim_lens, claim_attrs; /* of the slot, without the length */
 	/* set up once */
 	struct bus *bus;
@@ -52,7 +52,8 @@ struct bus_pub {
 	/* members */
 	uint32_t member_room;
 	uint64_t number; /* newest membership applied */
-	uint64_t news_waited; /* when a membership that did not come was waited for last; 0: it came */
+	/* when a membership that did not come was waited for last; 0: it came */
+	uint64_t news_waited;
 	struct bus__inbox inbox;
 	struct wake_crowd *crowd;
 	struct bus_pub *next; /* of bus->pubs */

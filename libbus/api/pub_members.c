@@ -141,8 +141,7 @@ static void apply_inbox(struct bus_pub *pub, bool over)
 		struct bus__event *event = pub->inbox.first;
 		const struct ctl_ev_member *ev = &event->member;
 
-		if (ev->op == CTL_MEMBER_ADD && !add_member(pub, ev) && !leaves_later(event) &&
-		    !over)
+		if (ev->op == CTL_MEMBER_ADD && !add_member(pub, ev) && !leaves_later(event) && !over)
 			return;
 		if (ev->op == CTL_MEMBER_REMOVE)
 			remove_member(pub, ev->sub_id);
@@ -205,13 +204,14 @@ bool bus__pub_news(struct bus_pub *pub)
 }
 
 /*
- * Those who were known are woken already. Who joined meanwhile may sleep too, and there may be no next publish that would
- * notice: so this waits a little for a membership that busd still has in its queue (a client is sent a few descriptors at a
- * time). Where it does not come, the wake is owed and the next publish finds an unknown gate. Where it did not come a moment
- * ago busd stands still, and there is no waiting again with each publish.
+ * Those who were known are woken already. Who joined meanwhile may sleep too, and there may be no
+ * next publish that would notice: so this waits a little for a membership that busd still has in
+ * its queue (a client is sent a few descriptors at a time). Where it does not come, the wake is
+ * owed and the next publish finds an unknown gate. Where it did not come a moment ago busd stands
+ * still, and there is no waiting again with each publish.
  */
-#define NEWS_TRIES   50
-#define NEWS_TRY_NS  2000000
+#define NEWS_TRIES    50
+#define NEWS_TRY_NS   2000000
 #define NEWS_AGAIN_NS 1000000000u
 
 void bus__pub_wake_news(struct bus_pub *pub)

@@ -11,7 +11,7 @@
 
 #include "api/pub_internal.h"
 
-#define EVICT_RETRY_NS	1000000000u
+#define EVICT_RETRY_NS  1000000000u
 #define EVICT_NOBODY_NS 20000000u
 
 struct block {
@@ -113,9 +113,13 @@ static int evict_if_due(struct bus_pub *pub, struct block *b, uint64_t now)
 		b->looked = false;
 		b->still = now;
 	} else if (now - b->still >= pub->full_ns) {
-		/* again_ns 0: nobody gates by what busd sees; we shall see it too. Not asked in a busy loop. */
-		b->ask_after = now + (reply.again_ns == 0 ? EVICT_NOBODY_NS
-							  : bus_min_u64(reply.again_ns, EVICT_RETRY_NS));
+		/*
+		 * again_ns 0: nobody gates by what busd sees; we shall see it too. Not asked in a
+		 * busy loop.
+		 */
+		b->ask_after = now + (reply.again_ns == 0
+					      ? EVICT_NOBODY_NS
+					      : bus_min_u64(reply.again_ns, EVICT_RETRY_NS));
 	}
 	return 0;
 }
@@ -180,7 +184,8 @@ static enum ring_room spin(struct bus_pub *pub, uint64_t need)
 		if (i % 16 == 15 && bus_monotonic_ns() >= until)
 			return room;
 		if (i == 100000)
-			return room; /* also a publisher that never sleeps looks at its deadline now and then */
+			/* also a publisher that never sleeps looks at its deadline now and then */
+			return room;
 	}
 }
 
@@ -194,7 +199,8 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 	block_shown(pub, bus_counter());
 	bus__flush_thread(); /* this thread may be the reader that it waits for */
 	if (pub->spin_ns == UINT64_MAX)
-		ring_pub_wait_begin(&pub->ring); /* it never sleeps, but readers tell their cursors to who waits */
+		/* it never sleeps, but readers tell their cursors to who waits */
+		ring_pub_wait_begin(&pub->ring);
 	while (err == 0) {
 		uint64_t now;
 
@@ -253,7 +259,8 @@ static int grow(struct bus_pub *pub, uint64_t need)
 	}
 	bus__pub_drop_members(pub);
 	err = bus__pub_take_ring(pub, &reply, fds[0], &map);
-	if (err < 0) { /* out of step with busd: this publisher can only be closed. Its old ring stays readable. */
+	/* out of step with busd: this publisher can only be closed. Its old ring stays readable. */
+	if (err < 0) {
 		bus__pub_drop_members(pub);
 		old.members = pub->ring.members; /* the array may have moved */
 		old.member_count = 0;

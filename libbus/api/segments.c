@@ -66,7 +66,8 @@ struct bus__segment *bus__segment_await(struct bus *bus, uint64_t id)
 		pthread_mutex_unlock(&bus->lock);
 		if (seg != NULL || bus_load_acquire(&bus->gone) || bus_monotonic_ns() >= deadline)
 			return seg;
-		control_wait(bus->ev, -1, bus_monotonic_ns() + 10000000); /* one that was lost is sent again */
+		/* one that was lost is sent again */
+		control_wait(bus->ev, -1, bus_monotonic_ns() + 10000000);
 	}
 }
 

@@ -18,8 +18,9 @@ static_assert((int)BUS_START_NOW == (int)CTL_START_NOW &&
 
 static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 {
-	if (o->start > BUS_START_LAST || o->policy > BUS_LOSSY || (o->flags & ~BUS_SUB_FD_THREAD) != 0 ||
-	    o->spin_ns < -1 || o->max_rings > CURSOR_MAX_ENTRIES)
+	if (o->start > BUS_START_LAST || o->policy > BUS_LOSSY ||
+	    (o->flags & ~BUS_SUB_FD_THREAD) != 0 || o->spin_ns < -1 ||
+	    o->max_rings > CURSOR_MAX_ENTRIES)
 		return bus__fail(-EINVAL, "bus_sub_open: bad options");
 	sub->start = o->start;
 	sub->policy = o->policy;

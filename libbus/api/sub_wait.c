@@ -120,7 +120,11 @@ static void announce(struct bus_sub *sub)
 		sub->gen = 1;
 	bus_store_relaxed(&sub->cursors->waiting, sub->gen);
 	sub->announced = true;
-	wake_barrier(); /* W3, pairs with W1: a publisher sees us waiting, or we see its commit in the look that follows */
+	/*
+	 * W3, pairs with W1: a publisher sees us waiting, or we see its commit in the look that
+	 * follows
+	 */
+	wake_barrier();
 }
 
 void bus__sub_disarm(struct bus_sub *sub)
@@ -139,7 +143,8 @@ static bool rings_ready(struct bus_sub *sub)
 			continue;
 		if (r->borrowed == 0 && ring_reader_drained(&r->rd)) {
 			bus__sub_finish_ring(sub, r);
-			i = UINT32_MAX; /* the list has changed, a successor may be active now: from the start */
+			/* the list has changed, a successor may be active now: from the start */
+			i = UINT32_MAX;
 			continue;
 		}
 		sub->at = i;

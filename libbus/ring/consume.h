@@ -124,8 +124,8 @@ static inline enum ring_look ring_reader_peek(const struct ring_reader *rd, stru
 }
 
 /*
- * At a start in the past: moves to the first message that is still there. What was gone before the reader came was never
- * its own, so it does not count as lost. At most one lap.
+ * At a start in the past: moves to the first message that is still there. What was gone before the
+ * reader came was never its own, so it does not count as lost. At most one lap.
  */
 static inline void ring_reader_skip_gone(struct ring_reader *rd)
 {
@@ -155,7 +155,8 @@ static inline bool ring_reader_release(struct ring_reader *rd, uint64_t k, uint6
 	bool stale;
 
 	if (!RING_MUTANT(no_a1_release))
-		bus_fence_acquire(); /* A1 again: what was read in place was read before this look at the frontier */
+		/* A1 again: what was read in place was read before this look at the frontier */
+		bus_fence_acquire();
 	stale = ring_overwritten(&rd->view, rd->cur, oldest_pos) && !RING_MUTANT(no_test_release);
 	rd->cur += k;
 	if (bus_unlikely(stale)) {

@@ -76,7 +76,10 @@ BUS_INLINE void ring_pub_commit_words(struct ring_pub *pub, uint64_t time, uint6
 	pub->bytes += len;
 }
 
-/* Stores what joiners and tools look at; after one or more commits, at the latest after RING_TELL_EVERY. */
+/*
+ * Stores what joiners and tools look at; after one or more commits, at the latest after
+ * RING_TELL_EVERY.
+ */
 BUS_INLINE void ring_pub_tell(const struct ring_pub *pub)
 {
 	bus_store_release(&pub->view.page->head, pub->n);
@@ -139,7 +142,7 @@ BUS_INLINE enum ring_room ring_pub_wake(struct ring_pub *pub)
 	bool news;
 
 	if (!RING_MUTANT(epoch_before_w1))
-		ring_pub_w1(pub);                                    /* W1, pairs with W3 */
+		ring_pub_w1(pub);                         /* W1, pairs with W3 */
 	news = bus_load_acquire(pub->epoch) != pub->seen; /* after W1, not before */
 	if (RING_MUTANT(epoch_before_w1))
 		ring_pub_w1(pub);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: busd is killed while it still has memberships for an idle publisher that it could not send (a client is sent a few
- * descriptors at a time): the publisher does not wait for what nobody can tell it any more, and the subscribers that it
- * never heard of are woken and read on.
+ * Proves: busd is killed while it still has memberships for an idle publisher that it could not
+ * send (a client is sent a few descriptors at a time): the publisher does not wait for what nobody
+ * can tell it any more, and the subscribers that it never heard of are woken and read on.
  */
 #include <string.h>
 
@@ -44,7 +44,8 @@ int main(void)
 	rig_busd_start(NULL);
 	busd = rig_busd_pid();
 	bus = rig_connect("writer");
-	OK(bus_pub_open(&pub, bus, "dies", BUS_OPTS(pub, .full = BUS_FULL_BLOCK, .full_ns = 2000000000)));
+	OK(bus_pub_open(&pub, bus, "dies",
+			BUS_OPTS(pub, .full = BUS_FULL_BLOCK, .full_ns = 2000000000)));
 	for (int i = 0; i < SUBSCRIBERS; i++) {
 		child[i] = rig_fork();
 		if (child[i] == 0)
