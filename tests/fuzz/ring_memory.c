@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_memory.c - fuzz target: every word that a peer shares may read as anything, at each load anew.
+ * ring_memory.c - fuzz target: every word that a peer shares may read as anything, at each load
+ * anew.
  *
- * Built with BUS_EXPLORE, so that each access of ring/ to shared memory comes by explore_load() and its kin below. A load of
- * what a peer owns gives what stands there, or what the fuzzer puts in its place: a word read twice may differ, as it may
- * when its owner writes between the two. Two rings:
+ * Built with BUS_EXPLORE, so that each access of ring/ to shared memory comes by explore_load() and
+ * its kin below. A load of what a peer owns gives what stands there, or what the fuzzer puts in its
+ * place: a word read twice may differ, as it may when its owner writes between the two. Two rings:
  *
- *   prey     the publisher is hostile: its segment is scribbled on, its words lie. The reader is under test: it stays inside
- *            its mapping, delivers only what is within the geometry, always moves forward, its accounts add up.
- *   ours     the publisher is under test: three members have hostile cursor segments, one is honest and reliable. That one
- *            must get each message, in order and whole, whatever the others say.
+ *   prey     the publisher is hostile: its segment is scribbled on, its words lie. The reader is
+ *            under test: it stays inside its mapping, delivers only what is within the geometry,
+ *            always moves forward, its accounts add up.
+ *   ours     the publisher is under test: three members have hostile cursor segments, one is honest
+ *            and reliable. That one must get each message, in order and whole, whatever the others
+ *            say.
  *
- * Whoever stores must store into what it owns. A violation is a trap; a step outside a mapping is SIGSEGV or ASan's.
+ * Whoever stores must store into what it owns. A violation is a trap; a step outside a mapping is
+ * SIGSEGV or ASan's.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -79,7 +83,9 @@ static uint64_t real_load(const volatile void *word, unsigned size)
 			 : __atomic_load_n((const volatile uint64_t *)word, __ATOMIC_SEQ_CST);
 }
 
-/* What the word says now: the truth, about the truth, near the reader's own position, or anything. */
+/*
+ * What the word says now: the truth, about the truth, near the reader's own position, or anything.
+ */
 static uint64_t lie(uint64_t truth)
 {
 	uint8_t kind = (uint8_t)take(1);
@@ -215,7 +221,10 @@ static void read_some(struct ring_reader *rd, unsigned most)
 	rd->ahead = rd->cur;
 }
 
-/* As libbus reads: slots first, one look at the frontier for all. Until then nothing of them is believed. */
+/*
+ * As libbus reads: slots first, one look at the frontier for all. Until then nothing of them is
+ * believed.
+ */
 static void read_run(struct ring_reader *rd)
 {
 	struct ring_peeked p[8];

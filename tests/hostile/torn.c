@@ -2,13 +2,15 @@
 /*
  * torn.c - a lossy reader in another process never gets a torn message: not one in 30 million.
  *
- * A publisher that nobody gates runs in a process of its own and laps the reader all the time. Each byte of a message
- * follows from its number. The reader reads in place, then asks release(): what that calls good must be whole, what it
- * calls stale is discarded and counted. Three things show that the run proves something:
+ * A publisher that nobody gates runs in a process of its own and laps the reader all the time. Each
+ * byte of a message follows from its number. The reader reads in place, then asks release(): what
+ * that calls good must be whole, what it calls stale is discarded and counted. Three things show
+ * that the run proves something:
  *   - among the discarded are messages that were torn, so the reader was overtaken while it read;
  *   - good + discarded + skipped = all numbers that the reader passed;
- *   - a second reader, which looks at the commit word alone instead of the frontier, does accept torn messages.
- * Where the last does not show within its time the machine cannot show the danger: skipped, not passed.
+ *   - a second reader, which looks at the commit word alone instead of the frontier, does accept
+ * torn messages. Where the last does not show within its time the machine cannot show the danger:
+ * skipped, not passed.
  *
  * torn [MILLIONS]
  *
@@ -73,7 +75,9 @@ static pid_t start_publisher(struct ring_rig *rig)
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
 		_exit(1);
-	/* In bursts of up to six laps, pausing for about as long as its reader needs to come near. */
+	/*
+	 * In bursts of up to six laps, pausing for about as long as its reader needs to come near.
+	 */
 	for (;;) {
 		unsigned burst = 1 + hash(rig->pub.n) % (6 * SLOTS), pauses = burst * PAUSES;
 
@@ -148,7 +152,10 @@ static void read_one(struct ring_reader *rd, struct account *acc)
 	}
 }
 
-/* The reader that DESIGN warns of: it believes a message whose commit word is the same before and after. */
+/*
+ * The reader that DESIGN warns of: it believes a message whose commit word is the same before and
+ * after.
+ */
 static void read_one_weakly(struct ring_reader *rd, struct account *acc)
 {
 	const struct ring_slot *slot = ring_slot_of(&rd->view, rd->ahead);

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: through the public API too, a lossy subscriber in another process never gets a torn message, not one in 30
- * million, and its losses are exact: each message says how many of its publisher's are missing right before it.
+ * Proves: through the public API too, a lossy subscriber in another process never gets a torn
+ * message, not one in 30 million, and its losses are exact: each message says how many of its
+ * publisher's are missing right before it.
  *
- * The publisher is never gated and laps its subscriber all the time. Each byte of a message follows from its number. The
- * subscriber reads in place, then releases: what bus_sub_release() calls good must be whole; what it voids is read to its
- * end all the same, and some of it must be torn, or the run has not shown anything (skipped). Each eighth message comes
- * by bus_sub_recv(), whose copies must be whole always.
+ * The publisher is never gated and laps its subscriber all the time. Each byte of a message follows
+ * from its number. The subscriber reads in place, then releases: what bus_sub_release() calls good
+ * must be whole; what it voids is read to its end all the same, and some of it must be torn, or the
+ * run has not shown anything (skipped). Each eighth message comes by bus_sub_recv(), whose copies
+ * must be whole always.
  *
  * torn_api [MILLIONS]
  *
@@ -146,7 +148,9 @@ static void take_batch(struct bus_sub *sub, struct account *acc)
 	for (int i = 0; i < n; i++) {
 		expect(acc, &next, &msgs[i]);
 		ok[i] = whole(&msgs[i]);
-		/* What peek copied is good at once: lengths, and small messages with their bytes. */
+		/*
+		 * What peek copied is good at once: lengths, and small messages with their bytes.
+		 */
 		if (msgs[i].len != len_of(msgs[i].seq) || (!ok[i] && msgs[i].len <= 24))
 			torn("peek", &msgs[i]);
 	}
