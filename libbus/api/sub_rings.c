@@ -305,14 +305,27 @@ static void choose_last(struct bus_sub *sub, struct sub_topic *topic)
 	}
 }
 
+/* A ring that follows one which we read: what lies between is not a start, it is a loss. */
+static void count_hole(struct sub_ring *r, uint64_t was)
+{
+	if (r->active)
+		return;
+	r->rd.lost += r->rd.cur - was;
+	r->rd.lost_unsaid += r->rd.cur - was;
+}
+
 /* Step 1 for one ring: writes its cursor and tags it. */
 static void begin(struct bus_sub *sub, struct sub_ring *r)
 {
-	if (sub->start == BUS_START_OLDEST)
+	uint64_t was = r->rd.cur;
+
+	if (sub->start == BUS_START_OLDEST) {
 		ring_reader_begin_oldest(&r->rd);
-	else if (!r->chosen)
+		count_hole(r, was);
+	} else if (!r->chosen) {
 		r->rd.cur = r->rd.ahead =
 			bus_max_u64(r->rd.cur, bus_load_acquire(&r->rd.view.page->head));
+	}
 	ring_reader_tag(&r->rd);
 }
 
@@ -325,8 +338,11 @@ static void joined(struct bus_sub *sub, struct sub_ring *r)
 	if (sub->start == BUS_START_NOW) {
 		ring_reader_joined_now(&r->rd);
 	} else {
+		uint64_t was = r->rd.cur;
+
 		ring_reader_begin_oldest(&r->rd);
 		ring_reader_skip_gone(&r->rd);
+		count_hole(r, was);
 		ring_reader_flush(&r->rd);
 	}
 	r->unbegun = false;
