@@ -83,11 +83,24 @@ static bool answers(const struct ctl_head *answer, const struct ctl_head *req)
 	return answer->req == req->req || (answer->type == CTL_ERROR && answer->req == 0);
 }
 
+/*
+ * These come from the path of messages, which goes on without busd: a busd that stands still must
+ * not hold it up for long. An answer that comes later is known by its number and dropped.
+ */
+#define LIVE_PATH_NS 250000000u
+
+static uint64_t patience(const struct bus *bus, const struct ctl_head *req)
+{
+	return req->type == CTL_EVICT || req->type == CTL_SUB_REJOIN
+		       ? bus_min_u64(bus->timeout_ns, LIVE_PATH_NS)
+		       : bus->timeout_ns;
+}
+
 int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
 			int *nfds)
 {
-	uint64_t deadline = bus_monotonic_ns() + bus->timeout_ns;
 	struct ctl_head *head = req;
+	uint64_t most = patience(bus, head), deadline = bus_monotonic_ns() + most;
 	struct control_packet p;
 	int err;
 
@@ -119,7 +132,7 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 		if (control_wait(bus->ctl, bus_load_acquire(&bus->gone) ? -1 : bus->ev, deadline) ==
 		    -ETIMEDOUT)
 			return bus__fail(-ETIMEDOUT, "busd at %s did not answer within %.1f s",
-					 bus->socket, (double)bus->timeout_ns / 1e9);
+					 bus->socket, (double)most / 1e9);
 	}
 }
 
