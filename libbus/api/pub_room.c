@@ -302,6 +302,9 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 	if (pub->full == BUS_FULL_FAIL) {
 		struct ring_writer_page *page = pub->ring.view.page;
 
+		bus__flush_thread(); /* this thread may be the reader that leaves no room */
+		if (look(pub, need) == RING_ROOM)
+			return 0;
 		bus_store_relaxed(&page->refused, bus_load_relaxed(&page->refused) + 1);
 		return -EAGAIN;
 	}
