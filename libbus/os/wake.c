@@ -187,6 +187,20 @@ static void crowd_end(struct wake_crowd *crowd)
 			wake_ring(&crowd->threads[i]->job);
 }
 
+/*
+ * There is no thread for the words beyond the first: sleeps a moment on those, and the caller looks
+ * at everything, as after a wake.
+ */
+#define SLICE_NS 1000000
+
+static int slice(const struct wake_word *words, int64_t timeout_ns)
+{
+	int64_t ns = timeout_ns >= 0 && timeout_ns < SLICE_NS ? timeout_ns : SLICE_NS;
+	int err = wake_wait(words, WAKE_WAITV_MAX, ns, NULL);
+
+	return err == -EINTR ? err : 0;
+}
+
 int wake_wait(const struct wake_word *words, int count, int64_t timeout_ns, struct wake_crowd **crowd)
 {
 	struct wake_word set[WAKE_WAITV_MAX];
@@ -205,12 +219,12 @@ int wake_wait(const struct wake_word *words, int count, int64_t timeout_ns, stru
 	if (*crowd == NULL) {
 		*crowd = calloc(1, sizeof(**crowd));
 		if (*crowd == NULL)
-			return -ENOMEM;
+			return slice(words, timeout_ns);
 	}
 	err = crowd_grow(*crowd,
 			 (count - (WAKE_WAITV_MAX - 1) + WAKE_WAITV_MAX - 2) / (WAKE_WAITV_MAX - 1));
 	if (err < 0)
-		return err;
+		return slice(words, timeout_ns);
 	memcpy(set, words, (WAKE_WAITV_MAX - 1) * sizeof(set[0]));
 	set[WAKE_WAITV_MAX - 1] =
 		(struct wake_word){ &(*crowd)->bell, bus_load_acquire(&(*crowd)->bell) };
