@@ -30,6 +30,7 @@
 #define BUS__SLICE_NS   1000000     /* sleep while a peer has no bell for us yet */
 #define BUS__TIMEOUT_NS 5000000000u /* default of control calls */
 #define BUS__BUCKETS    256
+#define BUS__RESENDS    16 /* as many descriptors as are under way at a time */
 
 /*
  * A mapped segment that busd handed over. Reference counted: one that is gone stays mapped until
@@ -96,7 +97,10 @@ struct bus {
 	struct bus__inbox orphans; /* events for objects that are being opened */
 	int opening;
 	int observers;         /* struct bus_stat, under lock: busd is told to stop with the last */
-	uint64_t resend_after; /* CLOCK_MONOTONIC: do not ask again before */
+	struct {
+		uint64_t id, after; /* CLOCK_MONOTONIC: do not ask for it again before */
+	} resend[BUS__RESENDS];
+	uint64_t unacked; /* descriptors read that busd could not be told of yet, under lock */
 	char name[CTL_NAME_MAX];
 	char socket[108];
 };
@@ -134,7 +138,8 @@ static inline bool bus__rung(const struct bus *bus)
 	return bus_load_acquire(bus->bell) != bus_load_relaxed(&bus->pumped);
 }
 
-void bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t value);
+/* 0, or -errno where the message was not sent. */
+int bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t value);
 
 void bus__inbox_init(struct bus__inbox *inbox);
 struct bus__event *bus__inbox_take(struct bus__inbox *inbox); /* the first, unlinked; NULL */

@@ -185,16 +185,15 @@ void bus__inbox_free(struct bus__inbox *inbox)
 
 /* ---- events ---- */
 
-void bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t value)
+int bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t value)
 {
 	struct ctl_evc msg = { .head = BUS__HEAD(type, ctl_evc), .id = id, .value = value };
 
-	/*
-	 * busd reads this socket always; where it is full or gone, the next acknowledgement or
-	 * hang-up says the same.
-	 */
-	if (control_send(bus->ev, &msg, NULL, 0) == -EPIPE)
+	int err = control_send(bus->ev, &msg, NULL, 0);
+
+	if (err == -EPIPE)
 		bus_store_release(&bus->gone, 1);
+	return err;
 }
 
 static void segment_event(struct bus *bus, struct control_packet *p)
@@ -308,18 +307,17 @@ int bus__pump_locked(struct bus *bus)
 {
 	uint32_t bell = bus_load_acquire(bus->bell);
 	struct control_packet p;
-	uint64_t with_fds = 0;
 	int err;
 
 	if (bus->orphans.first != NULL) /* before what came after them */
 		adopt_orphans(bus);
 	while ((err = control_recv(bus->ev, &p)) == 1) {
 		if (p.head.type == CTL_EV_SEGMENT)
-			with_fds++;
+			bus->unacked++;
 		one_event(bus, &p);
 	}
-	if (with_fds > 0)
-		bus__acknowledge(bus, CTL_EVC_ACK, 0, with_fds);
+	if (bus->unacked > 0 && bus__acknowledge(bus, CTL_EVC_ACK, 0, bus->unacked) == 0)
+		bus->unacked = 0; /* busd counts: what a full socket refused goes with the next */
 	bus_store_release(&bus->pumped, bell);
 	if (err < 0) {
 		bus_store_release(&bus->gone, 1);

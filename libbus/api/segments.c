@@ -152,14 +152,16 @@ void bus__segment_gone(struct bus *bus, uint64_t id)
 		unlink_and_free(bus, seg);
 }
 
-/* At most once in 10 ms: the reason is a lack of descriptors that somebody must free first. */
+/* Each at most once in 10 ms: the reason is a lack of descriptors that somebody must free first. */
 void bus__segment_missing(struct bus *bus, uint64_t id)
 {
 	uint64_t now = bus_monotonic_ns();
+	uint32_t at = (uint32_t)(id % BUS__RESENDS);
 
-	if (now < bus->resend_after)
+	if (bus->resend[at].id == id && now < bus->resend[at].after)
 		return;
-	bus->resend_after = now + 10000000;
+	bus->resend[at].id = id;
+	bus->resend[at].after = now + 10000000;
 	bus__acknowledge(bus, CTL_EVC_RESEND, id, 0);
 }
 
