@@ -117,6 +117,39 @@ static void blocked_is_woken(void)
 	bus_close(bus);
 }
 
+static __attribute__((noreturn)) void slow_but_moving(void)
+{
+	struct bus *own = rig_connect("slow");
+	struct bus_sub *s;
+	struct bus_msg m;
+
+	OK(bus_sub_open(&s, own, "evict", NULL));
+	rig_post(2);
+	for (uint64_t i = 0; i < 600; i++) {
+		rig_next(s, &m);
+		EQUAL(value_of(&m), i);
+		EQUAL(m.lost, 0);
+		rig_sleep_ms(2);
+		OK(bus_sub_release(s, 1));
+	}
+	rig_exit(0);
+}
+
+static __attribute__((noreturn)) void evicting_writer(void)
+{
+	struct bus *own = rig_connect("writer");
+	struct bus_pub *pub;
+
+	OK(bus_pub_open(&pub, own, "evict", BUS_OPTS(pub, .slots = 32, .full_ns = 200 * MS)));
+	for (uint64_t i = 0; i < 600; i++)
+		OK(send_value(pub, i));
+	rig_post(3);
+	rig_await(4, 1); /* the other has joined again */
+	for (uint64_t i = 600; i < 1000; i++)
+		OK(send_value(pub, i));
+	rig_exit(0);
+}
+
 /* One stands still, one is slow but moves: the first is evicted, the second gets everything. */
 static void eviction(void)
 {
@@ -130,36 +163,12 @@ static void eviction(void)
 
 	OK(bus_sub_open(&sub, bus, "evict", NULL));
 	slow = rig_fork();
-	if (slow == 0) {
-		struct bus *own = rig_connect("slow");
-		struct bus_sub *s;
-
-		OK(bus_sub_open(&s, own, "evict", NULL));
-		rig_post(2);
-		for (uint64_t i = 0; i < 600; i++) {
-			rig_next(s, &m);
-			EQUAL(value_of(&m), i);
-			EQUAL(m.lost, 0);
-			rig_sleep_ms(2);
-			OK(bus_sub_release(s, 1));
-		}
-		rig_exit(0);
-	}
+	if (slow == 0)
+		slow_but_moving();
 	rig_await(2, 1);
 	writer = rig_fork();
-	if (writer == 0) {
-		struct bus *own = rig_connect("writer");
-		struct bus_pub *pub;
-
-		OK(bus_pub_open(&pub, own, "evict", BUS_OPTS(pub, .slots = 32, .full_ns = 200 * MS)));
-		for (uint64_t i = 0; i < 600; i++)
-			OK(send_value(pub, i));
-		rig_post(3);
-		rig_await(4, 1); /* the other has joined again */
-		for (uint64_t i = 600; i < 1000; i++)
-			OK(send_value(pub, i));
-		rig_exit(0);
-	}
+	if (writer == 0)
+		evicting_writer();
 	/*
 	 * Reads a little, then stands still with a message borrowed until it has been overwritten.
 	 */
