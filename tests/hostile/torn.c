@@ -9,8 +9,9 @@
  *   - among the discarded are messages that were torn, so the reader was overtaken while it read;
  *   - good + discarded + skipped = all numbers that the reader passed;
  *   - a second reader, which looks at the commit word alone instead of the frontier, does accept
- * torn messages. Where the last does not show within its time the machine cannot show the danger:
- * skipped, not passed.
+ *     torn messages.
+ * Where the last does not show within its time the machine cannot show the danger: skipped, not
+ * passed.
  *
  * torn [MILLIONS]
  *
@@ -153,8 +154,8 @@ static void read_one(struct ring_reader *rd, struct account *acc)
 }
 
 /*
- * The reader that DESIGN warns of: it believes a message whose commit word is the same before and
- * after.
+ * What docs/memory-model.md warns of: a reader that believes a message whose commit word is the
+ * same before and after.
  */
 static void read_one_weakly(struct ring_reader *rd, struct account *acc)
 {
