@@ -6,7 +6,7 @@
  * The algorithms are beside it: publish.h (claim, commit, wake), gate.h (who holds the publisher
  * back), consume.h (peek, release), cursor.h (flush, lap, end). None of them makes a system call or
  * allocates; what must be woken is told to the caller by a function that it provides. The protocol
- * is DESIGN of docs/memory-model.md; labels F1, R1, ... are its.
+ * is docs/memory-model.md; labels F1, R1, ... are its.
  */
 #ifndef BUS_RING_H
 #define BUS_RING_H
