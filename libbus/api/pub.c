@@ -92,6 +92,20 @@ static inline void put_inline(const struct bus_pub *pub, const void *data, uint3
 	ring_pub_inline(&pub->ring, in);
 }
 
+/* More than RING_INLINE_MAX bytes. Up to a line is copied in line, by halves that may overlap. */
+static inline void put_payload(uint8_t *at, const uint8_t *data, uint32_t len)
+{
+	if (len > 64) {
+		memcpy(at, data, len);
+	} else if (len >= 32) {
+		memcpy(at, data, 32);
+		memcpy(at + len - 32, data + len - 32, 32);
+	} else {
+		memcpy(at, data, 16);
+		memcpy(at + len - 16, data + len - 16, 16);
+	}
+}
+
 /* Copies and commits a message without key and headers; there is room. */
 static inline void put_plain(struct bus_pub *pub, const void *data, uint32_t len, uint64_t need,
 			     uint64_t stamp)
@@ -99,7 +113,7 @@ static inline void put_plain(struct bus_pub *pub, const void *data, uint32_t len
 	if (need == 0)
 		put_inline(pub, data, len);
 	else
-		memcpy(ring_pub_at(&pub->ring), data, len);
+		put_payload(ring_pub_at(&pub->ring), data, len);
 	ring_pub_commit_words(&pub->ring, stamp, ring_pack_lens(len, 0, 0),
 			      need == 0 ? RING_FLAG_INLINE : 0, need, len);
 }
