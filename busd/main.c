@@ -11,7 +11,6 @@
 #include "listener.h"
 #include "log.h"
 #include "notify.h"
-#include "numa_place.h"
 #include "reload.h"
 #include "server.h"
 
@@ -235,21 +234,6 @@ static int start(struct busd *busd, const struct options *options, struct why *w
 	return 0;
 }
 
-static void init(struct busd *busd, const struct options *options)
-{
-	*busd = (struct busd){ .private_ = options->private_,
-			       .uid = geteuid(),
-			       .started_ns = bus_realtime_ns(),
-			       .next_id = 1 };
-	list_init(&busd->clients);
-	list_init(&busd->handshakes);
-	list_init(&busd->doomed);
-	list_init(&busd->bells_due);
-	list_init(&busd->stalled);
-	list_init(&busd->subs);
-	numa_start();
-}
-
 int main(int argc, char **argv)
 {
 	static struct busd busd;
@@ -260,7 +244,8 @@ int main(int argc, char **argv)
 
 	if (rc)
 		return rc;
-	init(&busd, &options);
+	server_init(&busd);
+	busd.private_ = options.private_;
 	if (read_config(&busd, &options, &why) < 0) {
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 2;

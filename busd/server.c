@@ -7,6 +7,7 @@
 #include "event.h"
 #include "listener.h"
 #include "log.h"
+#include "numa_place.h"
 #include "registry.h"
 #include "reload.h"
 
@@ -142,6 +143,18 @@ static void signalled(struct busd *busd, struct watch *watch, uint32_t events)
 	}
 }
 
+void server_init(struct busd *busd)
+{
+	*busd = (struct busd){ .uid = geteuid(), .started_ns = bus_realtime_ns(), .next_id = 1 };
+	list_init(&busd->clients);
+	list_init(&busd->handshakes);
+	list_init(&busd->doomed);
+	list_init(&busd->bells_due);
+	list_init(&busd->stalled);
+	list_init(&busd->subs);
+	numa_start();
+}
+
 int server_open(struct busd *busd, struct why *why)
 {
 	sigset_t set;
@@ -191,29 +204,37 @@ static void say_goodbye(struct busd *busd)
 	client_ring_bells(busd);
 }
 
-int server_run(struct busd *busd)
+int server_step(struct busd *busd, int wait_ms)
 {
 	struct epoll_event events[BATCH];
+	int count = epoll_wait(busd->epoll_fd, events, BATCH, wait_ms);
+	int i;
 
+	if (count < 0 && errno != EINTR)
+		return -errno;
+	for (i = 0; i < count; i++) {
+		struct watch *watch = events[i].data.ptr;
+
+		watch->ready(busd, watch, events[i].events);
+		client_ring_bells(busd);
+	}
+	run_deadlines(busd);
+	/* only now: until here an event of this batch might have named one of them */
+	client_free_doomed(busd);
+	client_ring_bells(busd);
+	client_free_doomed(busd);
+	return count > 0 ? count : 0;
+}
+
+int server_run(struct busd *busd)
+{
 	while (!busd->stopping) {
-		int count = epoll_wait(busd->epoll_fd, events, BATCH, time_left(busd));
-		int i;
+		int rc = server_step(busd, time_left(busd));
 
-		if (count < 0 && errno != EINTR) {
-			log_error("waiting for events failed: %s", strerror(errno));
+		if (rc < 0) {
+			log_error("waiting for events failed: %s", strerror(-rc));
 			return 1;
 		}
-		for (i = 0; i < count; i++) {
-			struct watch *watch = events[i].data.ptr;
-
-			watch->ready(busd, watch, events[i].events);
-			client_ring_bells(busd);
-		}
-		run_deadlines(busd);
-		/* only now: until here an event of this batch might have named one of them */
-		client_free_doomed(busd);
-		client_ring_bells(busd);
-		client_free_doomed(busd);
 		if (busd->private_ && busd->client_count == 0 && busd->deadlines[TIMER_IDLE] == 0)
 			server_set_deadline(busd, TIMER_IDLE,
 					    bus_monotonic_ns() + busd->config->idle_exit_ns);
