@@ -96,7 +96,7 @@ struct bus {
 	struct bus_sub *subs;
 	struct bus__inbox orphans; /* events for objects that are being opened */
 	int opening;
-	int observers;         /* struct bus_stat, under lock: busd is told to stop with the last */
+	int observers; /* struct bus_stat, under lock: busd is told to stop with the last */
 	struct {
 		uint64_t id, after; /* CLOCK_MONOTONIC: do not ask for it again before */
 	} resend[BUS__RESENDS];

@@ -38,7 +38,8 @@ static BUS_COLD void end_of_group(struct bus_pub *pub)
 
 	pub->stamp_count = 0;
 	pub->stamp_began = pub->stamp;
-	if (burst && pub->burst_time && pub->ring.member_count > 0 && pub->ring.member_count <= PUB_STAMP_MEMBERS) {
+	if (burst && pub->burst_time && pub->ring.member_count > 0 &&
+	    pub->ring.member_count <= PUB_STAMP_MEMBERS) {
 		pub->stamp_left = PUB_STAMP_GROUP - 1;
 		pub->stamp_count = PUB_STAMP_GROUP - 1; /* the next own stamp ends the group */
 	}
@@ -75,7 +76,10 @@ static BUS_COLD int clear_the_way(struct bus_pub *pub, uint64_t need)
 	return pub->claimed ? -EBUSY : bus__pub_make_room(pub, need);
 }
 
-/* Wakes who sleeps. -ESHUTDOWN: the topic has been removed, whether the message is still read is open. */
+/*
+ * Wakes who sleeps. -ESHUTDOWN: the topic has been removed, whether the message is still read is
+ * open.
+ */
 static inline int wake_readers(struct bus_pub *pub)
 {
 	if (bus_likely(ring_pub_wake(&pub->ring) != RING_NEWS))
@@ -239,13 +243,14 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 /* ---- in place ---- */
 
 /*
- * Hands out room. Even what will travel in the slot is written to the payload area first: the caller
- * may lower len, not its place.
+ * Hands out room. Even what will travel in the slot is written to the payload area first: the
+ * caller may lower len, not its place.
  */
 static inline int claim_room(struct bus_pub *pub, uint32_t head_len, uint32_t len,
 			     struct bus_claim *ret)
 {
-	uint64_t need = BUS_ALIGN_UP(bus_max_u64((uint64_t)head_len + len, 1), (uint64_t)RING_POS_ALIGN);
+	uint64_t need =
+		BUS_ALIGN_UP(bus_max_u64((uint64_t)head_len + len, 1), (uint64_t)RING_POS_ALIGN);
 
 	if (bus_unlikely(!may_write(pub, need))) {
 		int err = clear_the_way(pub, need);
@@ -286,7 +291,8 @@ int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *
 	err = prepare(pub, attr, len, &m, &need);
 	if (err < 0)
 		return err;
-	m.head_len = BUS_ALIGN_UP(m.head_len, RING_HEAD_ALIGN); /* data is aligned, also where it is small */
+	/* data is aligned, also where it is small */
+	m.head_len = BUS_ALIGN_UP(m.head_len, RING_HEAD_ALIGN);
 	err = claim_room(pub, m.head_len, len, ret);
 	if (err < 0)
 		return err;
@@ -317,8 +323,8 @@ int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
 		ring_pub_inline(&pub->ring, in);
 		attrs |= RING_FLAG_INLINE;
 	}
-	ring_pub_commit_words(&pub->ring, take_stamp(pub), pub->claim_lens | claim->len, attrs, need,
-			      claim->len);
+	ring_pub_commit_words(&pub->ring, take_stamp(pub), pub->claim_lens | claim->len, attrs,
+			      need, claim->len);
 	ring_pub_tell(&pub->ring);
 	return wake_readers(pub);
 }
@@ -380,8 +386,8 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 
 static int set_opts(struct bus_pub *pub, const struct bus_pub_opts *o)
 {
-	if (o->full > BUS_FULL_FAIL || (o->flags & ~BUS_PUB_BURST_TIME) != 0 || o->full_ns < -1 || o->spin_ns < -1 ||
-	    (o->full_ns == -1 && o->full != BUS_FULL_BLOCK))
+	if (o->full > BUS_FULL_FAIL || (o->flags & ~BUS_PUB_BURST_TIME) != 0 || o->full_ns < -1 ||
+	    o->spin_ns < -1 || (o->full_ns == -1 && o->full != BUS_FULL_BLOCK))
 		return bus__fail(-EINVAL, "bus_pub_open: bad options");
 	pub->full = o->full;
 	pub->burst_time = (o->flags & BUS_PUB_BURST_TIME) != 0;
@@ -401,9 +407,10 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 
 	pub->board_segment = bus__segment_await(bus, board_id);
 	if (pub->board_segment == NULL || pub->board_segment->kind != CTL_SEG_BOARD)
-		return bus__fail(-EMFILE,
-				 "the board of \"%s\" did not arrive: is this process out of file descriptors?",
-				 pub->topic);
+		return bus__fail(
+			-EMFILE,
+			"the board of \"%s\" did not arrive: is this process out of file descriptors?",
+			pub->topic);
 	pub->board = pub->board_segment->base;
 	if (pub->board->magic != BOARD_MAGIC || pub->board->version != BOARD_VERSION)
 		return bus__fail(-EPROTONOSUPPORT,

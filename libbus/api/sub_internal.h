@@ -31,10 +31,10 @@ struct sub_ring {
 	struct ring_reader rd;
 	struct sub_topic *topic;
 	uint32_t borrowed;
-	bool active;    /* false: a successor whose predecessor is not drained yet */
-	bool unbegun;	/* attached, and its cursor not written yet */
-	bool ignored;   /* wrote what is not a message */
-	bool chosen;    /* BUS_START_LAST: begins at its last message */
+	bool active;  /* false: a successor whose predecessor is not drained yet */
+	bool unbegun; /* attached, and its cursor not written yet */
+	bool ignored; /* wrote what is not a message */
+	bool chosen;  /* BUS_START_LAST: begins at its last message */
 	uint64_t prev_ring;
 	struct bus_peer peer;
 	/* waking its publisher, and being woken */
@@ -45,7 +45,8 @@ struct sub_ring {
 	struct bus__segment *peer_segment;
 	struct bus__segment *segment;
 	struct bus_sub *sub;
-	struct cursor_entry dummy; /* written instead of ours once busd has given that to another ring */
+	/* written instead of ours once busd has given that to another ring */
+	struct cursor_entry dummy;
 	char name[CTL_NAME_MAX];
 };
 
@@ -71,11 +72,14 @@ struct bus_sub {
 	bool ungated;     /* evicted while busd was away: nobody waits for us */
 	bool inbox_stuck; /* an event waits for its segment */
 	bool rejoin_owed; /* evicted, but messages of that topic are borrowed still */
-	/* borrowed messages; all arrays are circular, the oldest at [borrow_first] and [run_first] */
+	/*
+	 * borrowed messages; all arrays are circular, the oldest at [borrow_first] and [run_first]
+	 */
 	uint32_t borrow_first, borrow_count;
 	uint32_t run_first, run_count;
 	uint64_t borrow_pos[BUS_BORROW_MAX];
-	uint64_t borrow_in[BUS_BORROW_MAX][3]; /* head and payload of those that travelled in their slot */
+	/* head and payload of those that travelled in their slot */
+	uint64_t borrow_in[BUS_BORROW_MAX][3];
 	struct sub_run runs[BUS_BORROW_MAX];
 	/* set up once */
 	uint64_t id;
@@ -106,7 +110,8 @@ struct bus_sub {
 };
 
 /* sub_rings.c. All are called by the owner thread. */
-void bus__sub_news(struct bus_sub *sub); /* busd rang: receive, attach, detach, join again after an eviction */
+/* busd rang: receive, attach, detach, join again after an eviction */
+void bus__sub_news(struct bus_sub *sub);
 void bus__sub_begin(struct bus_sub *sub);  /* join, step 1, of all rings attached so far */
 void bus__sub_joined(struct bus_sub *sub); /* join, step 3 */
 void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r);

@@ -62,8 +62,7 @@ static inline void lend(struct bus_sub *sub, struct sub_ring *r, struct bus_msg 
 }
 
 /* The look that decides what the message at rd->ahead is; it is taken if it is one. */
-static int take_one(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msg,
-		    enum ring_look *look)
+static int take_one(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msg, enum ring_look *look)
 {
 	uint32_t at = borrow_index(sub, sub->borrow_count);
 	struct ring_peeked p;
@@ -81,9 +80,9 @@ static int take_one(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msg
 }
 
 /*
- * Takes up to `room` messages of one ring, with one look at the frontier for all of them. Where that
- * finds the oldest overwritten, or the first slot is no message, one message is looked at by itself.
- * *look: why there is none, if there is none.
+ * Takes up to `room` messages of one ring, with one look at the frontier for all of them. Where
+ * that finds the oldest overwritten, or the first slot is no message, one message is looked at by
+ * itself. *look: why there is none, if there is none.
  */
 static inline int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room,
 			   enum ring_look *look)
@@ -101,7 +100,8 @@ static inline int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_m
 		last = ring_reader_slot(rd, rd->ahead + (uint64_t)n, &p, sub->borrow_in[at]);
 		if (last != RING_MESSAGE)
 			break;
-		__builtin_prefetch(ring_reader_at(rd, p.pos)); /* its payload: committed, so nobody writes there */
+		/* its payload: committed, so nobody writes there */
+		__builtin_prefetch(ring_reader_at(rd, p.pos));
 		sub->borrow_pos[at] = p.pos;
 		fill(r, &p, sub->borrow_in[at], &msgs[n]);
 		msgs[n].time_ns = bus_counter_to_ns(&cal, p.time);
@@ -408,5 +408,9 @@ int bus_sub_recv(struct bus_sub *sub, void *buf, size_t size, struct bus_msg *ms
 		if (bus_sub_release(sub, 1) == 0)
 			return 1;
 	}
-	return 0; /* overwritten a thousand times in a row: somebody publishes faster than this can copy; lost says how much */
+	/*
+	 * overwritten a thousand times in a row: somebody publishes faster than this can copy; lost
+	 * says how much
+	 */
+	return 0;
 }
