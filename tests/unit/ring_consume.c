@@ -85,6 +85,22 @@ static void slot_of_the_previous_lap_says_empty(void **state)
 	assert_int_equal(look(rd), RING_EMPTY);
 }
 
+static void one_load_tells_whether_anything_came(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, false);
+
+	assert_false(ring_reader_came(rd));
+	send(rig, 1, 8);
+	assert_true(ring_reader_came(rd));
+	assert_int_equal(rig_take(rd), RING_MESSAGE);
+	assert_false(ring_reader_came(rd));
+	send(rig, SLOTS + 1, 8);
+	assert_true(ring_reader_came(rd)); /* a lap is something too */
+	rd->cur = rd->ahead = SLOTS + 2;
+	assert_false(ring_reader_came(rd)); /* the previous lap's is nothing */
+}
+
 static void several_are_borrowed_and_given_back_together(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -426,6 +442,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(empty_ring_says_empty),
 		RIG_TEST(slot_of_the_previous_lap_says_empty),
+		RIG_TEST(one_load_tells_whether_anything_came),
 		RIG_TEST(several_are_borrowed_and_given_back_together),
 		RIG_TEST(commit_of_a_later_lap_says_lapped),
 		RIG_TEST(frontier_past_the_slot_says_lapped_before_the_commit_changes),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_publish.c - the publishing path: what travels in the slot, what in the payload area and where, that both wrap
- * without a message in two pieces, and who is woken how often.
+ * ring_publish.c - the publishing path: what travels in the slot, what in the payload area and
+ * where, that both wrap without a message in two pieces, and who is woken how often.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -182,6 +182,25 @@ static void head_and_bytes_follow_the_commits(void **state)
 	ring_pub_commit(&rig->pub, &m);
 	assert_int_equal(bus_load_acquire(&page->head), 3);
 	assert_int_equal(bus_load_relaxed(&page->bytes), 310); /* heads are not payload */
+}
+
+/* A batch stores head once for several: readers go by the commit words, and head is never ahead of them. */
+static void head_lags_until_it_is_told(void **state)
+{
+	struct ring_rig *rig = *state;
+	const struct ring_writer_page *page = rig->reader.view.page;
+	struct ring_reader *rd = rig_join(rig, 0, true);
+
+	assert_int_equal(rig_room(rig, 0), RING_ROOM);
+	for (int i = 0; i < 2; i++)
+		ring_pub_commit_words(&rig->pub, 0, ring_pack_lens(0, 0, 0),
+				      ring_pack_attrs(RING_FLAG_INLINE, 0), 0, 0);
+	assert_int_equal(bus_load_acquire(&page->head), 0);
+	take(rd);
+	take(rd);
+	ring_pub_tell(&rig->pub);
+	assert_int_equal(bus_load_acquire(&page->head), 2);
+	assert_int_equal(rig->pub.n, 2);
 }
 
 static void slots_are_used_again_lap_after_lap(void **state)
@@ -371,7 +390,10 @@ static void wake_says_that_somebody_joined_and_wakes_the_known(void **state)
 	assert_int_equal(rig->readers[0].wakes, 1);
 }
 
-/* Wakes reader 0 once with 3 messages published, of which it has then read `read`, and asks for another wake. */
+/*
+ * Wakes reader 0 once with 3 messages published, of which it has then read `read`, and asks for
+ * another wake.
+ */
 static void ask_again(struct ring_rig *rig, unsigned read)
 {
 	struct ring_reader *rd = rig_join(rig, 0, true);
@@ -442,6 +464,7 @@ int main(void)
 		RIG_TEST(fields_arrive_as_they_were_sent),
 		RIG_TEST(written_but_uncommitted_is_invisible),
 		RIG_TEST(head_and_bytes_follow_the_commits),
+		RIG_TEST(head_lags_until_it_is_told),
 		RIG_TEST(slots_are_used_again_lap_after_lap),
 		RIG_TEST(message_across_the_end_of_the_payload_is_in_one_piece),
 		RIG_TEST(message_ending_exactly_at_the_end_leaves_the_next_at_the_start),
