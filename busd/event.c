@@ -131,8 +131,25 @@ static int send_one(struct client *client, struct event *event)
 	return -EPIPE;
 }
 
+/*
+ * A publisher that has published its last message may have been told of a sleeper too late to wake
+ * it: whoever is told of late is woken by busd, looks, and finds what lies there.
+ */
+static void wake_who_is_told_of(const struct client *publisher, const struct ctl_ev_member *msg)
+{
+	struct client *subscriber;
+
+	if (msg->op != CTL_MEMBER_ADD)
+		return;
+	subscriber = idmap_get(&publisher->busd->clients_by_id, msg->client_id);
+	if (subscriber && !subscriber->doomed)
+		client_bell_due(subscriber);
+}
+
 static void sent(struct client *client, struct event *event)
 {
+	if (event->msg.head.type == CTL_EV_MEMBER)
+		wake_who_is_told_of(client, &event->msg.member);
 	if (event->msg.head.type == CTL_EV_SEGMENT) {
 		struct shared *shared = idmap_get(&client->segments, event->msg.segment.segment_id);
 

@@ -228,6 +228,8 @@ static int found_nothing(struct bus_sub *sub)
 		bus_store_relaxed(&sub->cursors->idle, 1);
 	if (sub->fd != NULL && sub->borrow_count == 0)
 		bus__sub_arm(sub);
+	else if (sub->fd != NULL)
+		wake_fd_signal(sub->fd); /* like bus_sub_wait(): no sleep with messages borrowed */
 	return 0;
 }
 

@@ -422,6 +422,9 @@ int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CH
  * Gives back the n oldest borrowed messages. 0: they were good to the end. -ESTALE: at least one of
  * them was overwritten while you had it: the whole batch of n is void, it is counted as lost,
  * reading goes on with the next peek. -EINVAL: n is more than is borrowed.
+ *
+ * After BUS_START_OLDEST or BUS_START_LAST the first messages may be overwritten once by a publisher
+ * that had not heard of this subscriber yet: -ESTALE and `lost` say so, as everywhere.
  */
 int bus_sub_release(struct bus_sub *sub, int n) BUS_MUST_CHECK;
 
