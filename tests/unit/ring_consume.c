@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ring_consume.c - the reading path: when a message is there, when it is gone, and that nothing a publisher may write
- * into its segment (lengths, positions, versions, flags, commit words, frontier) leads out of the mapping.
+ * ring_consume.c - the reading path: when a message is there, when it is gone, and that nothing a
+ * publisher may write into its segment (lengths, positions, versions, flags, commit words,
+ * frontier) leads out of the mapping.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -134,7 +135,7 @@ static void commit_of_a_later_lap_says_lapped(void **state)
 	assert_int_equal(look(rd), RING_LAPPED);
 }
 
-/* The frontier says that the slot is being written over, while its commit word is still the old one. */
+/* The frontier says that the slot is being written over, its commit word is still the old one. */
 static void frontier_past_the_slot_says_lapped_before_the_commit_changes(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -277,7 +278,10 @@ static void hostile_slot_is_refused_or_stays_inside_the_mapping(void **state)
 	}
 }
 
-/* A slot that is being written over while it is read may look like anything: that is no garbage, it is gone. */
+/*
+ * A slot that is being written over while it is read may look like anything: that is no garbage, it
+ * is gone.
+ */
 static void torn_slot_says_lapped_whatever_it_looks_like(void **state)
 {
 	struct ring_rig *rig = *state;

@@ -184,7 +184,7 @@ static void head_and_bytes_follow_the_commits(void **state)
 	assert_int_equal(bus_load_relaxed(&page->bytes), 310); /* heads are not payload */
 }
 
-/* A batch stores head once for several: readers go by the commit words, and head is never ahead of them. */
+/* A batch stores head once for several: readers go by the commit words, which head follows. */
 static void head_lags_until_it_is_told(void **state)
 {
 	struct ring_rig *rig = *state;
