@@ -66,5 +66,6 @@ int main(void)
 	}
 	for (int i = 0; i < SUBSCRIBERS; i++)
 		EQUAL(rig_wait(child[i]), 0);
+	bus_close(bus);
 	return 0; /* no rig_done(): there is no busd to stop */
 }
