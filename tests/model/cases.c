@@ -3,14 +3,31 @@
 #include "scenarios.h"
 #include "world.h"
 
+static const struct {
+	const struct explore_scenario *first;
+	const int *count;
+} groups[] = {
+	{ live_scenarios, &live_scenario_count },
+	{ join_scenarios, &join_scenario_count },
+	{ end_scenarios, &end_scenario_count },
+};
+
 int scenario_count(void)
 {
-	return live_scenario_count;
+	int n = 0;
+
+	for (size_t i = 0; i < BUS_ARRAY_LEN(groups); i++)
+		n += *groups[i].count;
+	return n;
 }
 
 const struct explore_scenario *scenario_at(int i)
 {
-	return &live_scenarios[i];
+	size_t g = 0;
+
+	while (i >= *groups[g].count)
+		i -= *groups[g++].count;
+	return &groups[g].first[i];
 }
 
 const struct mutant_case mutant_cases[] = {

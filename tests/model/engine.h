@@ -48,7 +48,8 @@ struct party {
 };
 
 struct buffer {
-	uint8_t count, word[BUFFER_MAX];
+	uint8_t count, early,
+		word[BUFFER_MAX]; /* early: how many of the last it issued since its last step */
 	uint64_t value[BUFFER_MAX];
 };
 
@@ -63,10 +64,11 @@ typedef uint8_t word_view[MAX_WORDS]; /* per word: the oldest of its stores that
 
 /* C11. Stores lie in a log that only grows; a party's view says how much of it the party must see. */
 struct c11 {
-	uint16_t log_count, view_count;
+	uint16_t log_count, view_count, objects_used;
 	uint16_t newest[MAX_WORDS];         /* index in the log, 0: none */
 	word_view count;                    /* stores made */
 	word_view sees[EXPLORE_PARTIES];    /* what each party must see */
+	word_view saw[EXPLORE_PARTIES];     /* what it saw at its last step */
 	word_view pending[EXPLORE_PARTIES]; /* what it will once it passes an acquire fence */
 	uint16_t released[EXPLORE_PARTIES]; /* the view that its relaxed stores carry, from its last release fence */
 	word_view fence;                    /* what sequentially consistent fences hand on */
@@ -128,6 +130,8 @@ uint64_t memory_load(int p, int w, int age, int order);
 uint64_t memory_add(int p, int w, uint64_t value);
 void memory_fence(int p, int order);
 void memory_barrier(int p);
+void memory_here(int p); /* p has just taken a step */
+extern bool barriers;
 void memory_object(int p, int object);
 void memory_follow(int p, int q);   /* p sees all that q sees */
 void memory_coherent(int p, int w); /* p has seen the newest store of w */

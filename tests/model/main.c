@@ -102,9 +102,14 @@ static double seconds_since(const struct timespec *from)
 
 static struct search_limits limits_of(const struct job *job)
 {
-	return (struct search_limits){ .states = long_run ? 200000000 : 30000000,
-				       .switches = -1,
-				       .full = long_run && !job->mutant };
+	return (struct search_limits){
+		.states = getenv("EXPLORE_STATES") ? strtoull(getenv("EXPLORE_STATES"), NULL, 10)
+			  : long_run               ? 200000000
+						   : 30000000,
+		.switches = getenv("SWITCHES") ? atoi(getenv("SWITCHES")) : -1,
+		.no_points = getenv("NOPOINTS"),
+		.full = long_run && !job->mutant
+	};
 }
 
 static void run_job(const struct job *job, struct outcome *out)

@@ -19,6 +19,7 @@
 #define LOG_MAX  2048
 #define VIEW_MAX 2048
 
+bool barriers; /* somebody has called membarrier() */
 static uint64_t setup_value[MAX_WORDS];
 
 /* Logs are truncated, not copied, when a snapshot is restored: an entry never changes. */
@@ -86,9 +87,17 @@ bool memory_own(int p, int w, uint64_t *value)
 	return true;
 }
 
+/* Of a view only so many bytes are in use. */
+static int view_bytes(void)
+{
+	return (word_count + 31) & ~31;
+}
+
 static void join(word_view into, const word_view from)
 {
-	for (int i = 0; i < MAX_WORDS; i++)
+	int n = view_bytes();
+
+	for (int i = 0; i < n; i++)
 		into[i] = into[i] > from[i] ? into[i] : from[i];
 }
 
@@ -128,6 +137,7 @@ void memory_store(int p, int w, uint64_t value, int order)
 		}
 		b->word[b->count] = (uint8_t)w;
 		b->value[b->count++] = value;
+		b->early++;
 		return;
 	}
 	if (order == memory_order_relaxed) {
@@ -205,10 +215,20 @@ void memory_fence(int p, int order)
 		m->released[p] = keep_view(m->sees[p]);
 }
 
+/* What p has stored since is issued already, though p might as well not have come so far: see memory_barrier(). */
+void memory_here(int p)
+{
+	if (mode == EXPLORE_TSO)
+		st.tso.buffer[p].early = 0;
+	else
+		memcpy(st.c11.saw[p], st.c11.sees[p], sizeof(word_view));
+}
+
 /*
- * membarrier(): each other party executes a full fence while the caller waits. TSO: what they issued is in memory now. C11:
- * caller and each of the others see what the other one sees; the others do not learn of one another, which is less than
- * the kernel does. One that does not run any more had its fence when it stopped.
+ * membarrier(): each other party executes a full fence while the caller waits. A party's stores are issued as early as can be,
+ * which nobody notices but this fence: so it covers only what the party did up to its last step; more is as if the party
+ * had hurried. TSO: that is in memory now. C11: caller and each of the others see what the other one saw; the others do
+ * not learn of one another, which is less than the kernel does.
  */
 void memory_barrier(int p)
 {
@@ -216,7 +236,7 @@ void memory_barrier(int p)
 
 	if (mode == EXPLORE_TSO) {
 		for (int q = 0; q < st.party_count; q++)
-			while (st.tso.buffer[q].count)
+			while (st.tso.buffer[q].count > st.tso.buffer[q].early)
 				memory_drain(q);
 		return;
 	}
@@ -225,8 +245,8 @@ void memory_barrier(int p)
 	for (int q = 0; q < st.party_count; q++) {
 		if (q == p)
 			continue;
+		join(st.c11.sees[p], st.c11.saw[q]);
 		join(st.c11.sees[q], st.c11.pending[q]);
-		join(st.c11.sees[p], st.c11.sees[q]);
 		join(st.c11.sees[q], mine);
 	}
 	memory_fence(p, memory_order_seq_cst);
@@ -239,6 +259,7 @@ void memory_object(int p, int object)
 		return;
 	join(st.c11.sees[p], st.c11.object[object]);
 	memcpy(st.c11.object[object], st.c11.sees[p], sizeof(word_view));
+	st.c11.objects_used |= (uint16_t)(1u << object);
 }
 
 void memory_follow(int p, int q)
@@ -267,6 +288,8 @@ void memory_drain(int p)
 		tso_write(b->word[n], b->value[n]);
 	while (++n < b->count && word_coarse[b->word[n]]);
 	b->count = (uint8_t)(b->count - n);
+	if (b->early > b->count)
+		b->early = b->count;
 	memmove(b->word, b->word + n, b->count);
 	memmove(b->value, b->value + n, b->count * sizeof(b->value[0]));
 }
@@ -278,7 +301,7 @@ static uint64_t tso_digest(void)
 	for (int p = 0; p < st.party_count; p++) {
 		const struct buffer *b = &st.tso.buffer[p];
 
-		d = mix(d, b->count);
+		d = mix(d, b->count | (barriers ? (uint64_t)b->early << 8 : 0));
 		for (int i = 0; i < b->count; i++)
 			d = mix(mix(d, b->word[i]), b->value[i]);
 	}
@@ -301,11 +324,12 @@ static void oldest_visible(word_view base)
 
 static uint64_t view_digest(const word_view v, const word_view base)
 {
+	int n = view_bytes();
 	word_view rest;
 
-	for (int i = 0; i < MAX_WORDS; i++)
+	for (int i = 0; i < n; i++)
 		rest[i] = (uint8_t)(v[i] > base[i] ? v[i] - base[i] : 0);
-	return digest_bytes(1, rest, sizeof(rest));
+	return digest_bytes(1, rest, (size_t)n);
 }
 
 static uint64_t c11_digest(void)
@@ -327,7 +351,7 @@ static uint64_t c11_digest(void)
 		uint16_t at = m->newest[w];
 		int n = m->count[w] - base[w];
 
-		if (word_readers[w] == 0)
+		if (word_readers[w] == 0 || word_writers[w] == 0)
 			continue;
 		d = mix(d, (uint64_t)w << 8 | (uint64_t)n);
 		for (;; at = stores[at].older) {
@@ -349,8 +373,9 @@ static uint64_t c11_digest(void)
 #undef KEPT
 	d = mix(d, view_digest(m->fence, base));
 	for (int i = 0; i < EXPLORE_OBJECTS; i++)
-		d = mix(d, view_digest(m->object[i], base));
-	return d;
+		if (m->objects_used >> i & 1)
+			d = mix(d, view_digest(m->object[i], base));
+	return mix(d, m->objects_used);
 }
 
 uint64_t memory_digest(void)

@@ -38,7 +38,9 @@ static int caller; /* of the system call that runs */
 void party_resume(int p)
 {
 	running = p;
-	st.party[p].history = mix(st.party[p].history, st.party[p].pending);
+	/* A party that had to wait for its own stores is where it would be had they drained before. */
+	if (st.party[p].pending != AT_ROOM && (mode == EXPLORE_C11 || st.party[p].pending != AT_FENCE))
+		st.party[p].history = mix(st.party[p].history, st.party[p].pending);
 	st.party[p].pending = AT_NOTHING;
 	bus__fiber_switch(&search_sp, st.party[p].sp);
 	running = -1;
@@ -151,7 +153,7 @@ static void note_reader(int w)
 	if (word_readers[w] >> running & 1)
 		return;
 	word_readers[w] |= (uint8_t)(1u << running);
-	if (word_written_by_others(w, running))
+	if (word_writers[w])
 		restart = true;
 }
 
@@ -164,7 +166,7 @@ static void note_writer(int w, bool adds)
 	if (word_writers[w] && !adds)
 		explore_fail("%s has two writers", word_name(w));
 	word_writers[w] |= bit;
-	if (word_visible_to_others(w, running))
+	if (word_readers[w])
 		restart = true;
 }
 
@@ -250,6 +252,8 @@ void explore_fence(int order)
 	if (running < 0)
 		return;
 	if (mode == EXPLORE_TSO) {
+		if (order == memory_order_seq_cst)
+			observe(AT_FENCE);
 		if (order == memory_order_seq_cst && memory_in_flight(running))
 			yield(AT_FENCE);
 	} else if (order == memory_order_seq_cst) {
@@ -263,6 +267,10 @@ void explore_fence(int order)
 
 void explore_barrier(void)
 {
+	if (!barriers) {
+		barriers = true;
+		restart = true;
+	}
 	yield(AT_BARRIER);
 	if (telling)
 		tell("membarrier");

@@ -51,7 +51,8 @@ static void two_subscribers(void)
 
 static void subscriber_killed(void)
 {
-	begin_known(PLAN(.pubs = 1, .subs = 1, .busd = true, .slots = 2, .bytes = 256, .messages = 4),
+	begin_known(PLAN(.pubs = 1, .subs = 1, .busd = true, .ends = true, .slots = 2, .bytes = 256,
+			 .messages = 4),
 		    false, true);
 }
 
@@ -85,10 +86,7 @@ static void publish_a_then_b(int me)
 	publisher_begin(p, me, me);
 	publisher_knows(p, 0, 0);
 	/* One process, two rings: B's only message is sent once A has taken all of its own. */
-	while (p->ring.n < plan.messages) {
-		publisher_point(p, 1);
-		publisher_send(p);
-	}
+	publisher_send_all(p);
 	publisher_begin(p, me, 1);
 	publisher_knows(p, 0, 0);
 	publisher_send(p);

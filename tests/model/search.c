@@ -73,7 +73,7 @@ static void table_reset(void)
 
 static uint64_t *table_find(uint64_t key)
 {
-	uint64_t i = mix(key, 5) & table_mask;
+	uint64_t i = mix(key >> NOTE_BITS, 5) & table_mask;
 
 	while (table[i] && (table[i] ^ key) >> NOTE_BITS)
 		i = (i + 1) & table_mask;
@@ -349,6 +349,8 @@ static void take(struct step s)
 	default:
 		__builtin_trap();
 	}
+	if (q->pending != AT_CHOICE && !q->killed)
+		memory_here(p);
 	if (q->pending != AT_SLEEP && q->pending != AT_END)
 		party_resume(p);
 	settle();
@@ -437,7 +439,7 @@ static void take_step(struct frame *f, int i)
 		for (int j = 0; j < i; j++)
 			asleep |= bit_of(f->steps[j]);
 	}
-	st.asleep = bounded ? 0 : (uint16_t)(asleep & ~wakes(s));
+	st.asleep = bounded || getenv("NOSLEEP") ? 0 : (uint16_t)(asleep & ~wakes(s));
 	take(s);
 }
 
@@ -532,7 +534,7 @@ static char *schedule_text(void)
 		if (word_readers[w] && word_writers[w] &&
 		    (word_readers[w] | word_writers[w]) & ((word_readers[w] | word_writers[w]) - 1))
 			at += sprintf(at, "%x.%x.%x.%x%s,", word_offset(w), word_bytes[w],
-				      word_readers[w], word_writers[w], word_coarse[w] ? "c" : "");
+				      word_readers[w], word_writers[w], word_coarse[w] ? "!" : "");
 	*at++ = ':';
 	for (uint32_t i = 0; i < path_length; i++) {
 		*at++ = (char)((path[i].kind == STEP_DRAIN ? 'A' : 'a') + path[i].party);
@@ -554,6 +556,7 @@ void search(const struct explore_scenario *sc, enum explore_memory memory,
 	all_fine = limits->full;
 	memset(word_readers, 0, sizeof(word_readers));
 	memset(word_writers, 0, sizeof(word_writers));
+	barriers = false;
 	for (;;) {
 		restart = false;
 		if (setjmp(search_escape) == 0)
@@ -592,8 +595,8 @@ int search_replay(const struct explore_scenario *sc, enum explore_memory memory,
 		word_readers[w] = (uint8_t)readers;
 		word_writers[w] = (uint8_t)writers;
 		schedule += used;
-		all_fine &= *schedule != 'c';
-		schedule += 1 + (*schedule == 'c');
+		all_fine &= *schedule != '!';
+		schedule += 1 + (*schedule == '!');
 	}
 	if (*schedule++ != ':') {
 		fprintf(stderr, "explore: this is not a schedule\n");

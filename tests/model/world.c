@@ -28,6 +28,11 @@ static int ring_number(void)
 /* pos and time (one word before the commit, one far from it) stand for all plain words of a slot, in0 for the inline ones. */
 static void coarsen(const struct ring_slot *slot)
 {
+	if (plan.whole_slots) {
+		explore_coarse(&slot->pos);
+		explore_coarse(&slot->time);
+		explore_coarse(&slot->in[0]);
+	}
 	explore_coarse(&slot->lens);
 	explore_coarse(&slot->attrs);
 	explore_coarse(&slot->in[1]);

@@ -23,18 +23,23 @@
 #define WORLD_SUBS     2
 #define WORLD_MESSAGES 8
 #define QUEUE_MAX      6
+#define BATCH_MAX      2
 #define NOBODY         255
 
 /* One line of the scenario's own code weakened. Lines of libbus/ring: ring/mutants.h. */
 #define SIM_MUTANTS(X) \
 	X(no_w3) \
-	X(no_barrier) X(no_second_look) X(bells_read_late) X(same_generation) X(wake_before_bell) X( \
+	X(no_barrier) \
+	X(no_second_look) X(bells_read_late) X(same_generation) X(wake_before_bell) X( \
 		no_flush_when_empty) X(flush_per_subscription) X(no_bell_look) X(no_epoch_look) \
 		X(no_f2) X(answer_before_epoch) X(epoch_before_members) X(unknown_gate_ignored) \
 			X(last_from_start) X(busd_does_not_ring) X(answer_before_bell) X(no_park) \
 				X(final_early) X(next_means_end) X(rejoin_goes_back) \
 					X(count_at_stale) X(evicted_flag_for_frontier) \
-						X(wake_owed_forgotten) X(slowest_bell_only)
+						X(wake_owed_forgotten) X(slowest_bell_only) \
+							X(late_member_not_awaited) \
+								X(batch_waits_untold) \
+									X(abort_unnoted)
 
 enum sim_mutant {
 	SIM_MUTANT_none,
@@ -57,6 +62,10 @@ struct world_plan {
 	bool any_size; /* each message is inline, or has 64 or 128 bytes: all combinations */
 	bool fences;   /* W1 is a fence, W3 too; otherwise W3 is a membarrier */
 	uint8_t flush_every, batch; /* 0: the ring's own, 1 */
+	uint8_t send_batch;         /* 0: one at a time */
+	bool whole_slots;           /* slots are not torn here: another scenario's question */
+	bool ends;                  /* busd notices who dies or returns */
+	bool socket_full; /* a membership cannot be sent before the epoch is raised and the joiner answered: sent later */
 	bool lossy[WORLD_SUBS];
 };
 extern struct world_plan plan;
@@ -192,6 +201,8 @@ void publisher_begin(struct publisher *p, int me, int ring);
 void publisher_knows(struct publisher *p, int sub, uint64_t start);
 void publisher_send(struct publisher *p);
 void publisher_send_batch(struct publisher *p, int count);
+/* All messages of the plan. */
+void publisher_send_all(struct publisher *p);
 /* Writes the payload of a message of so many bytes and gives it up. */
 void publisher_abort(struct publisher *p, uint32_t len);
 bool publisher_attach(struct publisher *p);
@@ -213,8 +224,10 @@ struct subscriber {
 	uint8_t evicted_seen;
 	bool attached[WORLD_RINGS], active[WORLD_RINGS], finished[WORLD_RINGS], parked, reliable,
 		owed;
-	uint8_t prev[WORLD_RINGS]; /* ring number + 1 */
-	uint8_t lied;
+	uint8_t prev[WORLD_RINGS];   /* ring number + 1 */
+	uint8_t first[WORLD_RINGS];  /* where it began to read */
+	uint8_t unsafe[WORLD_RINGS]; /* messages below this may be lost also to a reliable reader */
+	bool (*done)(struct subscriber *); /* what the caller waits for besides messages: it looks before it sleeps */
 };
 struct subscriber *subscriber_of(int me);
 
@@ -226,8 +239,11 @@ bool subscriber_take(struct subscriber *s);
 bool subscriber_something(struct subscriber *s);
 void subscriber_wait(struct subscriber *s);
 void subscriber_flush(struct subscriber *s);
-bool subscriber_join(struct subscriber *s, int ring, bool tag_first);
-void subscriber_news(struct subscriber *s);
+/* In three steps. s->parked: busd had gone. */
+void subscriber_join(struct subscriber *s, int ring, bool tag_first);
+void subscriber_join_oldest(struct subscriber *s, int ring);
+/* true: it was evicted, and has joined again. */
+bool subscriber_news(struct subscriber *s);
 void subscriber_point(const struct subscriber *s, uint64_t id);
 static inline uint64_t subscriber_at(const struct subscriber *s, int ring)
 {

@@ -26,12 +26,8 @@ static void raise_epoch(struct busd *b)
 		bus_fence_seq_cst(); /* F2 */
 }
 
-/* Each publisher of an open ring is sent the change with its number, then the epoch follows, then the fence. */
-static void change(struct busd *b, int op, int sub, uint32_t ring_mask)
+static void send_members(struct busd *b, int op, int sub, uint32_t ring_mask)
 {
-	b->number++;
-	if (SIM_MUTANT(epoch_before_members))
-		raise_epoch(b);
 	for (int r = 0; r < WORLD_RINGS; r++) {
 		struct note note = { .kind = NOTE_MEMBER,
 				     .number = b->number,
@@ -46,6 +42,16 @@ static void change(struct busd *b, int op, int sub, uint32_t ring_mask)
 		}
 		post(events_of(b->owner[r]), note);
 	}
+}
+
+/* Each publisher of an open ring is sent the change with its number, then the epoch follows, then the fence. */
+static void change(struct busd *b, int op, int sub, uint32_t ring_mask)
+{
+	b->number++;
+	if (SIM_MUTANT(epoch_before_members))
+		raise_epoch(b);
+	if (!plan.socket_full)
+		send_members(b, op, sub, ring_mask);
 	if (!SIM_MUTANT(epoch_before_members))
 		raise_epoch(b);
 }
@@ -85,6 +91,10 @@ static void join(struct busd *b, struct note q)
 	ring_all(b, 0);
 	if (!SIM_MUTANT(answer_before_epoch))
 		answer(b, q.from);
+	if (plan.socket_full) {
+		send_members(b, MEMBER_ADD, q.sub, mask);
+		ring_all(b, 0);
+	}
 }
 
 /* A publisher's ring is ready: every subscriber gets an entry and is told, then the publisher is answered. */
@@ -178,7 +188,7 @@ void busd_serve(struct busd *b)
 
 		explore_point(3000);
 		explore_fold(b, sizeof(*b));
-		q = await(REQUESTS, all & ~(uint32_t)b->gone);
+		q = await(REQUESTS, plan.ends ? all & ~(uint32_t)b->gone : 0);
 		switch (q.kind) {
 		case NOTE_JOIN:
 		case NOTE_REJOIN:

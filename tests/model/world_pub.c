@@ -72,9 +72,11 @@ static bool news(struct publisher *p)
 static void wake_news(struct publisher *p)
 {
 	for (int i = 0; i < 100; i++) {
-		if (!news(p))
-			break;
-		if (ring_pub_wake(&p->ring) != RING_NEWS) {
+		if (!news(p)) {
+			if (SIM_MUTANT(late_member_not_awaited))
+				break;
+			await_readable(events_of(p->me)); /* busd still has it: api waits a little */
+		} else if (ring_pub_wake(&p->ring) != RING_NEWS) {
 			p->ring.wake_owed = false;
 			return;
 		}
@@ -213,7 +215,8 @@ static void write_payload(struct publisher *p, uint64_t need, uint64_t tag)
 		bus_store_relaxed((_Atomic uint64_t *)(void *)(ring_pub_at(&p->ring) + at), tag);
 }
 
-static bool send_one(struct publisher *p)
+/* Copies and commits one message; does not tell its readers yet. */
+static bool put_one(struct publisher *p, bool in_batch)
 {
 	uint64_t seq = p->ring.n, tag = message_tag(p->index, seq), need;
 	struct ring_message m = { .time = tag, .key_hash = (uint32_t)seq };
@@ -223,6 +226,11 @@ static bool send_one(struct publisher *p)
 	m.len = message_size(p->index, seq);
 	need = ring_need(0, m.len);
 	if (!ring_pub_room(&p->ring, need) || p->ring.wake_owed) {
+		if (in_batch &&
+		    !SIM_MUTANT(batch_waits_untold)) { /* what is committed must be seen first */
+			ring_pub_tell(&p->ring);
+			wake_readers(p);
+		}
 		if (!make_room(p, need)) {
 			ghost->oracle.stopped[p->index] = 1;
 			p->shut = true;
@@ -232,31 +240,42 @@ static bool send_one(struct publisher *p)
 	m.in[0] = m.in[1] = m.in[2] = tag;
 	write_payload(p, need, tag);
 	ghost->oracle.begun[p->index]++;
-	ring_pub_commit(&p->ring, &m);
+	if (need == 0)
+		ring_pub_inline(&p->ring, m.in);
+	ring_pub_commit_words(&p->ring, m.time, ring_pack_lens(m.len, 0, 0),
+			      ring_pack_attrs(need == 0 ? RING_FLAG_INLINE : 0, m.key_hash), need,
+			      m.len);
 	ghost->oracle.committed[p->index]++;
 	return true;
 }
 
 void publisher_abort(struct publisher *p, uint32_t len)
 {
-	if (ring_pub_room(&p->ring, len) || make_room(p, len))
-		write_payload(p, len, 0xdead);
+	if (!ring_pub_room(&p->ring, len) && !make_room(p, len))
+		return;
+	if (!SIM_MUTANT(abort_unnoted))
+		ring_pub_written(&p->ring, len);
+	write_payload(p, len, 0xdead);
 }
 
 void publisher_send(struct publisher *p)
 {
-	if (send_one(p))
-		wake_readers(p);
+	if (!put_one(p, false))
+		return;
+	ring_pub_tell(&p->ring);
+	wake_readers(p);
 }
 
 void publisher_send_batch(struct publisher *p, int count)
 {
 	int done = 0;
 
-	while (done < count && send_one(p))
+	while (done < count && put_one(p, done > 0))
 		done++;
-	if (done)
-		wake_readers(p);
+	if (done == 0)
+		return;
+	ring_pub_tell(&p->ring);
+	wake_readers(p);
 }
 
 void publisher_point(const struct publisher *p, uint64_t id)

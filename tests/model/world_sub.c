@@ -79,13 +79,23 @@ static bool evicted(const struct subscriber *s)
 	return plan.busd && bus_load_acquire(&board->evicted[s->index]) != s->evicted_seen;
 }
 
+/* Read to its end: its successor may be read now. The entry gates nobody until it is another ring's. */
 static void finish_ring(struct subscriber *s, int ring)
 {
 	s->finished[ring] = true;
 	for (int r = 0; r < WORLD_RINGS; r++)
 		if (s->prev[r] == ring + 1)
 			s->active[r] = true;
-	bus_store_release(&s->rd[ring].entry->ring_id, 0);
+	bus_store_release(&s->rd[ring].entry->cursor, CURSOR_PARKED);
+}
+
+/*
+ * A reliable reader may not, with one exception: of one that began at the oldest message the publisher may not have known at
+ * the refresh before, whose limit is an eighth of the slots ahead.
+ */
+static bool may_lose(const struct subscriber *s, int ring, uint64_t seq)
+{
+	return !s->reliable || s->parked || seq < s->unsafe[ring];
 }
 
 /* Nothing of this ring is borrowed. true: look again. */
@@ -108,44 +118,73 @@ static bool ring_says(struct subscriber *s, int ring, enum ring_look l)
 		subscriber_news(s);
 		return true;
 	}
-	EXPLORE_REQUIRE(!s->reliable || s->parked,
+	EXPLORE_REQUIRE(may_lose(s, ring, rd->cur),
 			"sub%d: a reliable reader was overtaken at %d of ring %d", s->index,
 			(int)rd->cur, ring);
 	ring_reader_lapped(rd);
 	return true;
 }
 
-/* Borrows up to plan.batch messages, looks at their payload, releases them. */
+struct taken {
+	int count;
+	uint64_t pos; /* of the first */
+	bool whole;   /* all payloads, as far as this party could see */
+};
+
+/* As take_run() and take_one() of sub_read.c: a run with one look at the frontier, else one message. */
+static enum ring_look take_run(struct subscriber *s, int ring, struct taken *t)
+{
+	struct ring_reader *rd = &s->rd[ring];
+	struct ring_peeked m[BATCH_MAX] = { 0 };
+	int most = plan.batch ? plan.batch : 1;
+	enum ring_look l;
+
+	t->count = 0;
+	t->whole = true;
+	do {
+		l = ring_reader_slot(rd, rd->ahead + (uint64_t)t->count, &m[t->count],
+				     m[t->count].in);
+		if (l != RING_MESSAGE)
+			break;
+	} while (++t->count < most);
+	if (t->count == 0 && l == RING_EMPTY)
+		return l;
+	if (t->count == 0 || !ring_reader_whole(rd, rd->ahead, m[0].pos)) {
+		l = ring_reader_peek(rd, &m[0]);
+		t->count = l == RING_MESSAGE;
+	}
+	for (int i = 0; i < t->count; i++)
+		check_slot(s, ring, &m[i]);
+	t->pos = m[0].pos;
+	rd->ahead += (uint64_t)t->count;
+	for (int i = 0; i < t->count; i++)
+		t->whole &= payload_whole(s, ring, &m[i]);
+	return l;
+}
+
+/* Borrows up to plan.batch messages, looks at their payload, releases them. true: look again. */
 static bool take_from(struct subscriber *s, int ring)
 {
 	struct ring_reader *rd = &s->rd[ring];
-	int most = plan.batch ? plan.batch : 1, n = 0;
-	struct ring_peeked m = { 0 }, first = { 0 };
-	enum ring_look l = RING_EMPTY;
-	bool whole = true, stale;
+	struct taken t;
+	enum ring_look l;
+	bool stale;
 
-	while (n < most) {
-		l = ring_reader_peek(rd, &m);
-		if (l != RING_MESSAGE)
-			break;
-		check_slot(s, ring, &m);
-		if (n++ == 0)
-			first = m;
-		rd->ahead++;
-		whole &= payload_whole(s, ring, &m);
-	}
-	if (n == 0)
+	if (!ring_reader_came(rd) && rd->cur == rd->flushed)
+		return false;
+	l = take_run(s, ring, &t);
+	if (t.count == 0)
 		return ring_says(s, ring, l);
 	if (SIM_MUTANT(evicted_flag_for_frontier)) {
 		stale = evicted(s);
-		rd->cur += (uint64_t)n;
-		*(stale ? &rd->lost : &rd->delivered) += (uint64_t)n;
+		rd->cur += (uint64_t)t.count;
+		*(stale ? &rd->lost : &rd->delivered) += (uint64_t)t.count;
 	} else {
-		stale = !ring_reader_release(rd, (uint64_t)n, first.pos);
+		stale = !ring_reader_release(rd, (uint64_t)t.count, t.pos);
 	}
-	EXPLORE_REQUIRE(stale || whole, "sub%d: a torn payload of ring %d at %d was released as good",
-			s->index, ring, (int)first.seq);
-	EXPLORE_REQUIRE(!stale || !s->reliable || s->parked || evicted(s),
+	EXPLORE_REQUIRE(stale || t.whole, "sub%d: a torn payload of ring %d was released as good",
+			s->index, ring);
+	EXPLORE_REQUIRE(!stale || may_lose(s, ring, rd->cur - (uint64_t)t.count) || evicted(s),
 			"sub%d: a reliable reader's message went stale", s->index);
 	if (stale && SIM_MUTANT(count_at_stale))
 		rd->lost += bus_load_acquire(&rd->view.page->head) - rd->cur;
@@ -176,15 +215,22 @@ void subscriber_flush(struct subscriber *s)
 	}
 }
 
+/* Whether there is a reason not to sleep. An end of a ring is dealt with here. */
 bool subscriber_something(struct subscriber *s)
 {
 	if (plan.busd && !SIM_MUTANT(no_bell_look) &&
-	    bus_load_acquire(&board->bell[world_busd()][s->me]) != s->bell_seen)
-		subscriber_news(s);
-	for (int r = 0; r < WORLD_RINGS; r++)
-		if (s->attached[r] && s->active[r] && !s->finished[r] && ring_reader_ready(&s->rd[r]))
+	    bus_load_acquire(&board->bell[world_busd()][s->me]) != s->bell_seen && subscriber_news(s))
+		return true; /* the caller is told of the eviction */
+	for (int r = 0; r < WORLD_RINGS; r++) {
+		if (!s->attached[r] || !s->active[r] || s->finished[r] ||
+		    !ring_reader_ready(&s->rd[r]))
+			continue;
+		if (!ring_reader_drained(&s->rd[r]))
 			return true;
-	return false;
+		finish_ring(s, r);
+		r = -1; /* its successor may be active now */
+	}
+	return s->done && s->done(s);
 }
 
 static unsigned read_bells(const struct subscriber *s, const volatile _Atomic uint32_t **words,
@@ -243,30 +289,53 @@ void subscriber_point(const struct subscriber *s, uint64_t id)
 
 /* ---- joining ---- */
 
-/* In three steps. false: busd has gone, the cursor is parked. */
-bool subscriber_join(struct subscriber *s, int ring, bool tag_first)
+/* Join, step 2. false: busd has gone, the cursor is parked. */
+static bool ask_to_join(struct subscriber *s, int ring)
 {
-	struct ring_reader *rd = &s->rd[ring];
 	struct note answer;
 
-	attach(s, ring, bus_load_acquire(&rings[ring].page->head));
-	if (tag_first)
-		ring_reader_tag(rd);
 	post(REQUESTS,
 	     (struct note){ .kind = NOTE_JOIN, .from = s->me, .sub = s->index, .ring = (uint8_t)ring });
 	answer = await(answers_of(s->me), 1u << world_busd());
 	if (answer.kind == NOTE_GONE) {
 		if (!SIM_MUTANT(no_park))
-			ring_reader_park(rd);
+			ring_reader_park(&s->rd[ring]);
 		s->parked = true;
-		return false;
 	}
-	if (!tag_first) {
-		explore_note("tags late");
+	return !s->parked;
+}
+
+void subscriber_join(struct subscriber *s, int ring, bool tag_first)
+{
+	struct ring_reader *rd = &s->rd[ring];
+
+	attach(s, ring, bus_load_acquire(&rings[ring].page->head));
+	if (tag_first)
 		ring_reader_tag(rd);
-	}
+	if (!ask_to_join(s, ring))
+		return;
+	if (!tag_first)
+		ring_reader_tag(rd);
 	ring_reader_joined_now(rd);
-	return true;
+	s->first[ring] = (uint8_t)rd->cur;
+}
+
+void subscriber_join_oldest(struct subscriber *s, int ring)
+{
+	struct ring_reader *rd = &s->rd[ring];
+	uint64_t edge;
+
+	attach(s, ring, 0);
+	ring_reader_begin_oldest(rd);
+	ring_reader_tag(rd);
+	if (!ask_to_join(s, ring))
+		return;
+	ring_reader_begin_oldest(rd);
+	ring_reader_skip_gone(rd);
+	ring_reader_flush(rd);
+	s->first[ring] = (uint8_t)rd->cur;
+	edge = explore_memory_of(&rd->view.page->head, 8) + bus_max_u64(1, plan.slots / 8);
+	s->unsafe[ring] = (uint8_t)(edge > plan.slots ? edge - plan.slots : 0);
 }
 
 static void rejoin(struct subscriber *s)
@@ -299,7 +368,7 @@ static void rejoin(struct subscriber *s)
 	}
 }
 
-void subscriber_news(struct subscriber *s)
+bool subscriber_news(struct subscriber *s)
 {
 	s->bell_seen = bus_load_acquire(&board->bell[world_busd()][s->me]);
 	for (;;) {
@@ -313,6 +382,8 @@ void subscriber_news(struct subscriber *s)
 				       !s->attached[note.op - 1];
 		ring_reader_tag(&s->rd[note.ring]);
 	}
-	if (evicted(s))
-		rejoin(s);
+	if (!evicted(s))
+		return false;
+	rejoin(s);
+	return true;
 }

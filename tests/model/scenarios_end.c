@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Evictions, and how rings end: closed, left by a dead publisher, replaced by a larger one. */
+#include "scenarios.h"
+#include "world.h"
+
+#define PLAN(...) (&(const struct world_plan){ __VA_ARGS__ })
+
+/* ---- eviction ---- */
+
+static void publish_and_evict(int me)
+{
+	struct publisher *p = publisher_of(me);
+
+	publisher_begin(p, me, me);
+	publisher_knows(p, 0, 0);
+	p->ask_evict = true;
+	publisher_send_all(p);
+}
+
+static void evicted(void)
+{
+	world_setup(PLAN(.pubs = 1, .subs = 1, .busd = true, .slots = 2, .bytes = 256, .messages = 4));
+	explore_party("pub0", publish_and_evict, false);
+	explore_party("sub0", body_subscribe, false);
+	explore_party("busd", body_busd, false);
+	world_reads(0, 0);
+}
+
+/* Loss is right only for one who was evicted, and counted. */
+static const char *accounted(void)
+{
+	const struct subscriber *s = subscriber_of(world_sub(0));
+	const char *why = all_returned();
+
+	if (!why && s->rd[0].delivered + s->rd[0].lost != s->rd[0].cur)
+		why = "delivered and lost do not add up";
+	if (!why && s->rd[0].lost && explore_memory_of(&board->evicted[0], 8) == 0)
+		why = "a subscriber that was never evicted lost a message";
+	if (!why && ghost->oracle.reported)
+		why = "an honest reader was taken for a liar";
+	return why;
+}
+
+/* ---- ends ---- */
+
+static void publish_and_close(int me)
+{
+	struct publisher *p = publisher_of(me);
+
+	publisher_begin(p, me, me);
+	publisher_knows(p, 0, 0);
+	publisher_send_all(p);
+	publisher_close(p);
+	publisher_point(p, 2);
+}
+
+/* Writes a payload that it then does not publish. */
+static void publish_abort_close(int me)
+{
+	struct publisher *p = publisher_of(me);
+
+	publisher_begin(p, me, me);
+	publisher_knows(p, 0, 0);
+	publisher_send_all(p);
+	publisher_abort(p, 64);
+	publisher_close(p);
+	publisher_point(p, 2);
+}
+
+static void publish_and_grow(int me)
+{
+	struct publisher *p = publisher_of(me);
+
+	publisher_begin(p, me, 0);
+	publisher_knows(p, 0, 0);
+	publisher_send_all(p);
+	if (!publisher_grow(p))
+		return;
+	publisher_point(p, 2);
+	publisher_send(p);
+	publisher_close(p);
+	publisher_point(p, 3);
+}
+
+/* Whoever has read a ring to its end was told of the next one before: that is the order of things in busd. */
+static bool all_finished(struct subscriber *s)
+{
+	if (s->finished[0] && !s->attached[1])
+		subscriber_news(s);
+	return s->finished[0] && (s->finished[1] || !s->attached[1]);
+}
+
+/* Reads until each ring that there is has ended. */
+static void drain(int me)
+{
+	struct subscriber *s = subscriber_of(me);
+
+	subscriber_begin(s, me);
+	subscriber_knows(s, 0);
+	s->done = all_finished;
+	while (!all_finished(s)) {
+		subscriber_point(s, 1);
+		if (!subscriber_take(s))
+			subscriber_wait(s);
+	}
+	subscriber_point(s, 2);
+}
+
+static void begin(const struct world_plan *p, void (*pub)(int))
+{
+	world_setup(p);
+	explore_party("pub0", pub, true);
+	explore_party("sub0", drain, false);
+	explore_party("busd", body_busd, false);
+	world_reads(0, 0);
+}
+
+static void closed(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .ends = true, .slots = 2, .bytes = 256,
+		   .messages = 3),
+	      publish_and_close);
+}
+
+static void borrowed(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .ends = true, .slots = 4, .bytes = 256,
+		   .messages = 3, .sizes = { 64 }, .batch = 2),
+	      publish_and_close);
+}
+
+static void aborted(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .ends = true, .slots = 4, .bytes = 128,
+		   .messages = 2, .sizes = { 64 }, .lossy = { true }),
+	      publish_abort_close);
+}
+
+static void grown(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .ends = true, .rings = 2, .slots = 2,
+		   .bytes = 256, .messages = 2),
+	      publish_and_grow);
+}
+
+/* What was committed was delivered, once; of a message under way when the publisher died, all or nothing. */
+static const char *drained(void)
+{
+	const struct subscriber *s = subscriber_of(world_sub(0));
+	const char *why = all_returned();
+
+	for (int r = 0; r < WORLD_RINGS && !why; r++) {
+		uint64_t got = s->rd[r].delivered + s->rd[r].lost;
+
+		if (got < ghost->oracle.committed[r])
+			why = "a committed message was not delivered before the end of its ring";
+		else if (got > ghost->oracle.begun[r])
+			why = "more was delivered than was published";
+		else if (s->rd[r].lost && s->reliable)
+			why = "a reliable subscriber lost a message";
+	}
+	return why;
+}
+
+const struct explore_scenario end_scenarios[] = {
+	SCENARIO("evict", evicted, accounted, 0,
+		 "a slow subscriber is evicted anywhere in its reading, and joins again"),
+	SCENARIO("end.close", closed, drained, 0, "the publisher closes its ring"),
+	SCENARIO("end.killed", closed, drained, 1, "the publisher is killed anywhere"),
+	SCENARIO("end.borrowed", borrowed, drained, 1,
+		 "the same, with two messages borrowed at a time"),
+	SCENARIO("end.abort", aborted, drained, 0,
+		 "a payload is written, given up, and the ring closed under a lossy reader"),
+	SCENARIO("end.grow", grown, drained, 0, "a ring is replaced by the next one"),
+	SCENARIO("end.grow.killed", grown, drained, 1, "the same, the publisher is killed anywhere"),
+};
+const int end_scenario_count = (int)BUS_ARRAY_LEN(end_scenarios);

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Subscribers that join while messages flow, publishers that attach while subscribers sleep, with busd between them. */
+#include "scenarios.h"
+#include "world.h"
+
+#define PLAN(...) (&(const struct world_plan){ __VA_ARGS__ })
+
+/* ---- bodies ---- */
+
+/* Nobody is attached at first. */
+static void publish_alone(int me)
+{
+	struct publisher *p = publisher_of(me);
+
+	publisher_begin(p, me, me);
+	publisher_send_all(p);
+}
+
+/* Opens its ring through busd before the first message. */
+static void attach_and_publish(int me)
+{
+	struct publisher *p = publisher_of(me);
+
+	publisher_begin(p, me, me);
+	if (!publisher_attach(p)) {
+		ghost->oracle.stopped[me] = 1;
+		return;
+	}
+	publisher_send_all(p);
+}
+
+static void read_to_the_end(struct subscriber *s)
+{
+	while (s->rd[0].cur < plan.messages && !s->parked) {
+		subscriber_point(s, 1);
+		if (!subscriber_take(s))
+			subscriber_wait(s);
+	}
+	if (!s->parked)
+		subscriber_flush(s);
+	subscriber_point(s, 2);
+}
+
+static void join_tagged(int me)
+{
+	struct subscriber *s = subscriber_of(me);
+
+	subscriber_begin(s, me);
+	subscriber_join(s, 0, true);
+	read_to_the_end(s);
+}
+
+static void join_untagged(int me)
+{
+	struct subscriber *s = subscriber_of(me);
+
+	subscriber_begin(s, me);
+	subscriber_join(s, 0, false);
+	read_to_the_end(s);
+}
+
+/* Begins at the oldest message that the ring still holds; moved up once more when it is active. */
+static void join_oldest(int me)
+{
+	struct subscriber *s = subscriber_of(me);
+
+	subscriber_begin(s, me);
+	subscriber_join_oldest(s, 0);
+	read_to_the_end(s);
+}
+
+/* Has a subscription and no ring yet. */
+static void read_what_comes(int me)
+{
+	struct subscriber *s = subscriber_of(me);
+
+	subscriber_begin(s, me);
+	while (!s->attached[0] || s->rd[0].cur < plan.messages) {
+		subscriber_point(s, 1);
+		if (!subscriber_take(s))
+			subscriber_wait(s);
+	}
+	subscriber_flush(s);
+	subscriber_point(s, 2);
+}
+
+static void busd_with_publisher(int me)
+{
+	struct busd *b = busd_of(me);
+
+	busd_begin(b, me);
+	b->owner[0] = (uint8_t)world_pub(0);
+	busd_serve(b);
+}
+
+static void busd_alone(int me)
+{
+	struct busd *b = busd_of(me);
+
+	busd_begin(b, me);
+	busd_serve(b);
+}
+
+static void begin(const struct world_plan *p, void (*pub)(int), void (*sub)(int), void (*busd)(int),
+		  bool mortal_busd)
+{
+	world_setup(p);
+	explore_party("pub0", pub, false);
+	explore_party("sub0", sub, false);
+	explore_party("busd", busd, mortal_busd);
+}
+
+/* ---- joining ---- */
+
+static void tagged(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
+		   .bytes = 256, .messages = 3),
+	      publish_alone, join_tagged, busd_with_publisher, false);
+}
+
+static void untagged(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
+		   .bytes = 256, .messages = 3),
+	      publish_alone, join_untagged, busd_with_publisher, false);
+}
+
+static void oldest(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
+		   .bytes = 256, .messages = 3),
+	      publish_alone, join_oldest, busd_with_publisher, false);
+}
+
+static void busd_killed(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
+		   .bytes = 256, .messages = 3),
+	      publish_alone, join_tagged, busd_with_publisher, true);
+}
+
+/* The publisher runs within its cached limit (4 of 32 slots), so only the look after W1 tells it of the sleeper. */
+static void lossy_sleeper(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 32,
+		   .bytes = 256, .messages = 3, .lossy = { true }),
+	      publish_alone, join_tagged, busd_with_publisher, false);
+}
+
+static void lossy_sleeper_fences(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 32,
+		   .bytes = 256, .messages = 3, .lossy = { true }, .fences = true),
+	      publish_alone, join_tagged, busd_with_publisher, false);
+}
+
+static void late_member(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
+		   .bytes = 256, .messages = 3, .socket_full = true),
+	      publish_alone, join_tagged, busd_with_publisher, false);
+}
+
+static void late_member_sleeper(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 32,
+		   .bytes = 256, .messages = 2, .socket_full = true, .lossy = { true }),
+	      publish_alone, join_tagged, busd_with_publisher, false);
+}
+
+/* What a reader from the oldest message on lost was told. */
+static const char *joined_oldest(void)
+{
+	const struct subscriber *s = subscriber_of(world_sub(0));
+	const char *why = all_returned();
+
+	if (!why && s->rd[0].delivered + s->rd[0].lost + s->first[0] != s->rd[0].cur)
+		why = "delivered and lost do not add up";
+	return why;
+}
+
+/* ---- a new publisher ---- */
+
+static void new_publisher(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
+		   .bytes = 256, .messages = 2),
+	      attach_and_publish, read_what_comes, busd_alone, false);
+}
+
+static void new_publisher_busd_killed(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
+		   .bytes = 256, .messages = 2),
+	      attach_and_publish, read_what_comes, busd_alone, true);
+}
+
+/* Without an answer there is nothing to read. */
+static const char *unless_unanswered(void)
+{
+	return ghost->oracle.stopped[0] ? NULL : nothing_lost();
+}
+
+const struct explore_scenario join_scenarios[] = {
+	SCENARIO("join.tagged", tagged, nothing_lost, 0, "a reliable subscriber joins under load"),
+	SCENARIO("join.untagged", untagged, nothing_lost, 0,
+		 "the same, its entry tagged only after busd's answer"),
+	SCENARIO("join.oldest", oldest, joined_oldest, 0,
+		 "joins at the oldest message that the ring holds"),
+	SCENARIO("join.killed", busd_killed, nothing_lost, 1,
+		 "busd is killed anywhere in it; the cursor is parked"),
+	SCENARIO("join.sleeper", lossy_sleeper, nothing_lost, 0,
+		 "a joiner sleeps while the publisher does not refresh"),
+	SCENARIO("join.sleeper.fences", lossy_sleeper_fences, nothing_lost, 0,
+		 "the same, W1 and W3 are fences"),
+	SCENARIO("join.late", late_member, nothing_lost, 0,
+		 "the epoch is raised before the membership can be sent"),
+	SCENARIO("join.late.sleeper", late_member_sleeper, nothing_lost, 0,
+		 "the same, and the joiner sleeps"),
+	SCENARIO("newpub", new_publisher, nothing_lost, 0,
+		 "a publisher attaches while the subscriber goes to sleep"),
+	SCENARIO("newpub.killed", new_publisher_busd_killed, unless_unanswered, 1,
+		 "the same, busd is killed anywhere"),
+};
+const int join_scenario_count = (int)BUS_ARRAY_LEN(join_scenarios);
