@@ -67,6 +67,7 @@ void message_head_write(uint8_t *at, uint32_t head_len, const struct bus_out *ou
 int bus_msg_header_next(const struct bus_msg *msg, uint32_t *at, struct bus_header *ret)
 {
 	const uint8_t *p = msg->headers;
+	const volatile uint8_t *fixed;
 	uint32_t left, name_len, value_len;
 
 	if (p == NULL || *at >= msg->headers_len)
@@ -75,8 +76,10 @@ int bus_msg_header_next(const struct bus_msg *msg, uint32_t *at, struct bus_head
 	left = msg->headers_len - *at;
 	if (left < RING_HEADER_FIXED)
 		return 0;
-	name_len = p[0];
-	value_len = p[2] | (uint32_t)p[3] << 8;
+	fixed = (const volatile uint8_t *)p; /* each byte is read once: its publisher may change it */
+	name_len = fixed[0];
+	value_len = fixed[2];
+	value_len |= (uint32_t)fixed[3] << 8;
 	if (name_len == 0 || left - RING_HEADER_FIXED < name_len + value_len)
 		return 0;
 	*ret = (struct bus_header){ .name = (const char *)p + RING_HEADER_FIXED,
