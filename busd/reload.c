@@ -3,79 +3,25 @@
 #include "reload.h"
 
 #include "log.h"
+#include "memory.h"
 
 #include "format/ring_layout.h"
 
 #include <limits.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #define SPARE_FDS  64    /* for what is not a segment */
 #define TOPICS_MAX 16384 /* of one user */
-
-/* The number in a file, or UINT64_MAX ("max", or nothing there). */
-static uint64_t read_limit(const char *path)
-{
-	FILE *file = fopen(path, "re");
-	unsigned long long value;
-	uint64_t limit = UINT64_MAX;
-
-	if (!file)
-		return limit;
-	if (fscanf(file, "%llu", &value) == 1)
-		limit = value;
-	fclose(file);
-	return limit;
-}
-
-/* The least memory limit of our control group and those above it. */
-static uint64_t group_memory(void)
-{
-	FILE *file = fopen("/proc/self/cgroup", "re");
-	char line[PATH_MAX], path[PATH_MAX + 64];
-	uint64_t least = UINT64_MAX;
-
-	if (!file)
-		return least;
-	while (fgets(line, sizeof(line), file)) {
-		char *group = line + 3;
-		char *slash;
-
-		if (strncmp(line, "0::", 3) != 0)
-			continue;
-		group[strcspn(group, "\n")] = 0;
-		do {
-			snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", group);
-			least = bus_min_u64(least, read_limit(path));
-			slash = strrchr(group, '/');
-			if (slash)
-				*slash = 0;
-		} while (slash);
-	}
-	fclose(file);
-	/* in a container its own group is the root that it sees */
-	return bus_min_u64(least, read_limit("/sys/fs/cgroup/memory.max"));
-}
-
-static uint64_t machine_memory(void)
-{
-	long pages = sysconf(_SC_PHYS_PAGES);
-	long page = sysconf(_SC_PAGESIZE);
-
-	return pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UINT64_C(1) << 30;
-}
 
 void reload_apply(struct busd *busd)
 {
 	const struct config *config = busd->config;
 	struct quota_limits *limits = &busd->quota.limits;
+	struct memory_room room;
 	struct rlimit files;
 
-	limits->memory = config->memory_limit ? config->memory_limit
-					      : bus_min_u64(machine_memory(), group_memory()) / 2;
+	memory_look(&room);
+	limits->memory = config->memory_limit ? config->memory_limit : room.ceiling / 2;
 	limits->user_memory = config->user_memory_limit ? config->user_memory_limit
 							: limits->memory / 2;
 	limits->user_clients = BELL_WORDS;

@@ -2,6 +2,7 @@
 /* segment.c - see segment.h. segment_build() and segment_refill() may run in an allocation thread. */
 #include "segment.h"
 
+#include "memory.h"
 #include "numa_place.h"
 #include "quota.h"
 
@@ -25,6 +26,8 @@
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
+
+#define WATCHED_BYTES (UINT64_C(64) << 10)
 
 #define SEALS_SIZE   (F_SEAL_SHRINK | F_SEAL_GROW)
 #define SEALS_HANDED (SEALS_SIZE | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL)
@@ -199,6 +202,31 @@ static int build_huge(struct segment *seg, const struct segment_plan *plan, stru
 		       (unsigned long long)(seg->info.size / SEGMENT_HUGE_BYTES), free_huge_pages());
 }
 
+/*
+ * Beyond what is free the kernel would kill somebody rather than refuse. Small things are not worth the look, and
+ * memory_limit keeps them few.
+ */
+static int begin_fill(const struct segment *seg, struct why *why)
+{
+	struct memory_room room;
+	char want[32], free[32];
+
+	if (seg->info.size < WATCHED_BYTES || memory_begin(seg->info.size, &room))
+		return 0;
+	return because(
+		why, ENOMEM,
+		"cannot allocate a %s of %s: of the memory of %s %s are free; free memory, or ask for less",
+		kind_text(seg), quota_bytes_text(seg->info.size, want),
+		room.by_group ? "busd's control group" : "this machine",
+		quota_bytes_text(room.free, free));
+}
+
+static void end_fill(const struct segment *seg)
+{
+	if (seg->info.size >= WATCHED_BYTES)
+		memory_end(seg->info.size);
+}
+
 static int build_ordinary(struct segment *seg, const struct segment_plan *plan, struct why *why)
 {
 	int rc;
@@ -209,10 +237,14 @@ static int build_ordinary(struct segment *seg, const struct segment_plan *plan, 
 		ring_geometry(&seg->info.geometry, plan, seg->page);
 		seg->info.size = seg->info.geometry.size;
 	}
+	rc = begin_fill(seg, why);
+	if (rc < 0)
+		return rc;
 	rc = make_memfd(seg, 0, why);
 	if (rc == 0)
 		rc = plan->kind == CTL_SEG_RING ? place_and_fill(seg, plan, false, why)
 						: allocate(seg, 0, (off_t)seg->info.size, why);
+	end_fill(seg);
 	if (rc < 0)
 		discard_memfd(seg);
 	return rc;
