@@ -242,7 +242,8 @@ void board_put_sub(struct member *member)
 	entry->flags = sub->flags;
 	entry->node = sub->node;
 	memcpy(entry->name, sub->name, sizeof(entry->name));
-	memcpy(entry->pattern, sub->pattern, sizeof(entry->pattern) - 1); /* the last byte stays 0 */
+	/* the last byte stays 0 */
+	memcpy(entry->pattern, sub->pattern, sizeof(entry->pattern) - 1);
 	end_change(&entry->gen);
 	bus_store_release(&entry->state, BOARD_SUB_ACTIVE);
 	raise_mark(&head_of(board)->subs_used, member->board_index);

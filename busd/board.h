@@ -19,7 +19,8 @@ struct board {
 	struct segment *seg;
 	uint64_t rings_taken[BOARD_RINGS / 64];
 	uint64_t subs_taken[BOARD_SUBS / 64];
-	uint64_t ring_pages[BOARD_RINGS * sizeof(struct board_ring) / 4096 / 64 + 1]; /* allocated */
+	/* allocated */
+	uint64_t ring_pages[BOARD_RINGS * sizeof(struct board_ring) / 4096 / 64 + 1];
 	uint64_t sub_pages[BOARD_SUBS * sizeof(struct board_sub) / 4096 / 64 + 1];
 };
 

@@ -4,8 +4,10 @@
  * (alloc.c) they do on memory of their own, and hand it back through a descriptor.
  *
  *   server.c    the loop: descriptors and deadlines          request.c   decodes what a client asks
- *   client.c    one connection and all that goes with it     registry.c  names -> topics, rings, subscriptions
- *   event.c     the queue of what a client is told           share.c     which segments a client has been given
+ *   client.c    one connection and all that goes with it     registry.c  names -> topics, rings,
+ *   subscriptions
+ *   event.c     the queue of what a client is told           share.c     which segments a client
+ *   has been given
  */
 #ifndef BUSD_BUSD_H
 #define BUSD_BUSD_H

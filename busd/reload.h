@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * reload.h - the configuration takes effect: at start, and anew on SIGHUP. A bad file is refused whole, and the present one
- * goes on.
+ * reload.h - the configuration takes effect: at start, and anew on SIGHUP. A bad file is refused
+ * whole, and the present one goes on.
  */
 #ifndef BUSD_RELOAD_H
 #define BUSD_RELOAD_H

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* segment.c - see segment.h. segment_build() and segment_refill() may run in an allocation thread. */
+/*
+ * segment.c - see segment.h. segment_build() and segment_refill() may run in an allocation thread.
+ */
 #include "segment.h"
 
 #include "memory.h"
@@ -156,7 +158,10 @@ static int place_and_fill(struct segment *seg, const struct segment_plan *plan, 
 			       (unsigned long long)seg->info.size, strerror(errno));
 	rc = numa_place(map, seg->info.size, plan->numa, plan->node);
 	seg->place_error = rc;
-	/* fallocate would ignore the placement of huge pages; a short pool is EFAULT here, not SIGBUS later */
+	/*
+	 * fallocate would ignore the placement of huge pages; a short pool is EFAULT here, not
+	 * SIGBUS later
+	 */
 	if (!huge)
 		rc = allocate(seg, 0, (off_t)seg->info.size, why);
 	else if (madvise(map, seg->info.size, MADV_POPULATE_WRITE) < 0)
@@ -203,8 +208,8 @@ static int build_huge(struct segment *seg, const struct segment_plan *plan, stru
 }
 
 /*
- * Beyond what is free the kernel would kill somebody rather than refuse. Small things are not worth the look, and
- * memory_limit keeps them few.
+ * Beyond what is free the kernel would kill somebody rather than refuse. Small things are not worth
+ * the look, and memory_limit keeps them few.
  */
 static int begin_fill(const struct segment *seg, struct why *why)
 {

@@ -7,7 +7,8 @@
  * for the order is the security (models of it were checked against an attacker that acts between
  * any two):
  *
- *   segment_build    memfd, 0600, placed, allocated in full, sealed SHRINK | GROW; only then may rw_fd leave
+ *   segment_build    memfd, 0600, placed, allocated in full, sealed SHRINK | GROW; only then may
+ *   rw_fd leave
  *   (the client maps it, closes it, says READY)
  *   segment_seal     FUTURE_WRITE | SEAL, exactly these seals are there, the size is ours
  *   segment_refill   allocated again: a hole punched before the seal would be SIGBUS for a reader

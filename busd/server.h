@@ -13,7 +13,10 @@
 /* Nothing but empty lists. */
 void server_init(struct busd *busd);
 int server_open(struct busd *busd, struct why *why);
-/* Serves what is ready within wait_ms, and deadlines that have passed. How much was ready, or -errno. */
+/*
+ * Serves what is ready within wait_ms, and deadlines that have passed. How much was ready, or
+ * -errno.
+ */
 int server_step(struct busd *busd, int wait_ms);
 /* Until a signal or idleness ends it. The exit code. */
 int server_run(struct busd *busd);

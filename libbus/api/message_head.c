@@ -76,7 +76,8 @@ int bus_msg_header_next(const struct bus_msg *msg, uint32_t *at, struct bus_head
 	left = msg->headers_len - *at;
 	if (left < RING_HEADER_FIXED)
 		return 0;
-	fixed = (const volatile uint8_t *)p; /* each byte is read once: its publisher may change it */
+	/* each byte is read once: its publisher may change it */
+	fixed = (const volatile uint8_t *)p;
 	name_len = fixed[0];
 	value_len = fixed[2];
 	value_len |= (uint32_t)fixed[3] << 8;

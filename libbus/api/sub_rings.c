@@ -372,7 +372,10 @@ static void begin_late(struct bus_sub *sub)
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		if (!sub->rings[i]->unbegun)
 			continue;
-		/* BUS_START_LAST: it came after us, so its first message is newer than our last one. */
+		/*
+		 * BUS_START_LAST: it came after us, so its first message is newer than our last
+		 * one.
+		 */
 		if (sub->start == BUS_START_LAST)
 			ring_reader_tag(&sub->rings[i]->rd);
 		else

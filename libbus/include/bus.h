@@ -28,10 +28,10 @@
  * call (open, close, create, ...): what failed, why, what to do. Closing and aborting cannot fail.
  * -ESTALE has one meaning: what you were reading was overwritten.
  * -ECHILD: the object belongs to the process that forked this one. -EPIPE: busd has gone and the
- * call needed it.
- * Where busd dies, attached peers go on. A subscriber that busd did not come to announce to a
- * publisher before it died is a lossy one to that publisher: what it misses is counted, and it finds
- * the messages in bus_sub_wait(), which looks every 10 ms then; bus_sub_fd() does not tell of them.
+ * call needed it. Where busd dies, attached peers go on. A subscriber that busd did not come to
+ * announce to a publisher before it died is a lossy one to that publisher: what it misses is
+ * counted, and it finds the messages in bus_sub_wait(), which looks every 10 ms then; bus_sub_fd()
+ * does not tell of them.
  *
  * THREADS. A struct bus may be used by several threads at once. A struct bus_pub or struct bus_sub
  * belongs to one thread at a time; it may be handed to another thread as any other object may (with
@@ -413,7 +413,8 @@ struct bus_msg {
  *            next message's `lost` counts what it missed. Go on.
  *  -ENOBUFS  BUS_BORROW_MAX messages are borrowed; or a publisher could not be attached because
  *            max_rings are in use
- *  -EBADMSG  a publisher wrote something that is not a message; that publisher is ignored from now on
+ *  -EBADMSG  a publisher wrote something that is not a message; that publisher is ignored from now
+ *  on
  *  -EPROTONOSUPPORT  a message needs a newer library; it was skipped
  */
 int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CHECK;
@@ -423,8 +424,8 @@ int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CH
  * them was overwritten while you had it: the whole batch of n is void, it is counted as lost,
  * reading goes on with the next peek. -EINVAL: n is more than is borrowed.
  *
- * After BUS_START_OLDEST or BUS_START_LAST the first messages may be overwritten once by a publisher
- * that had not heard of this subscriber yet: -ESTALE and `lost` say so, as everywhere.
+ * After BUS_START_OLDEST or BUS_START_LAST the first messages may be overwritten once by a
+ * publisher that had not heard of this subscriber yet: -ESTALE and `lost` say so, as everywhere.
  */
 int bus_sub_release(struct bus_sub *sub, int n) BUS_MUST_CHECK;
 

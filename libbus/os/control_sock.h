@@ -11,7 +11,11 @@
 struct control_packet {
 	size_t len;
 	int fd_count;
-	bool fds_lost; /* the kernel could not deliver all descriptors (MSG_CTRUNC): this process has no room for them */
+	/*
+	 * the kernel could not deliver all descriptors (MSG_CTRUNC): this process has no room for
+	 * them
+	 */
+	bool fds_lost;
 	int fds[CTL_MAX_FDS]; /* the receiver's to close */
 	union {
 		struct ctl_head head;

@@ -86,7 +86,8 @@ static int waitv(const struct wake_word *words, int count, const struct timespec
 struct crowd_thread {
 	pthread_t thread;
 	struct wake_crowd *crowd;
-	_Atomic uint32_t job; /* odd: words are to be waited for; even: idle. Also the word that calls it back. */
+	/* odd: words are to be waited for; even: idle. Also the word that calls it back. */
+	_Atomic uint32_t job;
 	_Atomic uint32_t idle; /* job number up to which it has come back */
 	int count;
 	struct wake_word words[WAKE_WAITV_MAX - 1];
@@ -117,7 +118,8 @@ static void *crowd_main(void *arg)
 			return NULL;
 		if (job % 2 == 0) {
 			bus_store_release(&t->idle, job);
-			wake_ring(&t->idle); /* moves it past job: whoever waits for the hand-back sees that it came */
+			/* moves it past job: whoever waits for the hand-back sees that it came */
+			wake_ring(&t->idle);
 			struct wake_word w = { &t->job, job };
 			waitv(&w, 1, NULL);
 			continue;

@@ -61,7 +61,8 @@ struct wake_fd;
 int wake_fd_open(struct wake_fd **ret, bool thread); /* thread: never io_uring */
 int wake_fd_number(const struct wake_fd *wfd);
 void wake_fd_signal(struct wake_fd *wfd); /* readable now */
-void wake_fd_clear(struct wake_fd *wfd); /* no longer readable (unless a word moves at this moment) */
+/* no longer readable (unless a word moves at this moment) */
+void wake_fd_clear(struct wake_fd *wfd);
 int wake_fd_arm(struct wake_fd *wfd, const struct wake_word *words, int count);
 bool wake_fd_fired(const struct wake_fd *wfd); /* readable already; no system call */
 bool wake_fd_uses_uring(const struct wake_fd *wfd);

@@ -38,7 +38,8 @@ struct wake_fd {
 	/* thread */
 	int efd;
 	pthread_t thread;
-	_Atomic uint32_t job; /* odd: wait for the words; even: idle; also the word that calls the thread back */
+	/* odd: wait for the words; even: idle; also the word that calls the thread back */
+	_Atomic uint32_t job;
 	_Atomic uint32_t back; /* last even job that the thread has come back to */
 	_Atomic uint32_t stop;
 	_Atomic uint32_t fired; /* efd was written since the last clear */

@@ -96,7 +96,10 @@ enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 	bus_store_relaxed(&v->page->frontier_seq, pub->limit_seq);
 	bus_store_relaxed(&v->page->frontier_pos, pub->limit_pos);
 	if (!RING_MUTANT(no_r1))
-		bus_fence_seq_cst(); /* R1: nobody sees a byte below the new limit change before it can see the frontier */
+		/*
+		 * R1: nobody sees a byte below the new limit change before it can see the frontier
+		 */
+		bus_fence_seq_cst();
 	return RING_ROOM;
 }
 
@@ -106,7 +109,10 @@ void ring_pub_wait_begin(struct ring_pub *pub)
 		pub->waiting_gen = 1;
 	bus_store_relaxed(&pub->view.page->waiting, pub->waiting_gen);
 	if (!RING_MUTANT(no_w3_pub))
-		bus_fence_seq_cst(); /* W3, pairs with W2: either we see the flushed cursor or its reader sees us waiting */
+		/*
+		 * W3, pairs with W2: either we see the flushed cursor or its reader sees us waiting
+		 */
+		bus_fence_seq_cst();
 }
 
 void ring_pub_wait_end(struct ring_pub *pub)

@@ -30,7 +30,8 @@ struct ring_member {
 enum ring_room {
 	RING_BLOCKED = 0, /* the slowest gating reader leaves no room */
 	RING_ROOM = 1,
-	RING_NEWS = 2, /* board.epoch moved: receive memberships, ring_pub_seen(), try again; not there: blocked */
+	/* board.epoch moved: receive memberships, ring_pub_seen(), try again; not there: blocked */
+	RING_NEWS = 2,
 };
 
 struct ring_pub {
@@ -44,11 +45,15 @@ struct ring_pub {
 	struct ring_member *members;
 	uint32_t member_count;
 	bool fences; /* W1 is a real fence: somebody in this pair has no membarrier */
-	bool wake_owed; /* an epoch moved and its memberships were not there: somebody may sleep whom we do not know */
+	/*
+	 * an epoch moved and its memberships were not there: somebody may sleep whom we do not know
+	 */
+	bool wake_owed;
 	/* the ring */
 	struct ring_view view;
 	uint64_t bytes; /* published payload */
-	uint64_t written_pos; /* payload below this may have been written, by a claim that was not published too */
+	/* payload below this may have been written, by a claim that was not published too */
+	uint64_t written_pos;
 	uint64_t ring_id;
 	uint64_t slowest; /* sub_id of the slowest gating member at the last refresh, 0 none */
 	uint32_t waiting_gen;

@@ -21,7 +21,8 @@
 struct speaker {
 	int ctl, ev;
 	unsigned known;
-	uint64_t ids[KNOWN]; /* of publishers, subscriptions, rings, segments, topics, as they came */
+	/* of publishers, subscriptions, rings, segments, topics, as they came */
+	uint64_t ids[KNOWN];
 };
 
 struct input {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: a subscription whose max_rings are in use is told so, once, by bus_sub_peek(); the publisher that it missed is
- * read as soon as another one has gone.
+ * Proves: a subscription whose max_rings are in use is told so, once, by bus_sub_peek(); the
+ * publisher that it missed is read as soon as another one has gone.
  */
 #include <errno.h>
 

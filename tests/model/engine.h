@@ -2,7 +2,8 @@
 /*
  * engine.h - inside the explorer: the state of one run, the two memories, the search.
  *
- *   search.c   who moves next: depth-first over all orders, snapshots, visited states, sleep sets, replay
+ *   search.c   who moves next: depth-first over all orders, snapshots, visited states, sleep sets,
+ *   replay
  *   party.c    what parties call: explore_*(); gives control to the search where the order matters
  *   memory.c   what a load sees: store buffers (TSO) and views (C11)
  */
@@ -35,7 +36,8 @@ enum pending {
 
 struct party {
 	void *sp;
-	uint64_t history; /* digest of all that it observed: with its program, its whole private state */
+	/* digest of all that it observed: with its program, its whole private state */
+	uint64_t history;
 	uint64_t value, result;
 	uint64_t (*call)(uint64_t, uint64_t);
 	bool (*ready)(uint64_t, uint64_t);
@@ -60,9 +62,12 @@ struct tso {
 	struct buffer buffer[EXPLORE_PARTIES];
 };
 
-typedef uint8_t word_view[MAX_WORDS]; /* per word: the oldest of its stores that may still be seen */
+/* per word: the oldest of its stores that may still be seen */
+typedef uint8_t word_view[MAX_WORDS];
 
-/* C11. Stores lie in a log that only grows; a party's view says how much of it the party must see. */
+/*
+ * C11. Stores lie in a log that only grows; a party's view says how much of it the party must see.
+ */
 struct c11 {
 	uint16_t log_count, view_count, objects_used;
 	uint16_t newest[MAX_WORDS];         /* index in the log, 0: none */
@@ -70,15 +75,17 @@ struct c11 {
 	word_view sees[EXPLORE_PARTIES];    /* what each party must see */
 	word_view saw[EXPLORE_PARTIES];     /* what it saw at its last step */
 	word_view pending[EXPLORE_PARTIES]; /* what it will once it passes an acquire fence */
-	uint16_t released[EXPLORE_PARTIES]; /* the view that its relaxed stores carry, from its last release fence */
-	word_view fence;                    /* what sequentially consistent fences hand on */
+	/* the view that its relaxed stores carry, from its last release fence */
+	uint16_t released[EXPLORE_PARTIES];
+	word_view fence;                   /* what sequentially consistent fences hand on */
 	word_view object[EXPLORE_OBJECTS]; /* what locks and queues in the kernel hand on */
 };
 
 struct state {
 	struct party party[EXPLORE_PARTIES];
 	int8_t party_count, crashes_left;
-	uint16_t asleep; /* sleep set: bit 2p: party p's next operation, 2p + 1: the drain of its buffer */
+	/* sleep set: bit 2p: party p's next operation, 2p + 1: the drain of its buffer */
+	uint16_t asleep;
 	union {
 		struct tso tso;
 		struct c11 c11;
@@ -89,7 +96,8 @@ extern struct state st;
 extern enum explore_memory mode;
 extern int running; /* the party whose code runs, -1: setup or the search */
 extern char failure[256];
-extern bool restart; /* a word turned out to be shared: what was explored without that does not count */
+/* a word turned out to be shared: what was explored without that does not count */
+extern bool restart;
 extern bool telling;      /* replaying: print what happens */
 extern bool keep_history; /* explore_point() forgets nothing */
 extern jmp_buf search_escape;

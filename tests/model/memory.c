@@ -2,14 +2,17 @@
 /*
  * memory.c - the two memories.
  *
- * TSO: a store goes into its party's buffer; a drain moves the oldest one to memory; a load takes the newest of the own
- * buffer, else memory. Stores to words that nobody else reads go to memory at once: nobody can tell.
+ * TSO: a store goes into its party's buffer; a drain moves the oldest one to memory; a load takes
+ * the newest of the own buffer, else memory. Stores to words that nobody else reads go to memory at
+ * once: nobody can tell.
  *
- * C11: each word has the list of its stores, in the order in which they were made (each word has one writer, or only atomic
- * adds). A party has a view: for each word the oldest store that it may still see. A load sees any store from there to the
- * newest. A release store carries its party's view, an acquire load that sees it takes that over; relaxed operations do so
- * by way of release and acquire fences; sequentially consistent fences hand on views to all later ones. This is C11 with
- * the one omission that a load never sees a store that its own party's later stores led to (load buffering).
+ * C11: each word has the list of its stores, in the order in which they were made (each word has
+ * one writer, or only atomic adds). A party has a view: for each word the oldest store that it may
+ * still see. A load sees any store from there to the newest. A release store carries its party's
+ * view, an acquire load that sees it takes that over; relaxed operations do so by way of release
+ * and acquire fences; sequentially consistent fences hand on views to all later ones. This is C11
+ * with the one omission that a load never sees a store that its own party's later stores led to
+ * (load buffering).
  */
 #include "engine.h"
 
@@ -215,7 +218,10 @@ void memory_fence(int p, int order)
 		m->released[p] = keep_view(m->sees[p]);
 }
 
-/* What p has stored since is issued already, though p might as well not have come so far: see memory_barrier(). */
+/*
+ * What p has stored since is issued already, though p might as well not have come so far: see
+ * memory_barrier().
+ */
 void memory_here(int p)
 {
 	if (mode == EXPLORE_TSO)
@@ -225,10 +231,11 @@ void memory_here(int p)
 }
 
 /*
- * membarrier(): each other party executes a full fence while the caller waits. A party's stores are issued as early as can be,
- * which nobody notices but this fence: so it covers only what the party did up to its last step; more is as if the party
- * had hurried. TSO: that is in memory now. C11: caller and each of the others see what the other one saw; the others do
- * not learn of one another, which is less than the kernel does.
+ * membarrier(): each other party executes a full fence while the caller waits. A party's stores are
+ * issued as early as can be, which nobody notices but this fence: so it covers only what the party
+ * did up to its last step; more is as if the party had hurried. TSO: that is in memory now. C11:
+ * caller and each of the others see what the other one saw; the others do not learn of one another,
+ * which is less than the kernel does.
  */
 void memory_barrier(int p)
 {
@@ -308,7 +315,10 @@ static uint64_t tso_digest(void)
 	return d;
 }
 
-/* Per word the oldest store that somebody may still see. Older ones are forgotten, and views count from there. */
+/*
+ * Per word the oldest store that somebody may still see. Older ones are forgotten, and views count
+ * from there.
+ */
 static void oldest_visible(word_view base)
 {
 	memset(base, 255, sizeof(word_view));

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * party.c - what the parties call. An operation whose place in the order matters hands control to the search and goes on
- * when it is chosen; all others are done at once.
+ * party.c - what the parties call. An operation whose place in the order matters hands control to
+ * the search and goes on when it is chosen; all others are done at once.
  */
 #include "engine.h"
 #include "fiber.h"
@@ -38,7 +38,9 @@ static int caller; /* of the system call that runs */
 void party_resume(int p)
 {
 	running = p;
-	/* A party that had to wait for its own stores is where it would be had they drained before. */
+	/*
+	 * A party that had to wait for its own stores is where it would be had they drained before.
+	 */
 	if (st.party[p].pending != AT_ROOM && (mode == EXPLORE_C11 || st.party[p].pending != AT_FENCE))
 		st.party[p].history = mix(st.party[p].history, st.party[p].pending);
 	st.party[p].pending = AT_NOTHING;
@@ -170,7 +172,10 @@ static void note_writer(int w, bool adds)
 		restart = true;
 }
 
-/* A killed party stops here: before this store, this system call. Elsewhere nobody could tell the difference. */
+/*
+ * A killed party stops here: before this store, this system call. Elsewhere nobody could tell the
+ * difference.
+ */
 static void may_die(void)
 {
 	if (!mortal[running] || st.crashes_left == 0)

@@ -82,7 +82,10 @@ static void publish_and_grow(int me)
 	publisher_point(p, 3);
 }
 
-/* Whoever has read a ring to its end was told of the next one before: that is the order of things in busd. */
+/*
+ * Whoever has read a ring to its end was told of the next one before: that is the order of things
+ * in busd.
+ */
 static bool all_finished(struct subscriber *s)
 {
 	if (s->finished[0] && !s->attached[1])
@@ -143,7 +146,10 @@ static void grown(void)
 	      publish_and_grow);
 }
 
-/* What was committed was delivered, once; of a message under way when the publisher died, all or nothing. */
+/*
+ * What was committed was delivered, once; of a message under way when the publisher died, all or
+ * nothing.
+ */
 static const char *drained(void)
 {
 	const struct subscriber *s = subscriber_of(world_sub(0));

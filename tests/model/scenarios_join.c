@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Subscribers that join while messages flow, publishers that attach while subscribers sleep, with busd between them. */
+/*
+ * Subscribers that join while messages flow, publishers that attach while subscribers sleep, with
+ * busd between them.
+ */
 #include "scenarios.h"
 #include "world.h"
 
@@ -140,7 +143,10 @@ static void busd_killed(void)
 	      publish_alone, join_tagged, busd_with_publisher, true);
 }
 
-/* The publisher runs within its cached limit (4 of 32 slots), so only the look after W1 tells it of the sleeper. */
+/*
+ * The publisher runs within its cached limit (4 of 32 slots), so only the look after W1 tells it of
+ * the sleeper.
+ */
 static void lossy_sleeper(void)
 {
 	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 32,

@@ -2,22 +2,27 @@
 /*
  * search.c - depth-first through all orders of the parties' visible operations.
  *
- * A step is: a party executes its pending operation (a load may have several outcomes) and runs to its next one; or the
- * oldest store of a party's buffer drains. What keeps the number of steps small, and why nothing is missed by it:
+ * A step is: a party executes its pending operation (a load may have several outcomes) and runs to
+ * its next one; or the oldest store of a party's buffer drains. What keeps the number of steps
+ * small, and why nothing is missed by it:
  *
- *   local operations  A store into the own buffer, a load of a word that only the party itself writes, a fence whose
- *                     buffer is empty: nobody else can tell when they happen, so they happen at once.
- *   visited states    Shared memory, buffers or views, ghost memory and each party's history digest are the state: a
- *                     party is deterministic, so that what it has observed fixes what it will do. A state whose 54-bit
- *                     digest was met before is not explored again.
- *   sleep sets        After all that follows step a has been explored, a is put to sleep for its siblings, and woken by
- *                     the first step that does not commute with it: a before an independent b was seen already. A visited
- *                     state remembers which steps slept; one that is met again with fewer asleep explores the rest
- *                     (Godefroid 1996). Steps commute unless: same party; load and drain or add of one word; two of
- *                     {system call, atomic add, fence (C11)}; one is a membarrier or waits for the end of a party.
+ *   local operations  A store into the own buffer, a load of a word that only the party itself
+ *                     writes, a fence whose buffer is empty: nobody else can tell when they happen,
+ *                     so they happen at once.
+ *   visited states    Shared memory, buffers or views, ghost memory and each party's history digest
+ *                     are the state: a party is deterministic, so that what it has observed fixes
+ *                     what it will do. A state whose 54-bit digest was met before is not explored
+ *                     again.
+ *   sleep sets        After all that follows step a has been explored, a is put to sleep for its
+ *                     siblings, and woken by the first step that does not commute with it: a before
+ *                     an independent b was seen already. A visited state remembers which steps
+ *                     slept; one that is met again with fewer asleep explores the rest (Godefroid
+ *                     1996). Steps commute unless: same party; load and drain or add of one word;
+ *                     two of {system call, atomic add, fence (C11)}; one is a membarrier or waits
+ *                     for the end of a party.
  *
- * With a bound on preemptions sleep sets are off (the two do not combine soundly) and a state is explored again when more
- * of the budget is left.
+ * With a bound on preemptions sleep sets are off (the two do not combine soundly) and a state is
+ * explored again when more of the budget is left.
  */
 #include "engine.h"
 
@@ -60,7 +65,8 @@ static bool bounded;
 #define NOTE_MASK ((UINT64_C(1) << NOTE_BITS) - 1)
 static_assert(2 * EXPLORE_PARTIES <= NOTE_BITS, "a sleep set fits into the note of a visited state");
 
-static uint64_t *table; /* digest in the upper bits; sleep set or budget in the lower NOTE_BITS; 0: free */
+/* digest in the upper bits; sleep set or budget in the lower NOTE_BITS; 0: free */
+static uint64_t *table;
 static uint64_t table_mask, table_used;
 
 static void table_reset(void)
@@ -251,7 +257,10 @@ static bool orders_kernel(int pending)
 	       (pending == AT_FENCE && mode == EXPLORE_C11);
 }
 
-/* Coarse words drain with this step's: loads of such words, which are no steps, may follow any load. */
+/*
+ * Coarse words drain with this step's: loads of such words, which are no steps, may follow any
+ * load.
+ */
 static bool drains_coarse(int p)
 {
 	const struct buffer *b = &st.tso.buffer[p];
@@ -259,7 +268,10 @@ static bool drains_coarse(int p)
 	return mode == EXPLORE_TSO && b->count > 1 && word_coarse[b->word[1]];
 }
 
-/* The sleeping steps that do not commute with s, and wake. (C11: a new store wakes loads of its word in memory.c.) */
+/*
+ * The sleeping steps that do not commute with s, and wake. (C11: a new store wakes loads of its
+ * word in memory.c.)
+ */
 static uint16_t wakes(struct step s)
 {
 	const struct party *me = &st.party[s.party];

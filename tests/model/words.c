@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * words.c - the words of shared memory, numbered as they are first touched, and who reads and writes each.
+ * words.c - the words of shared memory, numbered as they are first touched, and who reads and
+ * writes each.
  *
- * Only words that one party writes and another reads can make an order of events matter. Which ones these are is not
- * declared but found: a word that turns out to be shared after accesses to it were treated as private restarts the search
- * with that knowledge, until nothing new appears.
+ * Only words that one party writes and another reads can make an order of events matter. Which ones
+ * these are is not declared but found: a word that turns out to be shared after accesses to it were
+ * treated as private restarts the search with that knowledge, until nothing new appears.
  */
 #include "engine.h"
 

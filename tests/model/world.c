@@ -25,7 +25,10 @@ static int ring_number(void)
 	return plan.rings ? plan.rings : plan.pubs;
 }
 
-/* pos and time (one word before the commit, one far from it) stand for all plain words of a slot, in0 for the inline ones. */
+/*
+ * pos and time (one word before the commit, one far from it) stand for all plain words of a slot,
+ * in0 for the inline ones.
+ */
 static void coarsen(const struct ring_slot *slot)
 {
 	if (plan.whole_slots) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * world.h - what surrounds the ring in a scenario: shared segments, a kernel with sockets, and the loops of libbus/api and
- * busd, as short as they can be with every shared access in the order of the real ones.
+ * world.h - what surrounds the ring in a scenario: shared segments, a kernel with sockets, and the
+ * loops of libbus/api and busd, as short as they can be with every shared access in the order of
+ * the real ones.
  *
  *   world.c       segments, names of words, sockets, bells, the content of messages
  *   world_pub.c   libbus/api/pub*.c: send, wait for room, receive memberships
@@ -30,9 +31,10 @@
 #define SIM_MUTANTS(X) \
 	X(no_w3) \
 	X(no_barrier) \
-	X(no_second_look) X(bells_read_late) X(same_generation) X(wake_before_bell) X( \
-		no_flush_when_empty) X(flush_per_subscription) X(no_bell_look) X(no_epoch_look) \
-		X(no_f2) X(answer_before_epoch) X(epoch_before_members) X(unknown_gate_ignored) \
+	X(no_second_look) \
+	X(bells_read_late) X(same_generation) X(wake_before_bell) X(no_flush_when_empty) \
+		X(flush_per_subscription) X(no_bell_look) X(no_epoch_look) X(no_f2) X( \
+			answer_before_epoch) X(epoch_before_members) X(unknown_gate_ignored) \
 			X(last_from_start) X(busd_does_not_ring) X(answer_before_bell) X(no_park) \
 				X(final_early) X(next_means_end) X(rejoin_goes_back) \
 					X(count_at_stale) X(evicted_flag_for_frontier) \
@@ -58,14 +60,19 @@ struct world_plan {
 	uint8_t rings; /* 0: one for each publisher */
 	uint32_t slots, bytes;
 	uint8_t messages; /* per ring */
-	uint16_t sizes[WORLD_MESSAGES]; /* bytes of message n; those after the last are like it; none: all inline */
+	/* bytes of message n; those after the last are like it; none: all inline */
+	uint16_t sizes[WORLD_MESSAGES];
 	bool any_size; /* each message is inline, or has 64 or 128 bytes: all combinations */
 	bool fences;   /* W1 is a fence, W3 too; otherwise W3 is a membarrier */
 	uint8_t flush_every, batch; /* 0: the ring's own, 1 */
 	uint8_t send_batch;         /* 0: one at a time */
 	bool whole_slots;           /* slots are not torn here: another scenario's question */
 	bool ends;                  /* busd notices who dies or returns */
-	bool socket_full; /* a membership cannot be sent before the epoch is raised and the joiner answered: sent later */
+	/*
+	 * a membership cannot be sent before the epoch is raised and the joiner answered: sent
+	 * later
+	 */
+	bool socket_full;
 	bool lossy[WORLD_SUBS];
 };
 extern struct world_plan plan;
@@ -91,7 +98,10 @@ extern struct world_ring rings[WORLD_RINGS];
 
 /* Segments and memories of a plan, in setup. Entries of subscribers are not tagged yet. */
 void world_setup(const struct world_plan *p);
-/* In setup: this subscriber read this ring before the story begins: see subscriber_knows(), publisher_knows(). */
+/*
+ * In setup: this subscriber read this ring before the story begins: see subscriber_knows(),
+ * publisher_knows().
+ */
 void world_reads(int sub, int ring);
 const char *world_word_name(const volatile void *word);
 
@@ -162,7 +172,8 @@ void bell_ring(int from, int to);
 struct oracle {
 	uint8_t begun[WORLD_RINGS],
 		committed[WORLD_RINGS]; /* messages; they differ where a publisher was killed */
-	uint8_t units[WORLD_RINGS][WORLD_MESSAGES]; /* payload units of 64 bytes, where a size was chosen */
+	/* payload units of 64 bytes, where a size was chosen */
+	uint8_t units[WORLD_RINGS][WORLD_MESSAGES];
 	uint8_t stopped[WORLD_RINGS]; /* the publisher gave up: closed, or busd gone */
 	uint8_t reported;             /* a reader that a publisher took for a liar */
 };
@@ -227,7 +238,8 @@ struct subscriber {
 	uint8_t prev[WORLD_RINGS];   /* ring number + 1 */
 	uint8_t first[WORLD_RINGS];  /* where it began to read */
 	uint8_t unsafe[WORLD_RINGS]; /* messages below this may be lost also to a reliable reader */
-	bool (*done)(struct subscriber *); /* what the caller waits for besides messages: it looks before it sleeps */
+	/* what the caller waits for besides messages: it looks before it sleeps */
+	bool (*done)(struct subscriber *);
 };
 struct subscriber *subscriber_of(int me);
 
@@ -265,7 +277,9 @@ void busd_serve(struct busd *b);
 
 /* ---- bodies and ends that several scenarios share ---- */
 
-/* Publishes plan.messages on ring number me to the subscribers that are active from the beginning. */
+/*
+ * Publishes plan.messages on ring number me to the subscribers that are active from the beginning.
+ */
 void body_publish(int me);
 /* Reads the rings of all publishers from the first message to the last. */
 void body_subscribe(int me);

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* busd as far as a live topic needs it: busd/change.c, member.c, ring.c, pub.c, sub.c. One topic. */
+/*
+ * busd as far as a live topic needs it: busd/change.c, member.c, ring.c, pub.c, sub.c. One topic.
+ */
 #include "world.h"
 
 struct busd *busd_of(int me)
@@ -44,7 +46,10 @@ static void send_members(struct busd *b, int op, int sub, uint32_t ring_mask)
 	}
 }
 
-/* Each publisher of an open ring is sent the change with its number, then the epoch follows, then the fence. */
+/*
+ * Each publisher of an open ring is sent the change with its number, then the epoch follows, then
+ * the fence.
+ */
 static void change(struct busd *b, int op, int sub, uint32_t ring_mask)
 {
 	b->number++;
@@ -97,7 +102,10 @@ static void join(struct busd *b, struct note q)
 	}
 }
 
-/* A publisher's ring is ready: every subscriber gets an entry and is told, then the publisher is answered. */
+/*
+ * A publisher's ring is ready: every subscriber gets an entry and is told, then the publisher is
+ * answered.
+ */
 static void new_ring(struct busd *b, struct note q)
 {
 	bool follows = q.ring > 0 && b->owner[q.ring - 1] == q.from;
@@ -134,7 +142,10 @@ static void new_ring(struct busd *b, struct note q)
 		answer(b, q.from);
 }
 
-/* Looks itself: a reader whose cursor stands where it stood and that holds the ring full is evicted. */
+/*
+ * Looks itself: a reader whose cursor stands where it stood and that holds the ring full is
+ * evicted.
+ */
 static void evict(struct busd *b, struct note q)
 {
 	const struct cursor_entry *entry = &cursors[q.sub]->entry[q.ring];

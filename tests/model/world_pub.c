@@ -75,7 +75,8 @@ static void wake_news(struct publisher *p)
 		if (!news(p)) {
 			if (SIM_MUTANT(late_member_not_awaited))
 				break;
-			await_readable(events_of(p->me)); /* busd still has it: api waits a little */
+			/* busd still has it: api waits a little */
+			await_readable(events_of(p->me));
 		} else if (ring_pub_wake(&p->ring) != RING_NEWS) {
 			p->ring.wake_owed = false;
 			return;

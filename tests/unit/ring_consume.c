@@ -193,7 +193,8 @@ static void release_is_void_once_the_frontier_passed_the_slot(void **state)
 static void release_is_void_once_the_frontier_passed_the_payload(void **state)
 {
 	struct ring_rig *rig = *state;
-	struct ring_reader *rd = rig_join(rig, 0, true); /* for every reader, the reliable one too */
+	/* for every reader, the reliable one too */
+	struct ring_reader *rd = rig_join(rig, 0, true);
 	struct ring_peeked p;
 
 	send(rig, 2, 100);
