@@ -68,7 +68,7 @@ static int await_rings(struct bus_sub *sub, uint64_t rings)
 				return bus__fail(
 					-EMFILE,
 					"the rings of a subscription did not arrive: is this process out of "
-					"file descriptors?");
+					"file descriptors or memory (ulimit -n, ulimit -v)?");
 			continue;
 		}
 		if (control_wait(bus->ev, -1, deadline) == -ETIMEDOUT)
