@@ -7,31 +7,42 @@
  * daemon, makes the memory, decides who may see it and notices deaths; it is not on the path of a
  * message.
  *
- *	struct bus *bus;                                struct bus *bus;
- *	struct bus_pub *pub;                            struct bus_sub *sub;
- *	                                                struct bus_msg m;
- *	if (bus_connect(&bus, NULL) < 0)                if (bus_connect(&bus, NULL) < 0)
- *		errx(1, "%s", bus_why(NULL));                   errx(1, "%s", bus_why(NULL));
- *	if (bus_pub_open(&pub, bus, "t", NULL) < 0)     if (bus_sub_open(&sub, bus, "t", NULL) < 0)
- *		errx(1, "%s", bus_why(bus));                    errx(1, "%s", bus_why(bus));
- *	bus_pub_send(pub, "hello", 5);                  while (bus_sub_wait(sub, -1) > 0)
- *         bus_close(bus);                                         while (bus_sub_peek(sub, &m, 1) >
- *         0) {
- *                                                                         fwrite(m.data, 1, m.len,
- *                                                                         stdout);
- *                                                                         if (bus_sub_release(sub,
- *                                                                         1) < 0) ...
- *	                                                        }
+ *	struct bus *bus;
+ *	struct bus_pub *pub;
+ *
+ *	if (bus_connect(&bus, NULL) < 0)
+ *		errx(1, "%s", bus_why(NULL));
+ *	if (bus_pub_open(&pub, bus, "t", NULL) < 0)
+ *		errx(1, "%s", bus_why(bus));
+ *	if (bus_pub_send(pub, "hello", 5) < 0)
+ *		...
+ *	bus_close(bus);
+ *
+ * And, connected in the same way, a subscriber:
+ *
+ *	struct bus_sub *sub;
+ *	struct bus_msg m;
+ *
+ *	if (bus_sub_open(&sub, bus, "t", NULL) < 0)
+ *		errx(1, "%s", bus_why(bus));
+ *	while (bus_sub_wait(sub, -1) > 0)
+ *		while (bus_sub_peek(sub, &m, 1) > 0) {
+ *			fwrite(m.data, 1, m.len, stdout);
+ *			if (bus_sub_release(sub, 1) < 0)
+ *				...
+ *		}
  *
  * ERRORS. Functions return 0 or a count, or a negative errno; what a pointer argument named ret
  * points to is untouched on failure. bus_why() has a sentence for the last failure of a control
  * call (open, close, create, ...): what failed, why, what to do. Closing and aborting cannot fail.
  * -ESTALE has one meaning: what you were reading was overwritten.
  * -ECHILD: the object belongs to the process that forked this one. -EPIPE: busd has gone and the
- * call needed it. Where busd dies, attached peers go on. A subscriber that busd did not come to
- * announce to a publisher before it died is a lossy one to that publisher: what it misses is
- * counted, and it finds the messages in bus_sub_wait(), which looks every 10 ms then; bus_sub_fd()
- * does not tell of them.
+ * call needed it.
+ *
+ * Where busd dies, attached peers go on. A subscriber that busd did not come to announce to a
+ * publisher before it died is a lossy one to that publisher: what it misses is counted, and it
+ * finds the messages in bus_sub_wait(), which looks every 10 ms then; bus_sub_fd() does not tell of
+ * them.
  *
  * THREADS. A struct bus may be used by several threads at once. A struct bus_pub or struct bus_sub
  * belongs to one thread at a time; it may be handed to another thread as any other object may (with
@@ -413,8 +424,7 @@ struct bus_msg {
  *            next message's `lost` counts what it missed. Go on.
  *  -ENOBUFS  BUS_BORROW_MAX messages are borrowed; or a publisher could not be attached because
  *            max_rings are in use
- *  -EBADMSG  a publisher wrote something that is not a message; that publisher is ignored from now
- *  on
+ *  -EBADMSG  a publisher wrote something that is not a message; it is ignored from now on
  *  -EPROTONOSUPPORT  a message needs a newer library; it was skipped
  */
 int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CHECK;
