@@ -3,11 +3,12 @@
  * busd.h - all that one busd has, in one struct. One thread serves it; what other threads do
  * (alloc.c) they do on memory of their own, and hand it back through a descriptor.
  *
- *   server.c    the loop: descriptors and deadlines          request.c   decodes what a client asks
- *   client.c    one connection and all that goes with it     registry.c  names -> topics, rings,
- *   subscriptions
- *   event.c     the queue of what a client is told           share.c     which segments a client
- *   has been given
+ *   server.c    the loop: descriptors and deadlines
+ *   client.c    one connection and all that goes with it
+ *   request.c   decodes what a client asks
+ *   event.c     the queue of what a client is told
+ *   registry.c  names -> topics, rings, subscriptions
+ *   share.c     which segments a client has been given
  */
 #ifndef BUSD_BUSD_H
 #define BUSD_BUSD_H

@@ -4,8 +4,7 @@
  *
  *   topic --< ring --< reader >-- member >-- sub
  *     |        |1                   |
- *     |       pub                 topic (a sub has one member for each topic that its pattern
- *     matches)
+ *     |       pub                 topic (a sub has one member for each topic that it matches)
  *
  * Everything belongs to exactly one parent and is undone with it: a client's pubs and subs with
  * the client, a sub's members and readers with the sub, a ring when it is closed, read and no

@@ -8,7 +8,7 @@
  * any two):
  *
  *   segment_build    memfd, 0600, placed, allocated in full, sealed SHRINK | GROW; only then may
- *   rw_fd leave
+ *                    rw_fd leave
  *   (the client maps it, closes it, says READY)
  *   segment_seal     FUTURE_WRITE | SEAL, exactly these seals are there, the size is ours
  *   segment_refill   allocated again: a hole punched before the seal would be SIGBUS for a reader
