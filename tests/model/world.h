@@ -28,20 +28,16 @@
 #define NOBODY         255
 
 /* One line of the scenario's own code weakened. Lines of libbus/ring: ring/mutants.h. */
+/* clang-format off */
 #define SIM_MUTANTS(X) \
-	X(no_w3) \
-	X(no_barrier) \
-	X(no_second_look) \
-	X(bells_read_late) X(same_generation) X(wake_before_bell) X(no_flush_when_empty) \
-		X(flush_per_subscription) X(no_bell_look) X(no_epoch_look) X(no_f2) X( \
-			answer_before_epoch) X(epoch_before_members) X(unknown_gate_ignored) \
-			X(last_from_start) X(busd_does_not_ring) X(answer_before_bell) X(no_park) \
-				X(final_early) X(next_means_end) X(rejoin_goes_back) \
-					X(count_at_stale) X(evicted_flag_for_frontier) \
-						X(wake_owed_forgotten) X(slowest_bell_only) \
-							X(late_member_not_awaited) \
-								X(batch_waits_untold) \
-									X(abort_unnoted)
+	X(no_w3) X(no_barrier) X(no_second_look) X(bells_read_late) X(same_generation) \
+	X(wake_before_bell) X(no_flush_when_empty) X(flush_per_subscription) X(no_bell_look) \
+	X(no_epoch_look) X(no_f2) X(answer_before_epoch) X(epoch_before_members) \
+	X(unknown_gate_ignored) X(last_from_start) X(busd_does_not_ring) X(answer_before_bell) \
+	X(no_park) X(final_early) X(next_means_end) X(rejoin_goes_back) X(count_at_stale) \
+	X(evicted_flag_for_frontier) X(wake_owed_forgotten) X(slowest_bell_only) \
+	X(late_member_not_awaited) X(batch_waits_untold) X(abort_unnoted)
+/* clang-format on */
 
 enum sim_mutant {
 	SIM_MUTANT_none,
