@@ -21,74 +21,58 @@
  *
  * ---- Attaching
  *   HELLO      -> HELLO reply + fds { ev, busd's bell page (ro), own bell page for the own user
- *   (rw) }
+ *                 (rw) }
  *   ATTACH     -> the client has mapped its bell page and closed the descriptor: busd seals it.
- *   From now on the client
- *                 may do anything.
+ *                 From now on the client may do anything.
  *
  * ---- A publisher
  *   PUB_OPEN   -> PUB reply + fds { ring (rw) }; the topic is created where it does not exist.
  *                 Before it: CTL_EV_SEGMENT for the topic's board.
  *   PUB_READY  -> the client has mapped the ring and closed the descriptor. busd seals, checks,
- *   allocates again,
- *                 puts the ring on the board, gives each matching active subscription an entry at
- *                 geometry.first_seq and
- *                 a CTL_EV_RING (with the segments it needs before it), tells the publisher of each
- *                 of them by CTL_EV_MEMBER,
- *                 rings the bells of those subscribers, and only then answers. The answer's
- *                 `number` is the
- *                 membership number that the publisher starts from.
+ *                 allocates again, puts the ring on the board, gives each matching active
+ *                 subscription an entry at geometry.first_seq and a CTL_EV_RING (with the segments
+ *                 it needs before it), tells the publisher of each of them by CTL_EV_MEMBER, rings
+ *                 the bells of those subscribers, and only then answers. The answer's `number` is
+ *                 the membership number that the publisher starts from.
  *   PUB_GROW   -> like PUB_OPEN, a successor ring with first_seq = the caller's next seq; then
- *   PUB_READY; busd stores
- *                 next_ring of the old ring before it answers PUB_READY. The publisher then stores
- *                 final_seq in the old ring.
+ *                 PUB_READY; busd stores next_ring of the old ring before it answers PUB_READY. The
+ *                 publisher then stores final_seq in the old ring.
  *   PUB_CLOSE  -> the ring is closed (state BOARD_RING_CLOSED), readers drain it.
  *   EVICT      -> asked while blocked: busd looks at the slowest gating reader of this ring itself.
- *   See below.
+ *                 See below.
  *
  * ---- A subscription
  *   SUB_OPEN   -> SUB reply + fds { cursor segment (rw) }. Before the answer: CTL_EV_SEGMENT and
- *   CTL_EV_RING for each
- *                 ring that matches (closed ones too where start asks for the past). The
- *                 subscription does not gate yet.
+ *                 CTL_EV_RING for each ring that matches (closed ones too where start asks for the
+ *                 past). The subscription does not gate yet.
  *   SUB_JOIN   -> the client has mapped, closed, and written and tagged its cursors (join, step 1).
- *   busd seals the
- *                 cursor segment, activates the subscription on all its rings: numbered
- *                 CTL_EV_MEMBER to each publisher, epoch,
- *                 fence F2, bells, then the answer (step 2). Rings that appeared after SUB_OPEN
- *                 were announced by
- *                 CTL_EV_RING and are activated with a start that busd reads from their head.
+ *                 busd seals the cursor segment, activates the subscription on all its rings:
+ *                 numbered CTL_EV_MEMBER to each publisher, epoch, fence F2, bells, then the answer
+ *                 (step 2). Rings that appeared after SUB_OPEN were announced by CTL_EV_RING and
+ *                 are activated with a start that busd reads from their head.
  *   SUB_REJOIN -> after an eviction: the same for the rings of one topic. The cursors are written
- *   again before.
+ *                 again before.
  *   SUB_CLOSE  -> removed everywhere; publishers are told and their bells rung.
  *
  * ---- Membership
  *   A change of who gates or who must be woken on a topic gets a number = the topic's epoch + 1.
- *   CTL_EV_MEMBER messages
- *   with that number go to each publisher of the topic, an OP_NONE one where nothing changes for
- *   it; then
- *   board.epoch = number, fence, bells of the topic's publishers. Where a message could not be sent
- *   now (a client that does
- *   not read), it stays queued in order: that publisher sees an epoch without a message and blocks
- *   itself (unknown gate).
+ *   CTL_EV_MEMBER messages with that number go to each publisher of the topic, an OP_NONE one where
+ *   nothing changes for it; then board.epoch = number, fence, bells of the topic's publishers.
+ *   Where a message could not be sent now (a client that does not read), it stays queued in order:
+ *   that publisher sees an epoch without a message and blocks itself (unknown gate).
  *
  * ---- Segments
  *   CTL_EV_SEGMENT hands over a descriptor to be mapped read-only (or, flag CTL_SEG_OWN,
- *   read-write, to be answered by
- *   CTL_EVC_SEGMENT_READY on ev). A client gets each segment once; CTL_EV_SEGMENT_GONE says that
- *   busd counts it as returned.
- *   A bell page that is still missing is asked for with CTL_EVC_WANT_BELL and arrives as
- *   CTL_EV_SEGMENT with CTL_SEG_OWN;
- *   until then its sleepers sleep in short slices. The page of the client itself (HELLO) is not
- *   sent again where it is
- *   its own peer; its own rings and cursors are, as a second, read-only mapping.
+ *   read-write, to be answered by CTL_EVC_SEGMENT_READY on ev). A client gets each segment once;
+ *   CTL_EV_SEGMENT_GONE says that busd counts it as returned. A bell page that is still missing is
+ *   asked for with CTL_EVC_WANT_BELL and arrives as CTL_EV_SEGMENT with CTL_SEG_OWN; until then its
+ *   sleepers sleep in short slices. The page of the client itself (HELLO) is not sent again where
+ *   it is its own peer; its own rings and cursors are, as a second, read-only mapping.
  *
  * ---- Flow control
  *   busd keeps at most CTL_EV_IN_FLIGHT unread descriptors to one client and queues the rest; the
- *   client sends
- *   CTL_EVC_ACK after it has read messages with descriptors. A message whose descriptor was lost
- *   (MSG_CTRUNC, EMFILE)
- *   is answered by CTL_EVC_RESEND with the segment's id.
+ *   client sends CTL_EVC_ACK after it has read messages with descriptors. A message whose
+ *   descriptor was lost (MSG_CTRUNC, EMFILE) is answered by CTL_EVC_RESEND with the segment's id.
  */
 #ifndef BUS_CONTROL_PROTO_H
 #define BUS_CONTROL_PROTO_H
