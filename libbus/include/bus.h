@@ -274,6 +274,7 @@ int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
  *  -EMSGSIZE    larger than the ring may grow to; bus_why() names the limit
  *  -ESHUTDOWN   the topic was removed; whether this message is still read is open
  *  -EPIPE       the ring had to grow and busd is not there
+ *  -EDQUOT, -ENOMEM  the ring had to grow and there is no memory for that; bus_why() says whose
  */
 int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len) BUS_MUST_CHECK;
 
