@@ -6,9 +6,9 @@
  * functions over NUL-terminated strings; bounded by TOPIC_NAME_MAX, no allocation, nothing written.
  *
  *   name     tokens of printable ASCII without space, '*' and '>', separated by single dots; 1 to
- *   255 bytes
+ *            255 bytes
  *   pattern  a name in which a whole token may be '*' (exactly one token) and the last one '>' (one
- *   or more)
+ *            or more)
  */
 #ifndef BUS_TOPIC_NAME_H
 #define BUS_TOPIC_NAME_H
@@ -18,10 +18,7 @@
 
 #define TOPIC_NAME_MAX 255 /* bytes, without the final 0 */
 
-/*
- * The reason why name is not valid, as the end of a sentence ("topic name ..."), or NULL where it
- * is.
- */
+/* Why name is not valid, as the end of a sentence ("topic name ..."), or NULL where it is. */
 static inline const char *topic__check(const char *name, bool wild)
 {
 	const char *token = name; /* where the present one begins */
