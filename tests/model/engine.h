@@ -3,7 +3,7 @@
  * engine.h - inside the explorer: the state of one run, the two memories, the search.
  *
  *   search.c   who moves next: depth-first over all orders, snapshots, visited states, sleep sets,
- *   replay
+ *              replay
  *   party.c    what parties call: explore_*(); gives control to the search where the order matters
  *   memory.c   what a load sees: store buffers (TSO) and views (C11)
  */
@@ -160,8 +160,9 @@ static inline uint64_t mix(uint64_t a, uint64_t b)
 struct search_limits {
 	uint64_t states; /* stop there: not completed */
 	int switches;    /* preemptions in one run; -1: any number */
-	bool no_points;  /* explore_point() forgets nothing */
-	bool full;       /* every word of a slot may be torn by itself; see explore_coarse() */
+	bool no_sleep_sets;
+	bool no_points; /* explore_point() forgets nothing */
+	bool full;      /* every word of a slot may be torn by itself; see explore_coarse() */
 };
 
 struct search_result {

@@ -10,7 +10,7 @@
  *
  * What a party may touch:
  *   shared memory   explore_shared(): addresses only, never dereferenced; all access through
- *   base/atomic.h
+ *                   base/atomic.h
  *   ghost memory    explore_ghost: what the kernel and the oracle know. What the kernel knows is
  *                   read and written inside of explore_syscall() only. What the oracle knows a
  *                   party may write at any time; it must not influence what a party does
@@ -48,8 +48,10 @@ struct explore_scenario {
 	/* optional, of each state: NULL, or what is wrong with it */
 	const char *(*invariant)(void);
 	const char *(*word_name)(const volatile void *word);
-	int crashes; /* parties that may be killed in one run */
-	uint32_t long_only : 1;
+	int crashes;     /* parties that may be killed in one run */
+	int preemptions; /* most in one run, in searches that are not long; 0: any number */
+	bool c11_only;   /* C11 allows all that TSO does: where both cost too much */
+	bool long_only;
 };
 
 extern uint8_t explore_ghost[EXPLORE_GHOST];

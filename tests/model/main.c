@@ -20,7 +20,6 @@
 #include <sys/personality.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 struct job {
@@ -32,14 +31,14 @@ struct job {
 /* What a child found, in memory shared with it. */
 struct outcome {
 	struct search_result result;
-	double seconds;
-	uint64_t kib;
+	double cpu_seconds;
 	char schedule[65536];
 };
 
 static const char *const memory_names[] = { "tso", "c11" };
 static bool long_run;
 static int passed, failed;
+static double cpu_seconds;
 
 /* ---- names ---- */
 
@@ -92,39 +91,32 @@ static bool find_scenario(const char *name, struct job *ret)
 
 /* ---- one job in a process of its own ---- */
 
-static double seconds_since(const struct timespec *from)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (double)(now.tv_sec - from->tv_sec) + (double)(now.tv_nsec - from->tv_nsec) / 1e9;
-}
-
 static struct search_limits limits_of(const struct job *job)
 {
+	const char *switches = getenv("EXPLORE_PREEMPTIONS"), *states = getenv("EXPLORE_STATES");
+	int most = long_run || job->scenario->preemptions == 0 ? -1 : job->scenario->preemptions;
+
 	return (struct search_limits){
-		.states = getenv("EXPLORE_STATES") ? strtoull(getenv("EXPLORE_STATES"), NULL, 10)
-			  : long_run               ? 200000000
-						   : 30000000,
-		.switches = getenv("SWITCHES") ? atoi(getenv("SWITCHES")) : -1,
-		.no_points = getenv("NOPOINTS"),
-		.full = long_run && !job->mutant
+		.states = states     ? strtoull(states, NULL, 10)
+			  : long_run ? 300000000
+				     : 20000000,
+		.switches = switches ? atoi(switches) : most,
+		.full = long_run && !job->mutant,
+		.no_points = getenv("EXPLORE_NO_POINTS"),
+		.no_sleep_sets = getenv("EXPLORE_NO_SLEEP_SETS"),
 	};
 }
 
 static void run_job(const struct job *job, struct outcome *out)
 {
 	struct search_limits limits = limits_of(job);
-	struct timespec began;
 	struct rusage used;
 
-	clock_gettime(CLOCK_MONOTONIC, &began);
 	if (!set_mutant(job->mutant))
 		exit(2);
 	search(job->scenario, job->memory, &limits, &out->result);
-	out->seconds = seconds_since(&began);
 	getrusage(RUSAGE_SELF, &used);
-	out->kib = (uint64_t)used.ru_maxrss;
+	out->cpu_seconds = (double)used.ru_utime.tv_sec + (double)used.ru_utime.tv_usec / 1e6;
 	if (out->result.schedule)
 		snprintf(out->schedule, sizeof(out->schedule), "%s/%s/%s/%s", job->scenario->name,
 			 memory_names[job->memory], job->mutant ? job->mutant : "-",
@@ -159,8 +151,8 @@ static void report(const struct job *job, const struct outcome *out, bool lived)
 	       !good         ? "FAIL"
 	       : job->mutant ? "caught"
 			     : "pass",
-	       name, thousands(r->states), thousands(r->runs), out->seconds, r->failed ? "  " : "",
-	       r->failed ? r->failure : "");
+	       name, thousands(r->states), thousands(r->runs), out->cpu_seconds,
+	       r->failed ? "  " : "", r->failed ? r->failure : "");
 	if (!lived)
 		printf("       the explorer itself died\n");
 	else if (!good && !r->failed)
@@ -169,6 +161,7 @@ static void report(const struct job *job, const struct outcome *out, bool lived)
 	else if (!good)
 		printf("       replay: explore --replay '%s'\n", out->schedule);
 	fflush(stdout);
+	cpu_seconds += out->cpu_seconds;
 	*(good ? &passed : &failed) += 1;
 }
 
@@ -234,7 +227,8 @@ static int collect(struct job *jobs, char **patterns)
 
 		for (int m = 0; m < 2; m++) {
 			snprintf(name, sizeof(name), "%s/%s", sc->name, memory_names[m]);
-			if (wanted(name, patterns) && (long_run || !sc->long_only))
+			if (wanted(name, patterns) && (long_run || !sc->long_only) &&
+			    (m == EXPLORE_C11 || !sc->c11_only))
 				jobs[n++] = (struct job){ sc, (enum explore_memory)m, NULL };
 		}
 	}
@@ -298,7 +292,7 @@ static void matrix(char **patterns)
 			if (out->result.failed)
 				printf("    %s/%s  %s states  %.1f s  %s\n", job.scenario->name,
 				       memory_names[s % 2], thousands(out->result.states),
-				       out->seconds, out->result.failure);
+				       out->cpu_seconds, out->result.failure);
 			fflush(stdout);
 		}
 	}
@@ -421,6 +415,6 @@ int main(int argc, char **argv)
 	if (optind == argc)
 		failed += complain_about_holes(ring_mutants, BUS_ARRAY_LEN(ring_mutants)) +
 			  complain_about_holes(sim_mutants, BUS_ARRAY_LEN(sim_mutants));
-	printf("%d passed, %d failed\n", passed, failed);
+	printf("%.0f s of processor time\n%d passed, %d failed\n", cpu_seconds, passed, failed);
 	return failed != 0;
 }

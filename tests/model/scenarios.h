@@ -5,10 +5,11 @@
 
 #include "explore.h"
 
-#define SCENARIO(n, s, f, c, w) \
+/* name, setup, finish, crashes, what it is; then any other members */
+#define SCENARIO(n, s, f, c, w, ...) \
 	{ \
 		.name = n, .what = w, .setup = s, .finish = f, .crashes = c, \
-		.word_name = world_word_name \
+		.word_name = world_word_name, ##__VA_ARGS__ \
 	}
 
 extern const struct explore_scenario live_scenarios[], join_scenarios[], end_scenarios[];

@@ -19,7 +19,8 @@ static void publish_and_evict(int me)
 
 static void evicted(void)
 {
-	world_setup(PLAN(.pubs = 1, .subs = 1, .busd = true, .slots = 2, .bytes = 256, .messages = 4));
+	world_setup(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
+			 .bytes = 128, .messages = 3, .sizes = { 64 }));
 	explore_party("pub0", publish_and_evict, false);
 	explore_party("sub0", body_subscribe, false);
 	explore_party("busd", body_busd, false);

@@ -57,7 +57,7 @@ static uint32_t frame_count, frame_room;
 static uint8_t *snapshots;
 static size_t snapshot_used, snapshot_room;
 static int switches_left, last_run; /* only with a bound */
-static bool bounded;
+static bool bounded, no_sleep_sets;
 
 /* ---- visited states ---- */
 
@@ -451,7 +451,7 @@ static void take_step(struct frame *f, int i)
 		for (int j = 0; j < i; j++)
 			asleep |= bit_of(f->steps[j]);
 	}
-	st.asleep = bounded || getenv("NOSLEEP") ? 0 : (uint16_t)(asleep & ~wakes(s));
+	st.asleep = bounded || no_sleep_sets ? 0 : (uint16_t)(asleep & ~wakes(s));
 	take(s);
 }
 
@@ -564,6 +564,7 @@ void search(const struct explore_scenario *sc, enum explore_memory memory,
 	scenario = sc;
 	mode = memory;
 	bounded = limits->switches >= 0;
+	no_sleep_sets = limits->no_sleep_sets;
 	keep_history = limits->no_points;
 	all_fine = limits->full;
 	memset(word_readers, 0, sizeof(word_readers));

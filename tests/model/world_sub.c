@@ -195,8 +195,9 @@ bool subscriber_take(struct subscriber *s)
 {
 	bool got = false;
 
-	if (plan.busd && bus_load_acquire(&board->bell[world_busd()][s->me]) != s->bell_seen)
-		subscriber_news(s);
+	if (plan.busd && bus_load_acquire(&board->bell[world_busd()][s->me]) != s->bell_seen &&
+	    subscriber_news(s))
+		return true; /* the caller is told of the eviction */
 	for (int r = 0; r < WORLD_RINGS; r++)
 		if (s->attached[r] && s->active[r] && !s->finished[r])
 			got |= take_from(s, r);
