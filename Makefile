@@ -107,7 +107,7 @@ help: ## this list
 clean: ## remove build/
 	rm -rf $(BUILD)
 
-# A target of INTERFACES whose part of the tree is absent says so and fails: without this, make
+# A promised target whose part of the tree is absent says so and fails: without this, make
 # would find a directory of that name and report success.
 OPTIONAL := $(sort $(shell sed -n 's/^\([a-z][a-z -]*\):.*/\1/p' $(wildcard mk/*.mk) Makefile))
 ABSENT := $(filter-out $(OPTIONAL),model tsan fuzz bench bench-peers)
