@@ -57,6 +57,13 @@ static int take_answer(struct bus *bus, struct control_packet *p, const struct c
 			e.error = EPROTO;
 		return bus__fail(-e.error, "%s", e.why);
 	}
+	if (req->type == CTL_HELLO && p->head.magic == CTL_MAGIC && p->head.version != CTL_VERSION) {
+		control_close_fds(p);
+		return bus__fail(-EPROTONOSUPPORT,
+				 "busd at %s speaks protocol version %u, this library (" BUS_VERSION
+				 ") version %u; use a library and a busd of the same release",
+				 bus->socket, p->head.version, CTL_VERSION);
+	}
 	if (p->head.type != (CTL_REPLY | req->type) || p->len != reply_size || p->fd_count > room) {
 		control_close_fds(p);
 		return bus__fail(-EPROTO,
