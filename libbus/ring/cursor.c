@@ -56,8 +56,6 @@ void ring_reader_begin_oldest(struct ring_reader *rd)
 	frontier = bus_load_acquire(&rd->view.page->frontier_seq);
 	head = bus_load_acquire(&rd->view.page->head);
 	oldest = frontier > rd->view.slot_count ? frontier - rd->view.slot_count : 0;
-	if (RING_MUTANT(oldest_by_head))
-		oldest = head > rd->view.slot_count ? head - rd->view.slot_count : 0;
 	if (oldest > head)
 		oldest = head;
 	if (oldest > rd->cur)
@@ -93,7 +91,7 @@ void ring_reader_lapped(struct ring_reader *rd)
 
 	if (to <= rd->cur)
 		to = head;
-	if (to <= rd->cur && !RING_MUTANT(lapped_no_progress))
+	if (to <= rd->cur)
 		to = rd->cur + 1;
 	rd->lost += to - rd->cur;
 	rd->lost_unsaid += to - rd->cur;
