@@ -26,6 +26,7 @@ struct job {
 	const struct explore_scenario *scenario;
 	enum explore_memory memory;
 	const char *mutant; /* NULL: none */
+	bool lives;
 };
 
 /* What a child found, in memory shared with it. */
@@ -142,13 +143,15 @@ static const char *thousands(uint64_t n)
 static void report(const struct job *job, const struct outcome *out, bool lived)
 {
 	const struct search_result *r = &out->result;
-	bool good = lived && (job->mutant ? r->failed : !r->failed && r->completed);
+	bool wants_failure = job->mutant && !job->lives;
+	bool good = lived && (wants_failure ? r->failed : !r->failed && r->completed);
 	char name[96];
 
 	snprintf(name, sizeof(name), "%s%s%s/%s", job->mutant ? job->mutant : "",
 		 job->mutant ? " by " : "", job->scenario->name, memory_names[job->memory]);
 	printf("%-6s %-44s %12s states %10s runs %6.1f s%s%s\n",
 	       !good         ? "FAIL"
+	       : job->lives  ? "lives"
 	       : job->mutant ? "caught"
 			     : "pass",
 	       name, thousands(r->states), thousands(r->runs), out->cpu_seconds,
@@ -156,8 +159,8 @@ static void report(const struct job *job, const struct outcome *out, bool lived)
 	if (!lived)
 		printf("       the explorer itself died\n");
 	else if (!good && !r->failed)
-		printf("       %s\n",
-		       job->mutant ? "nobody noticed" : "not completed within the bound on states");
+		printf("       %s\n", wants_failure ? "nobody noticed"
+						    : "not completed within the bound on states");
 	else if (!good)
 		printf("       replay: explore --replay '%s'\n", out->schedule);
 	fflush(stdout);
@@ -229,12 +232,12 @@ static int collect(struct job *jobs, char **patterns)
 			snprintf(name, sizeof(name), "%s/%s", sc->name, memory_names[m]);
 			if (wanted(name, patterns) && (long_run || !sc->long_only) &&
 			    (m == EXPLORE_C11 || !sc->c11_only))
-				jobs[n++] = (struct job){ sc, (enum explore_memory)m, NULL };
+				jobs[n++] = (struct job){ sc, (enum explore_memory)m, NULL, false };
 		}
 	}
 	for (int i = 0; i < mutant_case_count; i++) {
 		const struct mutant_case *mc = &mutant_cases[i];
-		struct job job = { .mutant = mc->name };
+		struct job job = { .mutant = mc->name, .lives = mc->lives };
 
 		if (!wanted(mc->name, patterns))
 			continue;
@@ -281,7 +284,7 @@ static void matrix(char **patterns)
 			continue;
 		printf("%s\n", name);
 		for (int s = 0; s < scenario_count() * 2; s++) {
-			struct job job = { scenario_at(s / 2), (enum explore_memory)(s % 2), name };
+			struct job job = { scenario_at(s / 2), (enum explore_memory)(s % 2), name, false };
 			pid_t pid = fork();
 
 			if (pid == 0) {

@@ -20,8 +20,9 @@ const struct explore_scenario *scenario_at(int i);
 
 struct mutant_case {
 	const char *name;
-	const char *caught_by; /* SCENARIO/MEMORY */
+	const char *caught_by; /* SCENARIO/MEMORY; also one for long runs only */
 	const char *what;
+	bool lives; /* nothing notices: that is claimed, and checked */
 };
 extern const struct mutant_case mutant_cases[];
 extern const int mutant_case_count;

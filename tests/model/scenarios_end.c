@@ -17,14 +17,24 @@ static void publish_and_evict(int me)
 	publisher_send_all(p);
 }
 
-static void evicted(void)
+static void begin_evicted(uint8_t messages)
 {
 	world_setup(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
-			 .bytes = 128, .messages = 3, .sizes = { 64 }));
+			 .bytes = 128, .messages = messages, .sizes = { 64 }));
 	explore_party("pub0", publish_and_evict, false);
 	explore_party("sub0", body_subscribe, false);
 	explore_party("busd", body_busd, false);
 	world_reads(0, 0);
+}
+
+static void evicted(void)
+{
+	begin_evicted(3);
+}
+
+static void evicted_four(void)
+{
+	begin_evicted(4);
 }
 
 /* Loss is right only for one who was evicted, and counted. */
@@ -172,6 +182,8 @@ static const char *drained(void)
 const struct explore_scenario end_scenarios[] = {
 	SCENARIO("evict", evicted, accounted, 0,
 		 "a slow subscriber is evicted anywhere in its reading, and joins again"),
+	SCENARIO("evict.4", evicted_four, accounted, 0, "the same with four messages",
+		 .long_only = true),
 	SCENARIO("end.close", closed, drained, 0, "the publisher closes its ring"),
 	SCENARIO("end.killed", closed, drained, 1, "the publisher is killed anywhere"),
 	SCENARIO("end.borrowed", borrowed, drained, 1,

@@ -127,6 +127,16 @@ static void untagged(void)
 	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
 		   .bytes = 256, .messages = 3),
 	      publish_alone, join_untagged, busd_with_publisher, false);
+	/* as whoever used it before has left it */
+	bus_store_relaxed(&cursors[0]->entry[0].cursor, CURSOR_PARKED);
+}
+
+/* One slot, so that a limit that runs one message too far is seen at once. */
+static void tight(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 1,
+		   .bytes = 256, .messages = 3),
+	      publish_alone, join_tagged, busd_with_publisher, false);
 }
 
 static void oldest(void)
@@ -188,18 +198,23 @@ static const char *joined_oldest(void)
 
 /* ---- a new publisher ---- */
 
+static void begin_new(bool mortal_busd)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 1,
+		   .bytes = 256, .messages = 3),
+	      attach_and_publish, read_what_comes, busd_alone, mortal_busd);
+	/* the entry, as whoever used it before has left it */
+	bus_store_relaxed(&cursors[0]->entry[0].cursor, CURSOR_PARKED);
+}
+
 static void new_publisher(void)
 {
-	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
-		   .bytes = 256, .messages = 2),
-	      attach_and_publish, read_what_comes, busd_alone, false);
+	begin_new(false);
 }
 
 static void new_publisher_busd_killed(void)
 {
-	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
-		   .bytes = 256, .messages = 2),
-	      attach_and_publish, read_what_comes, busd_alone, true);
+	begin_new(true);
 }
 
 /* Without an answer there is nothing to read. */
@@ -212,6 +227,7 @@ const struct explore_scenario join_scenarios[] = {
 	SCENARIO("join.tagged", tagged, nothing_lost, 0, "a reliable subscriber joins under load"),
 	SCENARIO("join.untagged", untagged, nothing_lost, 0,
 		 "the same, its entry tagged only after busd's answer"),
+	SCENARIO("join.tight", tight, nothing_lost, 0, "the same in a ring of one slot"),
 	SCENARIO("join.oldest", oldest, joined_oldest, 0,
 		 "joins at the oldest message that the ring holds"),
 	SCENARIO("join.killed", busd_killed, nothing_lost, 1,

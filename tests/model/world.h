@@ -29,14 +29,15 @@
 
 /* One line of the scenario's own code weakened. Lines of libbus/ring: ring/mutants.h. */
 /* clang-format off */
+/* clang-format off */
 #define SIM_MUTANTS(X) \
 	X(no_w3) X(no_barrier) X(no_second_look) X(bells_read_late) X(same_generation) \
-	X(wake_before_bell) X(no_flush_when_empty) X(flush_per_subscription) X(no_bell_look) \
-	X(no_epoch_look) X(no_f2) X(answer_before_epoch) X(epoch_before_members) \
-	X(unknown_gate_ignored) X(last_from_start) X(busd_does_not_ring) X(answer_before_bell) \
-	X(no_park) X(final_early) X(next_means_end) X(rejoin_goes_back) X(count_at_stale) \
-	X(evicted_flag_for_frontier) X(wake_owed_forgotten) X(slowest_bell_only) \
-	X(late_member_not_awaited) X(batch_waits_untold) X(abort_unnoted)
+	X(wake_before_bell) X(no_flush_before_sleep) X(flush_per_subscription) X(no_bell_look) \
+	X(no_f2) X(answer_before_epoch) X(epoch_before_members) X(unknown_gate_ignored) \
+	X(last_from_start) X(busd_does_not_ring) X(answer_before_bell) X(no_park) X(final_early) \
+	X(next_means_end) X(rejoin_goes_back) X(count_at_stale) \
+	X(slowest_bell_only) X(late_member_not_awaited) X(batch_waits_untold) X(abort_unnoted) \
+	X(whole_by_newest)
 /* clang-format on */
 
 enum sim_mutant {
@@ -233,6 +234,7 @@ struct subscriber {
 		owed;
 	uint8_t prev[WORLD_RINGS];   /* ring number + 1 */
 	uint8_t first[WORLD_RINGS];  /* where it began to read */
+	uint8_t next[WORLD_RINGS];   /* oracle: all messages below were delivered or lost */
 	uint8_t unsafe[WORLD_RINGS]; /* messages below this may be lost also to a reliable reader */
 	/* what the caller waits for besides messages: it looks before it sleeps */
 	bool (*done)(struct subscriber *);

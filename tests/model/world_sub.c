@@ -104,10 +104,9 @@ static bool ring_says(struct subscriber *s, int ring, enum ring_look l)
 	struct ring_reader *rd = &s->rd[ring];
 
 	if (l == RING_EMPTY) {
-		if (rd->cur != rd->flushed && !SIM_MUTANT(no_flush_when_empty))
+		if (rd->cur != rd->flushed && !SIM_MUTANT(no_flush_before_sleep))
 			ring_reader_flush(rd);
-		if (ring_reader_drained(rd) ||
-		    (SIM_MUTANT(next_means_end) && bus_load_acquire(&board->next_ring[ring]) != 0)) {
+		if (ring_reader_drained(rd)) {
 			finish_ring(s, ring);
 			return true;
 		}
@@ -136,7 +135,7 @@ static enum ring_look take_run(struct subscriber *s, int ring, struct taken *t)
 {
 	struct ring_reader *rd = &s->rd[ring];
 	struct ring_peeked m[BATCH_MAX] = { 0 };
-	int most = plan.batch ? plan.batch : 1;
+	int most = plan.batch ? plan.batch : 1, oldest = 0;
 	enum ring_look l;
 
 	t->count = 0;
@@ -149,7 +148,9 @@ static enum ring_look take_run(struct subscriber *s, int ring, struct taken *t)
 	} while (++t->count < most);
 	if (t->count == 0 && l == RING_EMPTY)
 		return l;
-	if (t->count == 0 || !ring_reader_whole(rd, rd->ahead, m[0].pos)) {
+	if (SIM_MUTANT(whole_by_newest) && t->count > 0)
+		oldest = t->count - 1;
+	if (t->count == 0 || !ring_reader_whole(rd, m[oldest].seq, m[oldest].pos)) {
 		l = ring_reader_peek(rd, &m[0]);
 		t->count = l == RING_MESSAGE;
 	}
@@ -175,13 +176,10 @@ static bool take_from(struct subscriber *s, int ring)
 	l = take_run(s, ring, &t);
 	if (t.count == 0)
 		return ring_says(s, ring, l);
-	if (SIM_MUTANT(evicted_flag_for_frontier)) {
-		stale = evicted(s);
-		rd->cur += (uint64_t)t.count;
-		*(stale ? &rd->lost : &rd->delivered) += (uint64_t)t.count;
-	} else {
-		stale = !ring_reader_release(rd, (uint64_t)t.count, t.pos);
-	}
+	stale = !ring_reader_release(rd, (uint64_t)t.count, t.pos);
+	EXPLORE_REQUIRE(rd->cur - (uint64_t)t.count >= s->next[ring],
+			"sub%d: a message of ring %d came twice", s->index, ring);
+	s->next[ring] = (uint8_t)rd->cur;
 	EXPLORE_REQUIRE(stale || t.whole, "sub%d: a torn payload of ring %d was released as good",
 			s->index, ring);
 	EXPLORE_REQUIRE(!stale || may_lose(s, ring, rd->cur - (uint64_t)t.count) || evicted(s),
@@ -209,10 +207,12 @@ bool subscriber_take(struct subscriber *s)
 void subscriber_flush(struct subscriber *s)
 {
 	for (int r = 0; r < WORLD_RINGS; r++) {
-		if (s->attached[r] && !s->finished[r] && s->rd[r].cur != s->rd[r].flushed)
-			ring_reader_flush(&s->rd[r]);
-		if (SIM_MUTANT(flush_per_subscription))
-			break;
+		if (!s->attached[r] || s->finished[r] || s->rd[r].cur == s->rd[r].flushed)
+			continue;
+		if (SIM_MUTANT(no_flush_before_sleep) ||
+		    (SIM_MUTANT(flush_per_subscription) && !s->active[r]))
+			continue;
+		ring_reader_flush(&s->rd[r]);
 	}
 }
 
@@ -223,9 +223,13 @@ bool subscriber_something(struct subscriber *s)
 	    bus_load_acquire(&board->bell[world_busd()][s->me]) != s->bell_seen && subscriber_news(s))
 		return true; /* the caller is told of the eviction */
 	for (int r = 0; r < WORLD_RINGS; r++) {
-		if (!s->attached[r] || !s->active[r] || s->finished[r] ||
-		    !ring_reader_ready(&s->rd[r]))
+		if (!s->attached[r] || !s->active[r] || s->finished[r])
 			continue;
+		if (!ring_reader_ready(&s->rd[r])) {
+			if (SIM_MUTANT(next_means_end) && bus_load_acquire(&board->next_ring[r]) != 0)
+				finish_ring(s, r);
+			continue;
+		}
 		if (!ring_reader_drained(&s->rd[r]))
 			return true;
 		finish_ring(s, r);
