@@ -352,6 +352,7 @@ int segment_map_readonly(struct segment *seg, size_t size, struct why *why)
 	if (map == MAP_FAILED)
 		return because(why, ENOMEM, "cannot map a %s: %s", kind_text(seg), strerror(errno));
 	seg->map = map;
-	seg->map_size = size;
+	seg->map_size =
+		BUS_ALIGN_UP(size, seg->page); /* of huge pages less is not unmapped, but refused */
 	return 0;
 }
