@@ -284,7 +284,8 @@ static void matrix(char **patterns)
 			continue;
 		printf("%s\n", name);
 		for (int s = 0; s < scenario_count() * 2; s++) {
-			struct job job = { scenario_at(s / 2), (enum explore_memory)(s % 2), name, false };
+			struct job job = { scenario_at(s / 2), (enum explore_memory)(s % 2), name,
+					   false };
 			pid_t pid = fork();
 
 			if (pid == 0) {
