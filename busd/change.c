@@ -5,6 +5,8 @@
 #include "event.h"
 #include "share.h"
 
+#include "os/wake.h"
+
 uint64_t change_begin(struct topic *topic)
 {
 	return topic->epoch + 1;
@@ -139,5 +141,10 @@ void change_commit(struct topic *topic)
 	topic->epoch = number;
 	board_set_epoch(&topic->board, number);
 	bus_fence_seq_cst(); /* F2 */
+	/*
+	 * A new subscriber that has no membarrier relies on publishers' fences, and theirs begin when
+	 * they hear of it: until then this makes the epoch seen by whoever does not fence.
+	 */
+	wake_barrier();
 	/* the bells ring in client_ring_bells(), which every caller ends with */
 }

@@ -91,6 +91,8 @@ const struct mutant_case mutant_cases[] = {
 	  false },
 	{ "late_member_not_awaited", "join.late.sleeper/tso",
 	  "the last publish does not wait for a membership under way", false },
+	{ "busd_no_barrier", "join.sleeper.mixed/tso",
+	  "a joiner without membarrier, and busd runs none in its place", false },
 	{ "no_park", "join.killed/tso", "a join that was not answered goes on gating", false },
 	{ "no_bell_look", "newpub/tso",
 	  "the subscriber does not look at busd's bell before it sleeps", false },

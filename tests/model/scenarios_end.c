@@ -150,6 +150,47 @@ static void aborted(void)
 	      publish_abort_close);
 }
 
+/* Comes at any time, begins at the oldest message, gates nobody. */
+static void read_late(int me)
+{
+	struct subscriber *s = subscriber_of(me);
+	bool all_is_over;
+
+	subscriber_begin(s, me);
+	s->done = all_finished;
+	all_is_over = bus_load_acquire(&rings[0].page->final_seq) != 0;
+	subscriber_peruse(s, 0);
+	while (!s->finished[0]) {
+		subscriber_point(s, 1);
+		if (!subscriber_take(s))
+			subscriber_wait(s);
+	}
+	EXPLORE_REQUIRE(!all_is_over || s->rd[0].delivered > 0,
+			"who came after the end found nothing in a ring that holds two messages");
+	subscriber_point(s, 2);
+}
+
+static void late(void)
+{
+	world_setup(PLAN(.pubs = 1, .subs = 1, .busd = true, .ends = true, .whole_slots = true,
+			 .slots = 2, .bytes = 128, .messages = 3, .sizes = { 64 }, .lossy = { true }));
+	explore_party("pub0", publish_abort_close, false);
+	explore_party("sub0", read_late, false);
+	explore_party("busd", body_busd, false);
+	world_reads(0, 0);
+}
+
+static const char *read_late_well(void)
+{
+	const struct subscriber *s = subscriber_of(world_sub(0));
+	const struct ring_reader *rd = &s->rd[0];
+	const char *why = all_returned();
+
+	if (!why && s->first[0] + rd->lost + rd->delivered != plan.messages)
+		why = "first, lost and delivered do not add up";
+	return why;
+}
+
 static void grown(void)
 {
 	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .ends = true, .rings = 2, .slots = 2,
@@ -190,6 +231,8 @@ const struct explore_scenario end_scenarios[] = {
 		 "the same, with two messages borrowed at a time"),
 	SCENARIO("end.abort", aborted, drained, 0,
 		 "a payload is written, given up, and the ring closed under a lossy reader"),
+	SCENARIO("end.late", late, read_late_well, 0,
+		 "a reader that comes at any time, also after the end"),
 	SCENARIO("end.grow", grown, drained, 0, "a ring is replaced by the next one"),
 	SCENARIO("end.grow.killed", grown, drained, 1, "the same, the publisher is killed anywhere"),
 };

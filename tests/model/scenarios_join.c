@@ -96,6 +96,46 @@ static void busd_with_publisher(int me)
 	busd_serve(b);
 }
 
+/* The first subscriber reads the first publisher's ring already. */
+static void busd_with_reader(int me)
+{
+	struct busd *b = busd_of(me);
+
+	busd_begin(b, me);
+	b->owner[0] = (uint8_t)world_pub(0);
+	b->reads[0] = 1;
+	busd_serve(b);
+}
+
+static void publish_to_the_first(int me)
+{
+	struct publisher *p = publisher_of(me);
+
+	publisher_begin(p, me, me);
+	publisher_knows(p, 0, 0);
+	publisher_send_all(p);
+}
+
+static bool read_all_of_both(struct subscriber *s)
+{
+	return s->attached[1] && s->rd[0].cur >= plan.messages && s->rd[1].cur >= plan.messages;
+}
+
+static void read_both(int me)
+{
+	struct subscriber *s = subscriber_of(me);
+
+	subscriber_begin(s, me);
+	subscriber_knows(s, 0);
+	while (!read_all_of_both(s)) {
+		subscriber_point(s, 1);
+		if (!subscriber_take(s))
+			subscriber_wait(s);
+	}
+	subscriber_flush(s);
+	subscriber_point(s, 2);
+}
+
 static void busd_alone(int me)
 {
 	struct busd *b = busd_of(me);
@@ -171,6 +211,14 @@ static void lossy_sleeper_fences(void)
 	      publish_alone, join_tagged, busd_with_publisher, false);
 }
 
+/* The joiner has no membarrier, and the publisher does not fence before it knows that. */
+static void lossy_sleeper_mixed(void)
+{
+	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 32,
+		   .bytes = 256, .messages = 3, .lossy = { true }, .wants_fence = true),
+	      publish_alone, join_tagged, busd_with_publisher, false);
+}
+
 static void late_member(void)
 {
 	begin(PLAN(.pubs = 1, .subs = 1, .busd = true, .whole_slots = true, .slots = 2,
@@ -194,6 +242,30 @@ static const char *joined_oldest(void)
 	if (!why && s->rd[0].delivered + s->rd[0].lost + s->first[0] != s->rd[0].cur)
 		why = "delivered and lost do not add up";
 	return why;
+}
+
+/* ---- somebody else is there already ---- */
+
+static void joiner_beside(void)
+{
+	world_setup(PLAN(.pubs = 1, .subs = 2, .busd = true, .whole_slots = true, .slots = 2,
+			 .bytes = 256, .messages = 3));
+	explore_party("pub0", publish_to_the_first, false);
+	explore_party("sub0", body_subscribe, false);
+	explore_party("sub1", join_tagged, false);
+	explore_party("busd", busd_with_reader, false);
+	world_reads(0, 0);
+}
+
+static void publisher_beside(void)
+{
+	world_setup(PLAN(.pubs = 2, .subs = 1, .busd = true, .whole_slots = true, .slots = 1,
+			 .bytes = 256, .messages = 2));
+	explore_party("pub0", body_publish, false);
+	explore_party("pub1", attach_and_publish, false);
+	explore_party("sub0", read_both, false);
+	explore_party("busd", busd_with_reader, false);
+	world_reads(0, 0);
 }
 
 /* ---- a new publisher ---- */
@@ -236,10 +308,17 @@ const struct explore_scenario join_scenarios[] = {
 		 "a joiner sleeps while the publisher does not refresh"),
 	SCENARIO("join.sleeper.fences", lossy_sleeper_fences, nothing_lost, 0,
 		 "the same, W1 and W3 are fences"),
+	SCENARIO("join.sleeper.mixed", lossy_sleeper_mixed, nothing_lost, 0,
+		 "the same, a joiner without membarrier and a publisher that relies on it"),
 	SCENARIO("join.late", late_member, nothing_lost, 0,
 		 "the epoch is raised before the membership can be sent"),
 	SCENARIO("join.late.sleeper", late_member_sleeper, nothing_lost, 0,
 		 "the same, and the joiner sleeps"),
+	SCENARIO("join.beside", joiner_beside, nothing_lost, 0,
+		 "a subscriber joins while another one reads", .preemptions = 2, .c11_only = true),
+	SCENARIO("newpub.beside", publisher_beside, nothing_lost, 0,
+		 "a publisher attaches while the subscriber reads another one", .preemptions = 2,
+		 .c11_only = true),
 	SCENARIO("newpub", new_publisher, nothing_lost, 0,
 		 "a publisher attaches while the subscriber goes to sleep"),
 	SCENARIO("newpub.killed", new_publisher_busd_killed, unless_unanswered, 1,

@@ -37,7 +37,7 @@
 	X(last_from_start) X(busd_does_not_ring) X(answer_before_bell) X(no_park) X(final_early) \
 	X(next_means_end) X(rejoin_goes_back) X(count_at_stale) \
 	X(slowest_bell_only) X(late_member_not_awaited) X(batch_waits_untold) X(abort_unnoted) \
-	X(whole_by_newest)
+	X(whole_by_newest) X(busd_no_barrier)
 /* clang-format on */
 
 enum sim_mutant {
@@ -59,8 +59,9 @@ struct world_plan {
 	uint8_t messages; /* per ring */
 	/* bytes of message n; those after the last are like it; none: all inline */
 	uint16_t sizes[WORLD_MESSAGES];
-	bool any_size; /* each message is inline, or has 64 or 128 bytes: all combinations */
-	bool fences;   /* W1 is a fence, W3 too; otherwise W3 is a membarrier */
+	bool any_size;    /* each message is inline, or has 64 or 128 bytes: all combinations */
+	bool fences;      /* W1 is a fence, W3 too; otherwise W3 is a membarrier */
+	bool wants_fence; /* a subscriber without membarrier: the publisher fences once it knows it */
 	uint8_t flush_every, batch; /* 0: the ring's own, 1 */
 	uint8_t send_batch;         /* 0: one at a time */
 	bool whole_slots;           /* slots are not torn here: another scenario's question */
@@ -252,6 +253,7 @@ void subscriber_flush(struct subscriber *s);
 /* In three steps. s->parked: busd had gone. */
 void subscriber_join(struct subscriber *s, int ring, bool tag_first);
 void subscriber_join_oldest(struct subscriber *s, int ring);
+void subscriber_peruse(struct subscriber *s, int ring);
 /* true: it was evicted, and has joined again. */
 bool subscriber_news(struct subscriber *s);
 void subscriber_point(const struct subscriber *s, uint64_t id);

@@ -26,6 +26,8 @@ static void raise_epoch(struct busd *b)
 	bus_store_release(&board->epoch, b->number);
 	if (!SIM_MUTANT(no_f2) && !RING_MUTANT(no_f3))
 		bus_fence_seq_cst(); /* F2 */
+	if (plan.wants_fence && !SIM_MUTANT(busd_no_barrier))
+		explore_barrier(); /* in place of the joiner, which cannot */
 }
 
 static void send_members(struct busd *b, int op, int sub, uint32_t ring_mask)

@@ -35,6 +35,7 @@ static void remove_member(struct publisher *p, int sub)
 void publisher_knows(struct publisher *p, int sub, uint64_t start)
 {
 	remove_member(p, sub);
+	p->ring.fences |= plan.wants_fence;
 	p->members[p->ring.member_count++] = (struct ring_member){
 		.entry = &cursors[sub]->entry[p->index],
 		.waiting = &cursors[sub]->waiting,

@@ -271,9 +271,9 @@ void subscriber_wait(struct subscriber *s)
 		n = read_bells(s, words, values);
 	s->gen = SIM_MUTANT(same_generation) ? 1 : s->gen + 1;
 	bus_store_relaxed(&cursors[s->index]->waiting, s->gen);
-	if (plan.fences && !SIM_MUTANT(no_w3))
+	if ((plan.fences || plan.wants_fence) && !SIM_MUTANT(no_w3))
 		bus_fence_seq_cst();
-	if (!plan.fences && !SIM_MUTANT(no_barrier))
+	if (!plan.fences && !plan.wants_fence && !SIM_MUTANT(no_barrier))
 		explore_barrier(); /* W3 */
 	if (SIM_MUTANT(no_second_look) || !subscriber_something(s)) {
 		for (int r = 0; r < WORLD_RINGS; r++)
@@ -323,6 +323,15 @@ void subscriber_join(struct subscriber *s, int ring, bool tag_first)
 		ring_reader_tag(rd);
 	ring_reader_joined_now(rd);
 	s->first[ring] = (uint8_t)rd->cur;
+}
+
+/* Reads from the oldest message on without telling anybody. */
+void subscriber_peruse(struct subscriber *s, int ring)
+{
+	attach(s, ring, 0);
+	ring_reader_begin_oldest(&s->rd[ring]);
+	ring_reader_skip_gone(&s->rd[ring]);
+	s->first[ring] = (uint8_t)s->rd[ring].cur;
 }
 
 void subscriber_join_oldest(struct subscriber *s, int ring)
