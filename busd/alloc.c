@@ -87,11 +87,8 @@ static void finish(struct job *job)
 	if (job->client)
 		job->client->job = NULL;
 	/* ordinary pages instead of huge ones are fewer bytes */
-	if (job->rc == 0 && job->seg->charged_bytes != job->seg->info.size) {
-		quota_correct(job->seg->charged,
-			      (int64_t)(job->seg->info.size - job->seg->charged_bytes));
-		job->seg->charged_bytes = job->seg->info.size;
-	}
+	if (job->rc == 0 && job->seg->bill.bytes != job->seg->info.size)
+		quota_correct(&job->seg->bill, (int64_t)(job->seg->info.size - job->seg->bill.bytes));
 	if (job->seg->place_error < 0)
 		log_warning("placement of a segment was refused (%s): it lies where the kernel put it",
 			    strerror(-job->seg->place_error));
@@ -181,25 +178,25 @@ static int check_available(uint64_t bytes, struct why *why)
 
 void alloc_build(struct job *job)
 {
-	struct quota_account *account = &job->client->user->account;
-	uint64_t bytes = segment_plan_bytes(&job->plan);
-	int rc = ring_charge(job->busd, account, bytes, &job->why);
+	const struct quota_bill bill = { .account = &job->client->user->account,
+					 .space = job->space,
+					 .bytes = segment_plan_bytes(&job->plan),
+					 .files = 1 };
+	int rc;
 
 	job->seg = segment_new();
-	if (rc == 0 && !job->seg) {
-		quota_refund(account, bytes);
-		rc = because(&job->why, ENOMEM, "busd is out of memory");
-	} else if (rc == 0) {
-		job->seg->charged = account;
-		job->seg->charged_bytes = bytes;
-		if (bytes > ALLOC_AT_ONCE)
-			rc = check_available(bytes, &job->why);
+	rc = job->seg ? ring_charge(job->busd, &bill, &job->why)
+		      : because(&job->why, ENOMEM, "busd is out of memory");
+	if (rc == 0) {
+		job->seg->bill = bill;
+		if (bill.bytes > ALLOC_AT_ONCE)
+			rc = check_available(bill.bytes, &job->why);
 	}
 	job->rc = rc;
 	if (rc < 0)
 		job->done(job->client, job);
 	else
-		submit(job, bytes);
+		submit(job, bill.bytes);
 }
 
 void alloc_refill(struct job *job)

@@ -28,7 +28,8 @@ struct job {
 	struct why why;
 	void (*done)(struct client *client, struct job *job);
 	/* what the request needs to go on */
-	struct topic *topic; /* pinned, or NULL */
+	struct topic *topic;     /* pinned, or NULL */
+	struct namespace *space; /* pays for the plan as well; NULL */
 	uint64_t id;
 	struct ctl_topic_settings settings;
 	char name[CTL_NAME_MAX];

@@ -64,16 +64,19 @@ void board_settings(struct topic *topic)
 
 int board_make(struct topic *topic, const struct bus_calibration *cal, struct why *why)
 {
+	/* busd keeps the writable descriptor beside the other one */
+	const struct quota_bill bill = {
+		.account = topic->account, .space = topic->space, .bytes = BOARD_HEAD, .files = 2
+	};
 	struct segment *seg = segment_new();
 	struct board_head *head;
 	int rc;
 
 	if (!seg)
 		return because(why, ENOMEM, "busd is out of memory");
-	rc = ring_charge(topic->busd, topic->account, BOARD_HEAD, why);
+	rc = ring_charge(topic->busd, &bill, why);
 	if (rc == 0) {
-		seg->charged = topic->account;
-		seg->charged_bytes = BOARD_HEAD;
+		seg->bill = bill;
 		rc = segment_build_own(seg, CTL_SEG_BOARD, BOARD_SIZE, why);
 	}
 	if (rc == 0)
@@ -124,8 +127,7 @@ static int take(struct board *board, uint64_t *taken, uint64_t *pages, uint32_t 
 		if (rc < 0)
 			return rc;
 		pages[page / 64] |= UINT64_C(1) << (page % 64);
-		quota_correct(board->seg->charged, 4096);
-		board->seg->charged_bytes += 4096;
+		quota_correct(&board->seg->bill, 4096);
 	}
 	taken[i / 64] |= UINT64_C(1) << (i % 64);
 	return (int)i;

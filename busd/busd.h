@@ -73,6 +73,8 @@ struct busd {
 	struct idmap users, clients_by_id, rings_by_id, subs_by_id, pubs_by_id;
 	struct topic **topics; /* sorted by name */
 	size_t topic_count, topic_room;
+	struct namespace **spaces; /* sorted by name; namespace.c */
+	size_t space_count, space_room, space_sweep;
 	struct list subs; /* all subscriptions */
 	uint64_t ring_count, sub_count;
 	uint64_t evictions;

@@ -5,6 +5,7 @@
 #include "alloc.h"
 #include "event.h"
 #include "log.h"
+#include "namespace.h"
 #include "peer.h"
 #include "registry.h"
 #include "request.h"
@@ -142,11 +143,12 @@ void client_accept(struct busd *busd, int fd)
 	client = rc < 0 ? NULL : client_new(busd, &identity);
 	if (!client) {
 		if (rc == 0) {
-			user->account.clients--;
+			quota_give_back_client(&user->account, true);
 			rc = because(&why, ENOMEM, "busd is out of memory");
 		}
-		log_warning("process %u (%s) was refused: %s", identity.pid, identity.command,
-			    why.text);
+		if (!user || user_may_log(user))
+			log_warning("process %u (%s) was refused: %s", identity.pid,
+				    identity.command, why.text);
 		if (identity.pidfd >= 0)
 			close(identity.pidfd);
 		free(identity.groups);
@@ -181,9 +183,9 @@ void client_doom(struct client *client, const char *format, ...)
 		vsnprintf(reason, sizeof(reason), format, args);
 		va_end(args);
 	}
-	if (reason[0])
+	if (reason[0] && user_may_log(client->user))
 		log_warning("client %s is disconnected: %s", client_label(client), reason);
-	else
+	else if (!reason[0])
 		log_debug("client %s left", client_label(client));
 	client->doomed = true;
 	list_append(&client->busd->doomed, &client->doomed_link);
@@ -213,9 +215,11 @@ static void client_free(struct client *client)
 		segment_unref(bell->seg);
 		free(bell);
 	}
+	client->user->account.in_flight -= client->fds_in_flight;
 	if (client->state != CLIENT_NEW)
 		user_release_slot(client->user, client->slot);
-	client->user->account.clients--;
+	quota_give_back_client(&client->user->account, client->state != CLIENT_ATTACHED);
+	idmap_free(&client->spaces);
 	if (client->job)
 		alloc_orphan(client->job);
 	free(client->held);

@@ -57,6 +57,7 @@ struct client {
 
 	struct idmap segments; /* id -> struct shared: what it was given */
 	struct idmap peers;    /* client id -> struct peer: whose bells it needs */
+	struct idmap spaces;   /* namespace id -> how many things it has there */
 	struct client_bell *bells;
 	struct list pubs, subs;
 	uint32_t pub_count, sub_count;

@@ -29,6 +29,7 @@ struct config *config_new(void)
 	config->keep_time_ns = UINT64_C(60000000000);
 	config->idle_exit_ns = UINT64_C(30000000000);
 	config->evict_floor_ns = UINT64_C(10000000);
+	config->sandbox = true;
 	return config;
 }
 
@@ -42,6 +43,8 @@ void config_free(struct config *config)
 		free(config->acl.rules[i].grants);
 	free(config->acl.rules);
 	free(config->topics);
+	free(config->namespaces);
+	free(config->user);
 	free(config->socket);
 	free(config->data_dir);
 	free(config->log);

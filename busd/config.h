@@ -8,6 +8,7 @@
 
 #include "acl.h"
 #include "format/control_proto.h"
+#include "namespace.h"
 #include "why.h"
 
 #include <sys/types.h>
@@ -20,6 +21,13 @@ struct config_topic {
 	char pattern[CTL_TOPIC_MAX];
 	struct ctl_topic_settings settings;
 	bool numa_said, huge_said;
+};
+
+struct config_namespace {
+	char name[CTL_TOPIC_MAX];
+	struct namespace_limits limits;
+	bool owned;
+	struct acl_grant owner; /* its right is not used: all of them */
 };
 
 struct config {
@@ -39,7 +47,15 @@ struct config {
 	struct config_topic defaults; /* pattern is not used */
 	struct config_topic *topics;
 	size_t topic_count;
-	struct acl acl;
+	/* 0: by default */
+	uint32_t user_connections, user_handshakes, user_descriptors, user_topics;
+	char *user; /* whom busd becomes where root starts it; NULL: it stays who it is */
+	uid_t user_uid;
+	gid_t user_gid;
+	bool sandbox; /* system calls that busd does not need are refused */
+	struct config_namespace *namespaces;
+	size_t namespace_count;
+	struct acl acl; /* rules, and what owners of namespaces may do */
 };
 
 /* All defaults. NULL: no memory. */

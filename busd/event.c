@@ -89,6 +89,13 @@ static bool socket_is_empty(const struct client *client)
 	return ioctl(client->ev.fd, SIOCOUTQ, &unread) == 0 && unread == 0;
 }
 
+/* All that was under way has been read. */
+static void landed(struct client *client)
+{
+	client->user->account.in_flight -= client->fds_in_flight;
+	client->fds_in_flight = 0;
+}
+
 /*
  * 1 sent; 0 not now: the client has to read first; -EAGAIN not now, for the kernel's reasons; or
  * doomed
@@ -105,9 +112,11 @@ static int send_one(struct client *client, struct event *event)
 
 	if (fd >= 0) {
 		if (client->fds_in_flight > 0 && socket_is_empty(client))
-			client->fds_in_flight = 0;
+			landed(client);
 		if (client->fds_in_flight >= CTL_EV_IN_FLIGHT)
 			return 0;
+		if (!quota_may_fly(&client->user->account))
+			return -EAGAIN;
 		memset(&control, 0, sizeof(control));
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control.buf);
@@ -118,6 +127,7 @@ static int send_one(struct client *client, struct event *event)
 	}
 	if (sendmsg(client->ev.fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0) {
 		client->fds_in_flight += fd >= 0;
+		client->user->account.in_flight += fd >= 0;
 		return 1;
 	}
 	if (errno == EAGAIN)
@@ -163,6 +173,8 @@ void event_flush(struct client *client)
 {
 	bool any = false;
 
+	if (!client->doomed && client->fds_in_flight > 0 && socket_is_empty(client))
+		landed(client);
 	while (!client->doomed && !list_empty(&client->events)) {
 		struct event *event = list_entry(client->events.next, struct event, link);
 		int rc = send_one(client, event);

@@ -30,8 +30,10 @@ int greet_check(const struct ctl_head *head, size_t len, struct why *why)
 static int make_own_bell(struct client *client, struct why *why)
 {
 	const struct segment_plan plan = { .kind = CTL_SEG_BELL, .size = sizeof(struct bell_page) };
+	const struct quota_bill bill = { .account = &client->user->account,
+					 .bytes = segment_plan_bytes(&plan),
+					 .files = 1 };
 	struct client_bell *bell = calloc(1, sizeof(*bell));
-	uint64_t bytes = segment_plan_bytes(&plan);
 	int rc;
 
 	if (bell)
@@ -40,10 +42,9 @@ static int make_own_bell(struct client *client, struct why *why)
 		free(bell);
 		return because(why, ENOMEM, "busd is out of memory");
 	}
-	rc = ring_charge(client->busd, &client->user->account, bytes, why);
+	rc = ring_charge(client->busd, &bill, why);
 	if (rc == 0) {
-		bell->seg->charged = &client->user->account;
-		bell->seg->charged_bytes = bytes;
+		bell->seg->bill = bill;
 		rc = segment_build(bell->seg, &plan, why);
 	}
 	if (rc < 0) {
@@ -146,6 +147,7 @@ int greet_attach(struct client *client, const void *msg, struct why *why)
 	}
 	client->state = CLIENT_ATTACHED;
 	list_remove(&client->handshake_link);
+	quota_end_handshake(&client->user->account);
 	client_reply(client, &ok, NULL, 0);
 	return 0;
 }

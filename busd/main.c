@@ -260,8 +260,11 @@ int main(int argc, char **argv)
 			return rc;
 	}
 	raise_file_limit();
-	reload_apply(&busd);
-	rc = start(&busd, &options, &why);
+	rc = reload_apply(&busd);
+	if (rc == 0)
+		rc = start(&busd, &options, &why);
+	else
+		because(&why, ENOMEM, "out of memory");
 	if (rc == -EEXIST && options.private_)
 		return 0;
 	if (rc < 0) {

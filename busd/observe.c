@@ -89,6 +89,21 @@ int observe_stop(struct client *client, const void *msg, struct why *why)
 	return 0;
 }
 
+void observe_again(struct busd *busd)
+{
+	struct client *client;
+	size_t i;
+
+	for_each(client, &busd->clients, link) {
+		if (client->observe_count == 0 || client->doomed)
+			continue;
+		unshare_all_observed(client);
+		for (i = 0; i < busd->topic_count; i++)
+			if (observes(client, busd->topics[i]))
+				show_topic(client, busd->topics[i]);
+	}
+}
+
 static void show(struct topic *topic, struct segment *seg)
 {
 	struct client *client;

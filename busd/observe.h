@@ -16,6 +16,8 @@ void observe_board(struct topic *topic);
 void observe_ring(struct ring *ring);
 void observe_cursors(struct sub *sub);
 void observe_membership(struct member *member);
+/* Rights changed: everybody is shown what he may see now, and nothing else. */
+void observe_again(struct busd *busd);
 /* ... or went. */
 void observe_gone(struct busd *busd, struct segment *seg);
 

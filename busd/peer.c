@@ -117,14 +117,19 @@ int peer_identify(int fd, struct peer_identity *ret, struct why *why)
 	ret->pid = cred.pid > 0 ? (uint32_t)cred.pid : 0;
 	ret->uid = cred.uid;
 	ret->gid = cred.gid;
-	if (ret->pid) {
-		size = sizeof(pidfd);
-		if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0)
-			rc = errno == ENOPROTOOPT ? open_by_number(ret->pid, &pidfd) : -errno;
+	/* the descriptor says who it is in whatever pid namespace; the number only in busd's */
+	size = sizeof(pidfd);
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) {
+		if (errno != ENOPROTOOPT)
+			rc = ret->pid ? -errno : 0; /* of a stranger the hang-up must do */
+		else if (ret->pid)
+			rc = open_by_number(ret->pid, &pidfd);
 		if (rc < 0)
 			return because(why, -rc, "process %u cannot be watched: %s", ret->pid,
 				       strerror(-rc));
-		ret->pidfd = pidfd;
+	}
+	ret->pidfd = pidfd;
+	if (ret->pid) {
 		len = read_proc(ret->pid, "comm", ret->command, sizeof(ret->command));
 		if (len > 0 && ret->command[len - 1] == '\n')
 			ret->command[len - 1] = 0;

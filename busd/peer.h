@@ -12,7 +12,7 @@
 
 struct peer_identity {
 	uint32_t pid, uid, gid; /* pid 0: it lives in a pid namespace that busd does not see */
-	int pidfd;              /* -1 where pid is 0 */
+	int pidfd;              /* -1: the kernel gives none for pid 0 */
 	gid_t *groups;          /* malloc */
 	size_t group_count;
 	char command[32];

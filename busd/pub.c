@@ -6,6 +6,7 @@
 #include "change.h"
 #include "event.h"
 #include "log.h"
+#include "namespace.h"
 #include "observe.h"
 #include "registry.h"
 #include "share.h"
@@ -66,6 +67,7 @@ void pub_free(struct pub *pub)
 	list_remove(&pub->client_link);
 	client->pub_count--;
 	unshare_segment(client, topic->board.seg);
+	namespace_leave(client, topic->space);
 	idmap_remove(&client->busd->pubs_by_id, pub->id);
 	free(pub);
 	topic_unpin(topic);
@@ -75,6 +77,7 @@ static void plan_ring(struct job *job, uint64_t first_seq)
 {
 	const struct ctl_topic_settings *settings = &job->settings;
 
+	job->space = job->topic->space;
 	job->plan = (struct segment_plan){
 		.kind = CTL_SEG_RING,
 		.ring_slots = settings->slots,
@@ -120,10 +123,14 @@ static void opened(struct client *client, struct job *job)
 	if (client && rc == 0 && job->topic->removed)
 		rc = because(&job->why, ENOENT, "topic \"%s\" was removed at this moment",
 			     job->topic->name);
+	if (client && rc == 0)
+		rc = namespace_enter(client, job->topic->space, &job->why);
 	if (client && rc == 0) {
 		pub = pub_new(client, job);
-		if (!pub)
+		if (!pub) {
+			namespace_leave(client, job->topic->space);
 			rc = because(&job->why, ENOMEM, "busd is out of memory");
+		}
 	}
 	if (pub) {
 		pub->pending = ring_new(pub, job->seg, &rc, &job->why);

@@ -244,6 +244,28 @@ int query_client_next(struct client *client, const void *msg, struct why *why)
 	return because(why, ENOENT, "no more clients");
 }
 
+/* What one who does not run busd may know: of topics that he may see, and of himself. */
+static void count_own(const struct client *client, struct ctl_info_reply *reply)
+{
+	const struct quota_account *account = &client->user->account;
+	const struct busd *busd = client->busd;
+	const struct client *each;
+	size_t i;
+
+	for (i = 0; i < busd->topic_count; i++) {
+		if (!may_anything(client, busd->topics[i]->name))
+			continue;
+		reply->topics++;
+		reply->rings += busd->topics[i]->ring_count;
+	}
+	for_each(each, &busd->clients, link)
+		if (each->uid == client->uid)
+			reply->subscriptions += each->sub_count;
+	reply->clients = account->clients;
+	reply->memory_bytes = account->memory;
+	reply->memory_limit = account->total->limits.user_memory;
+}
+
 int query_info(struct client *client, const void *msg, struct why *why)
 {
 	const struct ctl_head *head = msg;
@@ -257,13 +279,17 @@ int query_info(struct client *client, const void *msg, struct why *why)
 					.len = sizeof(reply),
 					.req = head->req };
 	reply.started_ns = busd->started_ns;
-	reply.memory_bytes = busd->quota.memory;
-	reply.memory_limit = busd->quota.limits.memory;
-	reply.topics = busd->topic_count;
-	reply.clients = busd->client_count;
-	reply.rings = busd->ring_count;
-	reply.subscriptions = busd->sub_count;
-	reply.evictions = busd->evictions;
+	if (client->user->account.owner) {
+		reply.memory_bytes = busd->quota.memory;
+		reply.memory_limit = busd->quota.limits.memory;
+		reply.topics = busd->topic_count;
+		reply.clients = busd->client_count;
+		reply.rings = busd->ring_count;
+		reply.subscriptions = busd->sub_count;
+		reply.evictions = busd->evictions;
+	} else {
+		count_own(client, &reply);
+	}
 	reply.max_message_bytes = busd->config->max_ring_bytes / 4;
 	reply.pid = (uint32_t)getpid();
 	reply.uid = busd->uid;

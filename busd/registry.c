@@ -4,6 +4,7 @@
 
 #include "change.h"
 #include "log.h"
+#include "namespace.h"
 #include "observe.h"
 
 #include <errno.h>
@@ -60,19 +61,37 @@ static int insert(struct busd *busd, struct topic *topic)
 	return 0;
 }
 
+/* One more topic of this user, and of its namespace. */
+static int take_place(struct client *client, const char *name, struct namespace **space,
+		      struct why *why)
+{
+	int rc = namespace_find(client->busd, name, space, why);
+
+	if (rc == 0)
+		rc = quota_take_topic(&client->user->account, why);
+	if (rc < 0)
+		return rc;
+	rc = namespace_take_topic(*space, why);
+	if (rc < 0)
+		client->user->account.topics--;
+	return rc;
+}
+
 struct topic *topic_make(struct client *client, const char *name,
 			 const struct ctl_topic_settings *settings, bool explicit_, int *rc,
 			 struct why *why)
 {
 	struct busd *busd = client->busd;
+	struct namespace *space;
 	struct topic *topic;
 
-	*rc = quota_take_topic(&client->user->account, why);
+	*rc = take_place(client, name, &space, why);
 	if (*rc < 0)
 		return NULL;
 	topic = calloc(1, sizeof(*topic));
 	if (!topic) {
 		client->user->account.topics--;
+		space->topics--;
 		*rc = because(why, ENOMEM, "busd is out of memory");
 		return NULL;
 	}
@@ -83,6 +102,7 @@ struct topic *topic_make(struct client *client, const char *name,
 	topic->explicit_ = explicit_;
 	topic->created_ns = bus_realtime_ns();
 	topic->account = &client->user->account;
+	topic->space = space;
 	topic->first_node = -1;
 	list_init(&topic->pubs);
 	list_init(&topic->rings);
@@ -93,6 +113,7 @@ struct topic *topic_make(struct client *client, const char *name,
 	if (*rc < 0) {
 		board_free(&topic->board);
 		topic->account->topics--;
+		space->topics--;
 		free(topic);
 		return NULL;
 	}
@@ -142,6 +163,7 @@ void topic_release(struct topic *topic)
 	observe_gone(topic->busd, topic->board.seg);
 	log_debug("topic \"%s\" is gone", topic->name);
 	topic->account->topics--;
+	topic->space->topics--;
 	board_free(&topic->board);
 	free(topic);
 }
@@ -178,7 +200,7 @@ void topic_remove(struct topic *topic)
 
 uint64_t topic_memory(const struct topic *topic)
 {
-	uint64_t bytes = topic->board.seg->charged_bytes;
+	uint64_t bytes = topic->board.seg->bill.bytes;
 	const struct ring *ring;
 
 	for_each(ring, &topic->rings, link)

@@ -26,6 +26,7 @@ struct topic {
 	uint32_t pins; /* publishers, and requests under way that will need it */
 	uint64_t created_ns;
 	struct quota_account *account; /* of who made it */
+	struct namespace *space;
 	struct board board;
 	uint64_t epoch;
 	int32_t first_node; /* NUMA node of its first subscriber; -1 nobody said */
@@ -79,7 +80,8 @@ struct sub {
 	uint32_t start;             /* enum ctl_start */
 	int32_t node;
 	uint64_t opened_ns;
-	struct segment *seg; /* cursors */
+	struct segment *seg;     /* cursors */
+	struct namespace *space; /* of its pattern; NULL: that begins with a wildcard */
 	uint32_t entries;
 	uint32_t entry_hint; /* where to look for a free one */
 	struct reader **entry;
@@ -152,10 +154,10 @@ void ring_settle(struct ring *ring);
 /* TIMER_KEPT: frees what was kept long enough, sets the next deadline. */
 void ring_free_expired(struct busd *busd);
 /*
- * quota_charge(), with closed rings freed until it succeeds: first those of the same user that
- * nobody reads, then those that were closed long ago.
+ * quota_charge(), with closed rings freed until it succeeds: first those that nobody reads, then
+ * those that were closed long ago; of the same user, or of the namespace whose limit is short.
  */
-int ring_charge(struct busd *busd, struct quota_account *account, uint64_t bytes, struct why *why);
+int ring_charge(struct busd *busd, const struct quota_bill *bill, struct why *why);
 /* The publisher's word; 0 <= head. */
 uint64_t ring_head(const struct ring *ring);
 
@@ -164,6 +166,8 @@ void pub_free(struct pub *pub);
 void sub_free(struct sub *sub);
 /* A topic appeared: subscriptions whose pattern matches take part in it. */
 void sub_match_topic(struct topic *topic);
+/* Rights changed: it takes part in topics that it may read now and is not in yet. */
+void sub_match_again(struct sub *sub);
 /* A ring went to the board: each subscription of the topic gets a place at it. */
 void sub_announce_ring(struct ring *ring);
 

@@ -6,6 +6,7 @@
 #include "registry.h"
 
 #include "log.h"
+#include "namespace.h"
 #include "observe.h"
 #include "server.h"
 
@@ -26,7 +27,7 @@ static void look_for_oldest(const struct topic *topic, const struct quota_accoun
 
 	for_each(ring, &topic->rings, link) {
 		if (ring->pub || is_kept(ring) != kept || ring->closed_ns > limit_ns ||
-		    (account && ring->seg->charged != account))
+		    (account && ring->seg->bill.account != account))
 			continue;
 		if (!*oldest || ring->closed_ns < (*oldest)->closed_ns)
 			*oldest = ring;
@@ -63,6 +64,27 @@ static bool free_on_board(const struct topic *topic)
 	return ring != NULL;
 }
 
+static bool free_for_room(struct busd *busd, const struct quota_account *account,
+			  const struct namespace *space, const char *reason);
+
+/* An index on the board, and one more ring of the topic's namespace. */
+static int take_place(struct topic *topic, struct why *why)
+{
+	int rc = namespace_take_ring(topic->space, why);
+
+	while (rc == -EDQUOT &&
+	       free_for_room(topic->busd, NULL, topic->space, "its namespace has too many rings"))
+		rc = namespace_take_ring(topic->space, why);
+	if (rc < 0)
+		return rc;
+	rc = board_take_ring(&topic->board, why);
+	if (rc == -EDQUOT && free_on_board(topic))
+		rc = board_take_ring(&topic->board, why);
+	if (rc < 0)
+		topic->space->rings--;
+	return rc;
+}
+
 struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why *why)
 {
 	struct busd *busd = pub->topic->busd;
@@ -72,9 +94,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 		*rc = because(why, ENOMEM, "busd is out of memory");
 		return NULL;
 	}
-	*rc = board_take_ring(&pub->topic->board, why);
-	if (*rc == -EDQUOT && free_on_board(pub->topic))
-		*rc = board_take_ring(&pub->topic->board, why);
+	*rc = take_place(pub->topic, why);
 	if (*rc < 0) {
 		free(ring);
 		return NULL;
@@ -84,6 +104,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	*rc = idmap_put(&busd->rings_by_id, ring->id, ring);
 	if (*rc < 0) {
 		board_give_back_ring(&pub->topic->board, ring->board_index);
+		pub->topic->space->rings--;
 		free(ring);
 		because(why, ENOMEM, "busd is out of memory");
 		return NULL;
@@ -140,6 +161,7 @@ void ring_free(struct ring *ring)
 	if (ring->prev)
 		ring->prev->next = NULL;
 	board_give_back_ring(&topic->board, ring->board_index);
+	topic->space->rings--;
 	idmap_remove(&busd->rings_by_id, ring->id);
 	segment_unref(ring->seg);
 	free(ring);
@@ -229,7 +251,9 @@ void ring_free_expired(struct busd *busd)
 		server_set_deadline(busd, TIMER_KEPT, next_ns);
 }
 
-static bool free_for_room(struct busd *busd, const struct quota_account *account)
+/* account, space: only their rings, where they are not NULL. */
+static bool free_for_room(struct busd *busd, const struct quota_account *account,
+			  const struct namespace *space, const char *reason)
 {
 	uint64_t now_ns = bus_monotonic_ns();
 	uint64_t patience_ns = now_ns - bus_min_u64(now_ns, busd->config->keep_time_ns);
@@ -237,22 +261,31 @@ static bool free_for_room(struct busd *busd, const struct quota_account *account
 	size_t i;
 
 	for (i = 0; i < busd->topic_count; i++)
-		look_for_oldest(busd->topics[i], account, true, UINT64_MAX, &ring);
+		if (!space || busd->topics[i]->space == space)
+			look_for_oldest(busd->topics[i], account, true, UINT64_MAX, &ring);
 	/* what is still being read only after a while */
 	for (i = 0; !ring && i < busd->topic_count; i++)
-		look_for_oldest(busd->topics[i], account, false, patience_ns, &ring);
+		if (!space || busd->topics[i]->space == space)
+			look_for_oldest(busd->topics[i], account, false, patience_ns, &ring);
 	if (!ring)
 		return false;
-	take_away(ring, "memory is short");
+	take_away(ring, reason);
 	return true;
 }
 
-int ring_charge(struct busd *busd, struct quota_account *account, uint64_t bytes, struct why *why)
+int ring_charge(struct busd *busd, const struct quota_bill *bill, struct why *why)
 {
-	int rc = quota_charge(account, bytes, why);
+	int rc = quota_charge(bill, why);
 
-	/* for who runs busd it is the total that is short, whoever takes it up */
-	while (rc == -EDQUOT && free_for_room(busd, account->owner ? NULL : account))
-		rc = quota_charge(account, bytes, why);
+	while (rc == -EDQUOT) {
+		bool by_space = bill->space && !namespace_has_room(bill->space, bill->bytes);
+		/* for who runs busd it is the total that is short, whoever takes it up */
+		bool anybody = by_space || bill->account->owner;
+
+		if (!free_for_room(busd, anybody ? NULL : bill->account,
+				   by_space ? bill->space : NULL, "memory is short"))
+			break;
+		rc = quota_charge(bill, why);
+	}
 	return rc;
 }

@@ -72,8 +72,8 @@ void segment_unref(struct segment *seg)
 		close(seg->rw_fd);
 	if (seg->ro_fd >= 0)
 		close(seg->ro_fd);
-	if (seg->charged)
-		quota_refund(seg->charged, seg->charged_bytes);
+	if (seg->bill.account)
+		quota_refund(&seg->bill);
 	free(seg);
 }
 

@@ -21,9 +21,7 @@
 #define BUSD_SEGMENT_H
 
 #include "format/control_proto.h"
-#include "why.h"
-
-struct quota_account;
+#include "quota.h"
 
 struct segment {
 	struct ctl_ev_segment info; /* what receivers are told: id, kind, size, geometry, ... */
@@ -36,8 +34,7 @@ struct segment {
 	int place_error; /* the placement was refused (-errno): it lies where the kernel put it */
 	void *map;       /* busd's own mapping, map_size bytes from its start */
 	size_t map_size;
-	struct quota_account *charged; /* who pays */
-	uint64_t charged_bytes;
+	struct quota_bill bill; /* who pays */
 	uint32_t node_pages[BOARD_NODES];
 };
 

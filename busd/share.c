@@ -204,6 +204,9 @@ static bool has_peer_of(struct client *waker, uint64_t uid)
 void share_make_bell(struct client *waker, uint64_t uid)
 {
 	const struct segment_plan plan = { .kind = CTL_SEG_BELL, .size = sizeof(struct bell_page) };
+	const struct quota_bill bill = { .account = &waker->user->account,
+					 .bytes = segment_plan_bytes(&plan),
+					 .files = 1 };
 	struct ctl_ev_segment msg;
 	struct client_bell *bell;
 	struct why why = { "" };
@@ -222,10 +225,9 @@ void share_make_bell(struct client *waker, uint64_t uid)
 		client_doom(waker, "busd is out of memory");
 		return;
 	}
-	rc = ring_charge(waker->busd, &waker->user->account, segment_plan_bytes(&plan), &why);
+	rc = ring_charge(waker->busd, &bill, &why);
 	if (rc == 0) {
-		bell->seg->charged = &waker->user->account;
-		bell->seg->charged_bytes = segment_plan_bytes(&plan);
+		bell->seg->bill = bill;
 		rc = segment_build(bell->seg, &plan, &why);
 	}
 	if (rc < 0) {

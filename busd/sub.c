@@ -6,6 +6,7 @@
 #include "change.h"
 #include "event.h"
 #include "log.h"
+#include "namespace.h"
 #include "observe.h"
 #include "registry.h"
 
@@ -52,6 +53,7 @@ static struct sub *sub_new(struct client *client, struct job *job)
 		return NULL;
 	}
 	sub->client = client;
+	sub->space = job->space;
 	memcpy(sub->pattern, job->pattern, sizeof(sub->pattern));
 	memcpy(sub->name, job->name, sizeof(sub->name));
 	sub->wild = topic_is_wild(sub->pattern);
@@ -83,6 +85,7 @@ void sub_free(struct sub *sub)
 	for_each(member, &sub->members, sub_link)
 		member_free(member);
 	event_cancel_about(client, sub->id);
+	namespace_leave(client, sub->space);
 	if (sub->active)
 		observe_gone(busd, sub->seg);
 	list_remove(&sub->link);
@@ -140,8 +143,12 @@ static void opened(struct client *client, struct job *job)
 	struct sub *sub = NULL;
 	int rc = job->rc;
 
+	if (client && rc == 0)
+		rc = namespace_enter(client, job->space, &job->why);
 	if (client && rc == 0) {
 		sub = sub_new(client, job);
+		if (!sub)
+			namespace_leave(client, job->space);
 		rc = sub ? match_topics(sub, &reply.rings, &job->why)
 			 : because(&job->why, ENOMEM, "busd is out of memory");
 	}
@@ -168,6 +175,7 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 	uint32_t entries = open->entries ? open->entries : CURSOR_DEFAULT_ENTRIES;
 	bool allowed;
 	struct job *job;
+	int rc;
 
 	if (wrong)
 		return because(why, EINVAL, "topic pattern %s", wrong);
@@ -199,6 +207,11 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 	job->entries = entries;
 	job->flags = open->flags;
 	job->done = opened;
+	rc = namespace_find(client->busd, job->pattern, &job->space, why);
+	if (rc < 0) {
+		job_free(job);
+		return rc;
+	}
 	job->plan = (struct segment_plan){ .kind = CTL_SEG_CURSOR,
 					   .size = sizeof(struct cursor_segment) +
 						   (size_t)entries * sizeof(struct cursor_entry) };
@@ -383,6 +396,39 @@ void sub_match_topic(struct topic *topic)
 			observe_membership(member);
 		}
 	}
+}
+
+static bool takes_part(const struct sub *sub, const struct topic *topic)
+{
+	const struct member *member;
+
+	for_each(member, &sub->members, sub_link)
+		if (member->topic == topic)
+			return true;
+	return false;
+}
+
+void sub_match_again(struct sub *sub)
+{
+	struct busd *busd = sub->client->busd;
+	struct why why;
+	size_t i;
+	int rc;
+
+	for (i = 0; i < busd->topic_count; i++) {
+		struct topic *topic = busd->topics[i];
+		struct member *member;
+
+		if (!wants(sub, topic) || takes_part(sub, topic))
+			continue;
+		member = member_new(sub, topic, &rc, &why);
+		if (!member)
+			log_warning("subscription \"%s\" of %s does not get \"%s\": %s",
+				    sub->pattern, client_label(sub->client), topic->name, why.text);
+		else if (sub->active)
+			board_put_sub(member);
+	}
+	feed(sub);
 }
 
 void sub_announce_ring(struct ring *ring)

@@ -3,6 +3,7 @@
 #include "user.h"
 
 #include "busd.h"
+#include "log.h"
 #include "segment.h"
 
 #include <errno.h>
@@ -30,6 +31,28 @@ struct user *user_get(struct busd *busd, uint32_t uid)
 		return NULL;
 	}
 	return user;
+}
+
+#define LOG_LINES  50
+#define LOG_FOR_NS UINT64_C(10000000000)
+
+bool user_may_log(struct user *user)
+{
+	uint64_t now_ns = bus_monotonic_ns();
+
+	if (now_ns - user->log_from_ns > LOG_FOR_NS) {
+		if (user->log_left_out)
+			log_warning("%u more warnings about uid %u were left out",
+				    user->log_left_out, user->account.uid);
+		user->log_from_ns = now_ns;
+		user->log_count = user->log_left_out = 0;
+	}
+	if (user->log_count < LOG_LINES) {
+		user->log_count++;
+		return true;
+	}
+	user->log_left_out++;
+	return false;
 }
 
 static bool has_slots(const struct user *user)

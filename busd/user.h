@@ -16,6 +16,8 @@ struct user {
 	struct quota_account account; /* account.uid */
 	struct segment *busd_bell;    /* NULL while it has no client */
 	uint64_t slots[BELL_WORDS / 64];
+	uint64_t log_from_ns; /* user_may_log() */
+	uint32_t log_count, log_left_out;
 };
 
 /*
@@ -23,6 +25,12 @@ struct user {
  * no memory.
  */
 struct user *user_get(struct busd *busd, uint32_t uid);
+
+/*
+ * May one more warning about this user be written? One who does wrong all the time must not fill
+ * the disk: how many were left out is said later.
+ */
+bool user_may_log(struct user *user);
 
 /*
  * The lowest free word, and busd's bell page where it is the first. The slot, or -EDQUOT,

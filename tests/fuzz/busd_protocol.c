@@ -285,8 +285,10 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	busd.config->evict_floor_ns = 1;
 	busd.quota.limits = (struct quota_limits){ .memory = 16 << 20,
 						   .user_memory = 16 << 20,
-						   .segments = 500,
-						   .user_segments = 500,
+						   .files = 500,
+						   .user_files = 500,
+						   .user_handshakes = 10,
+						   .user_in_flight = 100,
 						   .user_clients = 10,
 						   .user_topics = 100 };
 	log_open("/dev/null");

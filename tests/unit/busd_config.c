@@ -117,7 +117,11 @@ static void a_whole_file(void **state)
 			"keep_time: 5s\nidle_exit: 1m\nevict_floor: 50ms\ndata_dir: /var/lib/busd\n"
 			"defaults: {slots: 100, bytes: 1M, numa: interleave, huge: try}\n"
 			"topics:\n- {pattern: a.*, slots: 32}\n- pattern: \">\"\n  bytes: 8K\n"
-			"rules:\n- topics: a.>\n  allow:\n    publish: [root, 4242]\n    subscribe: [\"*\", \"group:0\"]\n"),
+			"rules:\n- topics: a.>\n  allow:\n    publish: [root, 4242]\n    subscribe: [\"*\", \"group:0\"]\n"
+			"user: daemon\nsandbox: false\nuser_connections: 20\nuser_handshakes: 5\n"
+			"user_descriptors: 300\nuser_topics: 7\n"
+			"namespaces:\n- {name: a, owner: 4243, memory: 3M, topics: 4, clients: 5, rings: 6}\n"
+			"- {name: b, owner: \"group:0\"}\n- name: c\n"),
 		0);
 	assert_string_equal(config->socket, "/tmp/x.sock");
 	assert_int_equal(config->socket_mode, 0666);
@@ -131,7 +135,28 @@ static void a_whole_file(void **state)
 	assert_int_equal(config->defaults.settings.numa, -1);
 	assert_int_equal(config->defaults.settings.flags, CTL_TOPIC_HUGE_OR_NOT);
 	assert_int_equal(config->topic_count, 2);
-	assert_int_equal(config->acl.rule_count, 1);
+	/* the last four follow from the owners of a and b */
+	assert_int_equal(config->acl.rule_count, 5);
+	assert_string_equal(config->acl.rules[1].pattern, "a");
+	assert_string_equal(config->acl.rules[2].pattern, "a.>");
+	assert_int_equal(config->acl.rules[2].grant_count, 3);
+	assert_int_equal(config->acl.rules[2].grants[0].who, ACL_USER);
+	assert_int_equal(config->acl.rules[2].grants[0].id, 4243);
+	assert_int_equal(config->acl.rules[2].grants[2].right, ACL_ADMIN);
+	assert_int_equal(config->acl.rules[3].grants[0].who, ACL_GROUP);
+	assert_int_equal(config->namespace_count, 3);
+	assert_int_equal(config->namespaces[0].limits.memory, 3 << 20);
+	assert_int_equal(config->namespaces[0].limits.topics, 4);
+	assert_int_equal(config->namespaces[0].limits.clients, 5);
+	assert_int_equal(config->namespaces[0].limits.rings, 6);
+	assert_false(config->namespaces[2].owned);
+	assert_string_equal(config->user, "daemon");
+	assert_int_equal(config->user_uid, 1);
+	assert_false(config->sandbox);
+	assert_int_equal(config->user_connections, 20);
+	assert_int_equal(config->user_handshakes, 5);
+	assert_int_equal(config->user_descriptors, 300);
+	assert_int_equal(config->user_topics, 7);
 	assert_int_equal(config->acl.rules[0].grant_count, 4);
 	assert_int_equal(config->acl.rules[0].grants[0].id, 0);
 	assert_int_equal(config->acl.rules[0].grants[1].id, 4242);
@@ -141,6 +166,8 @@ static void a_whole_file(void **state)
 	assert_int_equal(read_text("# nothing\n"), 0);
 	assert_int_equal(config->socket_mode, 0600);
 	assert_int_equal(config->keep_rings, 8);
+	assert_true(config->sandbox);
+	assert_null(config->user);
 }
 
 static void each_error_has_its_line(void **state)
@@ -167,6 +194,18 @@ static void each_error_has_its_line(void **state)
 	is_wrong("rules:\n- topics: a\n  allow: {read: [root]}\n", ":3: unknown key \"read\"");
 	is_wrong("rules:\n- topics: a\n  allow: {admin: [no-such-user-here]}\n",
 		 ":3: there is no user");
+	is_wrong("namespaces:\n- owner: root\n", ":2: a namespace needs a name");
+	is_wrong("namespaces:\n- name: a.b\n", ":2: a namespace is the first token");
+	is_wrong("namespaces:\n- name: \">\"\n", ":2: a namespace is the first token");
+	is_wrong("namespaces:\n- name: a\n- name: a\n", ":3: namespace \"a\" is there twice");
+	is_wrong("namespaces:\n- {name: a, owner: \"*\"}\n", ":2: an owner is a user");
+	is_wrong("namespaces:\n- {name: a, owner: no-such-user-here}\n", ":2: there is no user");
+	is_wrong("namespaces:\n- {name: a, rings: 0}\n", ":2: 0 is out of range");
+	is_wrong("namespaces: {name: a}\n", "namespaces is a list");
+	is_wrong("user: no-such-user-here\n", ":1: there is no user");
+	is_wrong("sandbox: perhaps\n", "sandbox is true or false");
+	is_wrong("user_connections: 0\n", ":1: 0 is out of range");
+	is_wrong("user_connections: 5000\n", ":1: 5000 is out of range: 1 to 1024");
 	is_wrong("defaults:\n  numa: 4711\n", ":2: there is no memory on NUMA node 4711 here");
 	is_wrong("defaults:\n  numa: near\n", "no placement");
 	is_wrong("defaults:\n  huge: very\n", "huge is true, false or try");
