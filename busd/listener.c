@@ -36,7 +36,7 @@ char *listener_default_path(struct why *why)
 }
 
 /* The last directory of the path only: what is above it is not busd's to make. */
-static int make_directory(const char *path, struct why *why)
+static int make_directory(const char *path, const struct config *config, struct why *why)
 {
 	char dir[sizeof(((struct sockaddr_un *)0)->sun_path)];
 	char *slash;
@@ -46,8 +46,14 @@ static int make_directory(const char *path, struct why *why)
 	if (!slash || slash == dir)
 		return 0;
 	*slash = 0;
-	if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0 && errno != EEXIST)
-		return because(why, errno, "cannot make directory %s: %s", dir, strerror(errno));
+	if (mkdir(dir, geteuid() == 0 ? 0755 : 0700) < 0)
+		return errno == EEXIST ? 0
+				       : because(why, errno, "cannot make directory %s: %s", dir,
+						 strerror(errno));
+	/* where busd is to remove its socket as another user */
+	if (config->user && geteuid() == 0 && chown(dir, config->user_uid, (gid_t)-1) < 0)
+		return because(why, errno, "cannot give %s to user %s: %s", dir, config->user,
+			       strerror(errno));
 	return 0;
 }
 
@@ -71,7 +77,7 @@ int listener_lock(struct busd *busd, struct why *why)
 	if (strlen(busd->socket_path) >= sizeof(((struct sockaddr_un *)0)->sun_path))
 		return because(why, ENAMETOOLONG, "the socket's path is longer than %zu bytes: %s",
 			       sizeof(((struct sockaddr_un *)0)->sun_path) - 1, busd->socket_path);
-	rc = make_directory(busd->socket_path, why);
+	rc = make_directory(busd->socket_path, busd->config, why);
 	if (rc < 0)
 		return rc;
 	snprintf(lock, sizeof(lock), "%s.lock", busd->socket_path);

@@ -12,6 +12,7 @@
 #include "log.h"
 #include "notify.h"
 #include "reload.h"
+#include "sandbox.h"
 #include "server.h"
 
 #include <errno.h>
@@ -227,6 +228,10 @@ static int start(struct busd *busd, const struct options *options, struct why *w
 	rc = log_open(log);
 	if (rc < 0)
 		return because(why, -rc, "cannot open the log %s: %s", log, strerror(-rc));
+	rc = sandbox_become_user(busd->config, busd->socket_path, why);
+	if (rc < 0)
+		return rc;
+	busd->uid = geteuid();
 	log_info("busd %s listens at %s", BUSD_VERSION, busd->socket_path);
 	doubt = calibrate_doubt();
 	if (doubt)
@@ -267,6 +272,11 @@ int main(int argc, char **argv)
 		because(&why, ENOMEM, "out of memory");
 	if (rc == -EEXIST && options.private_)
 		return 0;
+	if (rc < 0) {
+		fprintf(stderr, "busd: %s\n", why.text);
+		return 1;
+	}
+	rc = sandbox_enter(busd.config, &why);
 	if (rc < 0) {
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;

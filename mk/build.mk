@@ -18,7 +18,7 @@ TOOL_OBJS := $(call obj,$(TOOL_SRCS))
 ALL_OBJS  := $(LIB_OBJS) $(BUSD_OBJS) $(TOOL_OBJS) $(call obj,$(TOOL_MAINS) $(EX_SRCS))
 
 LIB_LIBS  := -luring -lpthread
-BUSD_LIBS := -luring -lnuma -lyaml -lpthread -lm
+BUSD_LIBS := -luring -lnuma -lyaml -lseccomp -lpthread -lm
 TOOL_LIBS := -ljansson -lncursesw -lpthread -lm
 
 LIBBUS_SO := $(BUILD)/libbus.so

@@ -16,6 +16,7 @@ build|libc6-dev|stdio.h
 build|liburing-dev|liburing.h
 build|libnuma-dev|numa.h
 build|libyaml-dev|yaml.h
+build|libseccomp-dev|seccomp.h
 build|libjansson-dev|jansson.h
 build|libncurses-dev|ncurses.h
 test|libcmocka-dev|cmocka.h

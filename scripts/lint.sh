@@ -60,6 +60,7 @@ check_layers() {
   dirs=$(present libbus busd tools docs/examples)
   owner 'stdatomic\.h' "$dirs" libbus/base/atomic.h
   owner 'numa\.h|numaif\.h' "$dirs" busd/numa.c
+  owner 'seccomp\.h' "$dirs" busd/sandbox.c
   owner 'liburing\.h' "$dirs" busd/io.c libbus/os/wake.c libbus/os/wake_fd.c
   # tools/bench_* measure the machine's own limit, beside the bus.
   # shellcheck disable=SC2086

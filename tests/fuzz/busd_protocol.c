@@ -312,7 +312,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		topic_remove(busd.topics[0]);
 	step();
 	assert(busd.client_count == 0 && busd.ring_count == 0 && busd.sub_count == 0);
-	assert(busd.quota.memory == 0 && busd.quota.segments == 0 && busd.observer_count == 0);
+	assert(busd.quota.memory == 0 && busd.quota.files == 0 && busd.observer_count == 0);
 	assert(busd.clients_by_id.count == 0 && busd.rings_by_id.count == 0);
 	assert(busd.subs_by_id.count == 0 && busd.pubs_by_id.count == 0);
 	return 0;
