@@ -157,7 +157,7 @@ static void free_sub(struct bus_sub *sub)
 	}
 	bus__inbox_free(&sub->inbox);
 	bus__sub_drop_rings(sub);
-	while (sub->topics != NULL) { /* topics whose first ring never came */
+	while (sub->topics != NULL) { /* topics without rings */
 		struct sub_topic *t = sub->topics;
 
 		sub->topics = t->next;

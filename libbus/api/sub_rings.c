@@ -90,7 +90,11 @@ static struct sub_topic *topic_for(struct bus_sub *sub, const struct ctl_ev_ring
 	t->entry = (const struct board_sub *)(const void *)((const uint8_t *)seg->base +
 							    BOARD_SUBS_OFF) +
 		   ev->sub_index;
-	t->evicted_seen = bus_load_acquire(&t->entry->evicted);
+	/*
+	 * busd counts from 0 for each subscription. What stands there now may be an eviction of
+	 * ours already, or, before we have joined, of the one that had this entry before.
+	 */
+	t->evicted_seen = 0;
 	t->cal_gen = bus_load_acquire(&t->board->cal_gen);
 	bus__calibration(t->board, &t->cal);
 	memcpy(t->name, ev->topic, sizeof(t->name) - 1);
@@ -99,16 +103,25 @@ static struct sub_topic *topic_for(struct bus_sub *sub, const struct ctl_ev_ring
 	return t;
 }
 
-static void drop_topic(struct bus_sub *sub, struct sub_topic *topic)
+/*
+ * Topics that busd has taken away, once their last ring has been read. One that is merely without
+ * publishers stays: how often we were evicted from it is counted on its board, and here.
+ */
+static void drop_topics(struct bus_sub *sub)
 {
-	for (struct sub_topic **at = &sub->topics; *at != NULL; at = &(*at)->next) {
-		if (*at == topic) {
-			*at = topic->next;
-			break;
+	struct sub_topic **at = &sub->topics;
+
+	while (*at != NULL) {
+		struct sub_topic *topic = *at;
+
+		if (topic->rings != 0 || !topic->segment->gone) {
+			at = &topic->next;
+			continue;
 		}
+		*at = topic->next;
+		bus__segment_put(sub->bus, topic->segment);
+		free(topic);
 	}
-	bus__segment_put(sub->bus, topic->segment);
-	free(topic);
 }
 
 /* ---- rings ---- */
@@ -225,8 +238,7 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
 	sub->past_lost += r->rd.lost;
 	bus_store_relaxed(&sub->cursors->past_delivered, sub->past_delivered);
 	bus_store_relaxed(&sub->cursors->past_lost, sub->past_lost);
-	if (--r->topic->rings == 0)
-		drop_topic(sub, r->topic);
+	r->topic->rings--;
 	bus__segment_put(sub->bus, r->segment);
 	bus__segment_put(sub->bus, r->peer_segment);
 	free(r);
@@ -534,6 +546,7 @@ void bus__sub_news(struct bus_sub *sub)
 		bus_load_acquire(bus->bell); /* before the socket: what comes later rings again */
 	bus__pump_locked(bus);
 	apply_inbox(sub);
+	drop_topics(sub);
 	if (sub->slice) {
 		for (uint32_t i = 0; i < sub->ring_count; i++)
 			bus__sub_resolve_bells(sub, sub->rings[i]);
