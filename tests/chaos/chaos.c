@@ -44,7 +44,7 @@ static void run(uint64_t ns)
 		director_tend();
 		if (now_ns() >= next) {
 			director_act(&c);
-			next += (uint64_t)chance_below(&c, 30000) * 1000u;
+			next += (uint64_t)chance_below(&c, 40000) * 1000u;
 		}
 		sleep_us(500);
 	}
@@ -64,7 +64,8 @@ static uint64_t sum(const uint64_t of[PARTY_KINDS])
 
 static void report(void)
 {
-	uint64_t messages = 0, delivered = 0, lost = 0, evictions = 0, pubs = 0, subs = 0, checked = 0;
+	uint64_t messages = 0, delivered = 0, lost = 0, evictions = 0, pubs = 0, subs = 0,
+		 checked = 0;
 
 	for (int i = 0; i < PUBS; i++) {
 		pubs += pub_notes[i]->lives;

@@ -235,11 +235,18 @@ static void remove_topic(unsigned topic)
 	if (busd->pid == 0 || busd->stopped || stopped_worker != 0)
 		return;
 	notes->removals++;
+	for (unsigned i = 0; i < PUBS; i++) {
+		uint32_t lives = pub_notes[i]->lives;
+
+		if (lives > 0 && pub_notes[i]->life[lives - 1].topic == topic)
+			pub_notes[i]->life[lives - 1].removed = true;
+	}
 	err = bus_connect(&bus, BUS_OPTS(connect, .socket = notes->socket, .name = "remover"));
 	if (err == 0) {
 		err = bus_topic_remove(bus, topic_names[topic], BUS_TOPIC_FORCE);
 		bus_close(bus);
 	}
+	notes->removals_done++;
 	if (err == 0)
 		deeds.removals++;
 	else if (err != -ENOENT && !party_excused(gen, kills))
@@ -318,7 +325,8 @@ static uint64_t progress_of(unsigned slot)
 {
 	uint32_t lives = pub_notes[slot]->lives;
 
-	return ((uint64_t)lives << 40) + (lives == 0 ? 0 : pub_notes[slot]->life[lives - 1].committed);
+	return ((uint64_t)lives << 40) +
+	       (lives == 0 ? 0 : pub_notes[slot]->life[lives - 1].committed);
 }
 
 /* Nobody is dead or stopped any more: every publisher must go on. */

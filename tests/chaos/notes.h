@@ -22,7 +22,7 @@
 #define SUBS        6
 #define PUB_LIVES   16384 /* of one slot */
 #define SIZE_MAX_   60000 /* of a message: four times what the ring takes before it grows */
-#define SLOTS_MAX   256 /* of a ring */
+#define SLOTS_MAX   256   /* of a ring */
 #define FULL_NS     350000000
 #define STUCK_NS    UINT64_C(20000000000)
 #define LINGER_NS   400000000u /* how long a party goes on when busd was killed */
@@ -48,7 +48,8 @@ struct pub_life {
 	uint32_t full;
 	uint32_t grown; /* how often its ring was replaced, and at which numbers (the last four) */
 	uint64_t grown_at[4];
-	bool removed; /* its topic was removed under it: the fate of its last messages is open */
+	uint32_t subscribers, gating; /* as its library saw them last */
+	_Atomic bool removed; /* its topic was removed under it: the fate of its last messages is open */
 };
 
 struct pub_notes {
@@ -75,6 +76,7 @@ struct chaos_notes {
 	_Atomic uint32_t worker_kills; /* noted before the kill */
 	_Atomic uint64_t worker_ns;
 	_Atomic uint64_t removals; /* forced removals of a topic, noted before the call */
+	_Atomic uint64_t removals_done;
 	_Atomic uint64_t wrong, excused;
 	struct sub_totals sub[SUBS];
 	uint64_t seed;

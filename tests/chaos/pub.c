@@ -103,7 +103,11 @@ static void note_growth(struct run *r, uint64_t first)
 {
 	struct bus_pub_info info;
 
-	if (bus_pub_info(r->pub, &info) < 0 || info.ring_bytes == r->ring_bytes)
+	if (bus_pub_info(r->pub, &info) < 0)
+		return;
+	r->life->subscribers = info.subscribers;
+	r->life->gating = info.gating;
+	if (info.ring_bytes == r->ring_bytes)
 		return;
 	if (r->ring_bytes != 0)
 		r->life->grown_at[r->life->grown++ % 4] = first;
@@ -132,15 +136,14 @@ static bool put(struct run *r)
 		case -ETIMEDOUT:
 			break;
 		case -ESHUTDOWN:
-			if (notes->removals == 0)
+			if (!r->life->removed)
 				wrong("topic %s is gone, and nobody removed it",
 				      topic_names[r->life->topic]);
-			r->life->removed = true;
 			return false;
 		default:
 			if (!party_excused(r->gen, UINT32_MAX) || n != -EPIPE)
-				wrong("a publish on %s failed: %s (%s)", topic_names[r->life->topic],
-				      strerror(-n), bus_why(NULL));
+				wrong("a publish on %s failed: %s (%s)",
+				      topic_names[r->life->topic], strerror(-n), bus_why(NULL));
 			return false;
 		}
 		if (over(r))
@@ -175,7 +178,7 @@ static void one_life(struct bus *bus, uint32_t gen, unsigned slot, struct chance
 	uint32_t index = own->lives, kills = notes->worker_kills;
 	struct pub_life *life = &own->life[index];
 	struct run r = { .life = life, .chance = c, .gen = gen };
-	uint64_t removals = notes->removals;
+	uint64_t removals = notes->removals_done;
 	int err;
 
 	if (index == PUB_LIVES) {
@@ -188,12 +191,14 @@ static void one_life(struct bus *bus, uint32_t gen, unsigned slot, struct chance
 	life->pid = (uint32_t)getpid();
 	life->state = LIFE_OPENING;
 	own->lives = index + 1;
+	if (notes->removals != removals) /* one is under way */
+		life->removed = true;
 	err = bus_pub_open(&r.pub, bus, topic_names[life->topic],
 			   BUS_OPTS(pub, .slots = 32u << chance_below(c, 4), .bytes = 65536,
 				    .full = life->full,
 				    .full_ns = life->full == BUS_FULL_FAIL ? 0 : FULL_NS));
 	if (err < 0) {
-		if (!party_excused(gen, kills) && notes->removals == removals)
+		if (!party_excused(gen, kills) && !life->removed)
 			wrong("cannot open a publisher on %s: %s", topic_names[life->topic],
 			      bus_why(bus));
 		notes->excused++;
