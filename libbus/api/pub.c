@@ -38,14 +38,13 @@ static BUS_COLD void end_of_group(struct bus_pub *pub)
 
 	pub->stamp_count = 0;
 	pub->stamp_began = pub->stamp;
-	if (burst && pub->burst_time && pub->ring.member_count > 0 &&
-	    pub->ring.member_count <= PUB_STAMP_MEMBERS) {
+	if (burst && pub->ring.member_count > 0 && pub->ring.member_count <= PUB_STAMP_MEMBERS) {
 		pub->stamp_left = PUB_STAMP_GROUP - 1;
 		pub->stamp_count = PUB_STAMP_GROUP - 1; /* the next own stamp ends the group */
 	}
 }
 
-static inline uint64_t take_stamp(struct bus_pub *pub)
+static BUS_COLD uint64_t burst_stamp(struct bus_pub *pub)
 {
 	if (pub->stamp_left != 0 && nobody_idles(pub)) {
 		pub->stamp_left--;
@@ -59,6 +58,11 @@ static inline uint64_t take_stamp(struct bus_pub *pub)
 	if (bus_unlikely(++pub->stamp_count >= PUB_STAMP_GROUP))
 		end_of_group(pub);
 	return pub->stamp;
+}
+
+static inline uint64_t take_stamp(struct bus_pub *pub)
+{
+	return bus_likely(!pub->burst_time) ? bus_counter() : burst_stamp(pub);
 }
 
 /* ---- sending ---- */
@@ -80,28 +84,69 @@ static BUS_COLD int clear_the_way(struct bus_pub *pub, uint64_t need)
  * Wakes who sleeps. -ESHUTDOWN: the topic has been removed, whether the message is still read is
  * open.
  */
-static inline int wake_readers(struct bus_pub *pub)
+static BUS_COLD int wake_slowly(struct bus_pub *pub)
 {
-	if (bus_likely(ring_pub_wake(&pub->ring) != RING_NEWS))
+	if (ring_pub_wake_all(&pub->ring) != RING_NEWS)
 		return 0;
 	bus__pub_wake_news(pub);
 	return pub->removed ? bus__fail(-ESHUTDOWN, "topic \"%s\" was removed", pub->topic) : 0;
 }
 
-static inline void put_inline(const struct bus_pub *pub, const void *data, uint32_t len)
+static inline int wake_readers(struct bus_pub *pub)
+{
+	return bus_likely(ring_pub_quiet(&pub->ring)) ? 0 : wake_slowly(pub);
+}
+
+static inline uint64_t load_8(const uint8_t *at)
+{
+	uint64_t v;
+
+	memcpy(&v, at, 8);
+	return v;
+}
+
+static inline uint32_t load_4(const uint8_t *at)
+{
+	uint32_t v;
+
+	memcpy(&v, at, 4);
+	return v;
+}
+
+/* Up to 8 bytes as a word, zeros behind them, reading none but them. */
+static inline uint64_t load_up_to_8(const uint8_t *at, uint32_t len)
+{
+	if (len == 8)
+		return load_8(at);
+	if (len >= 4)
+		return load_4(at) | (uint64_t)load_4(at + len - 4) >> (64 - 8 * len) << 32;
+	if (len == 0)
+		return 0;
+	return at[0] | (uint64_t)at[len / 2] << 8 * (len / 2) |
+	       (uint64_t)at[len - 1] << 8 * (len - 1);
+}
+
+static inline void put_inline(const struct bus_pub *pub, const uint8_t *data, uint32_t len)
 {
 	uint64_t in[3] = { 0 };
 
-	memcpy(in, data, len);
+	if (len > 16) {
+		in[0] = load_8(data);
+		in[1] = load_8(data + 8);
+		in[2] = load_8(data + len - 8) >> (192 - 8 * len);
+	} else if (len > 8) {
+		in[0] = load_8(data);
+		in[1] = load_8(data + len - 8) >> (128 - 8 * len);
+	} else {
+		in[0] = load_up_to_8(data, len);
+	}
 	ring_pub_inline(&pub->ring, in);
 }
 
-/* More than RING_INLINE_MAX bytes. Up to a line is copied in line, by halves that may overlap. */
-static inline void put_payload(uint8_t *at, const uint8_t *data, uint32_t len)
+/* From 17 to 64 bytes, in line, by halves that may overlap. */
+static inline void put_line(uint8_t *at, const uint8_t *data, uint32_t len)
 {
-	if (len > 64) {
-		memcpy(at, data, len);
-	} else if (len >= 32) {
+	if (len >= 32) {
 		memcpy(at, data, 32);
 		memcpy(at + len - 32, data + len - 32, 32);
 	} else {
@@ -111,29 +156,52 @@ static inline void put_payload(uint8_t *at, const uint8_t *data, uint32_t len)
 }
 
 /* Copies and commits a message without key and headers; there is room. */
-static inline void put_plain(struct bus_pub *pub, const void *data, uint32_t len, uint64_t need,
-			     uint64_t stamp)
+BUS_INLINE void put_plain(struct bus_pub *pub, const void *data, uint32_t len, uint64_t need,
+			  uint64_t stamp)
 {
 	if (need == 0)
 		put_inline(pub, data, len);
+	else if (need == RING_POS_ALIGN)
+		put_line(ring_pub_at(&pub->ring), data, len);
 	else
-		put_payload(ring_pub_at(&pub->ring), data, len);
+		memcpy(ring_pub_at(&pub->ring), data, len);
 	ring_pub_commit_words(&pub->ring, stamp, ring_pack_lens(len, 0, 0),
 			      need == 0 ? RING_FLAG_INLINE : 0, need, len);
+}
+
+/* What bus_pub_send() leaves to a function that may call others: it saves no register itself. */
+static __attribute__((noinline)) int send_long(struct bus_pub *pub, const void *data, uint32_t len,
+					       uint64_t need)
+{
+	put_plain(pub, data, len, need, take_stamp(pub));
+	ring_pub_tell(&pub->ring);
+	return wake_readers(pub);
+}
+
+/* Something is in the way, or may be. */
+static BUS_COLD int send_slowly(struct bus_pub *pub, const void *data, uint32_t len)
+{
+	uint64_t need = ring_need(0, len);
+
+	if (!may_write(pub, need)) {
+		int err = clear_the_way(pub, need);
+
+		if (err < 0)
+			return err;
+	}
+	if (data == NULL && len != 0)
+		return -EINVAL;
+	return send_long(pub, data != NULL ? data : "", len, need);
 }
 
 int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
 {
 	uint64_t need = ring_need(0, len);
 
-	if (bus_unlikely(!may_write(pub, need))) {
-		int err = clear_the_way(pub, need);
-
-		if (err < 0)
-			return err;
-	}
-	if (bus_unlikely(data == NULL && len != 0))
-		return -EINVAL;
+	if (bus_unlikely(!may_write(pub, need) || data == NULL))
+		return send_slowly(pub, data, len);
+	if (need > RING_POS_ALIGN)
+		return send_long(pub, data, len, need);
 	put_plain(pub, data, len, need, take_stamp(pub));
 	ring_pub_tell(&pub->ring);
 	return wake_readers(pub);

@@ -80,41 +80,66 @@ static int take_one(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msg
 }
 
 /*
+ * The usual messages (ring_words_plain()) from number `first` on: fills msgs, positions and the bytes
+ * of inline ones, at most `room`. Returns how many; what comes behind them may be a message too. The
+ * inner loop of a subscriber: a function of its own, so that all that it needs stays in registers.
+ */
+static __attribute__((noinline)) int take_plain(const struct sub_ring *r, uint64_t seq,
+						struct bus_msg *m, uint64_t *pos, uint64_t (*in)[3],
+						int room)
+{
+	const struct ring_view *v = &r->rd.view;
+	const char *topic = r->topic->name;
+	const struct bus_calibration *cal = &r->topic->cal;
+	int n;
+
+	for (n = 0; n < room; n++, m++, seq++) {
+		const struct ring_slot *slot = ring_slot_of(v, seq);
+		struct ring_words w;
+
+		if (ring_reader_words(slot, seq, &w) != RING_MESSAGE || !ring_words_plain(v, &w))
+			break;
+		m->data = v->payload + (w.pos & v->byte_mask);
+		if (w.attrs != 0) {
+			ring_reader_inline(slot, in[n]);
+			m->data = in[n];
+		}
+		pos[n] = w.pos;
+		m->len = (uint32_t)w.lens;
+		m->flags = 0;
+		m->seq = seq;
+		m->time_ns = bus_counter_to_ns(cal, w.time);
+		m->lost = 0;
+		m->key = NULL;
+		m->headers = NULL;
+		m->headers_len = 0;
+		m->key_len = 0;
+		m->key_hash = 0;
+		m->topic = topic;
+		m->from = &r->peer;
+	}
+	return n;
+}
+
+/*
  * Takes up to `room` messages of one ring, with one look at the frontier for all of them. Where
- * that finds the oldest overwritten, or the first slot is no message, one message is looked at by
- * itself. *look: why there is none, if there is none.
+ * that finds the oldest overwritten, or the first slot is no usual message, one message is looked
+ * at by itself. *look: why there is none, if there is none.
  */
 static inline int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room,
 			   enum ring_look *look)
 {
 	const struct ring_reader *rd = &r->rd;
-	const struct bus_calibration cal = r->topic->cal;
-	uint64_t first_pos = 0;
-	enum ring_look last;
-	struct ring_peeked p;
-	int n = 0;
+	const uint32_t at = borrow_index(sub, sub->borrow_count);
+	int n;
 
-	do {
-		uint32_t at = borrow_index(sub, sub->borrow_count + (uint32_t)n);
-
-		last = ring_reader_slot(rd, rd->ahead + (uint64_t)n, &p, sub->borrow_in[at]);
-		if (last != RING_MESSAGE)
-			break;
-		/* its payload: committed, so nobody writes there */
-		__builtin_prefetch(ring_reader_at(rd, p.pos));
-		sub->borrow_pos[at] = p.pos;
-		fill(r, &p, sub->borrow_in[at], &msgs[n]);
-		msgs[n].time_ns = bus_counter_to_ns(&cal, p.time);
-		if (n == 0)
-			first_pos = p.pos;
-	} while (++n < room);
-	*look = last;
-	if (bus_likely(n > 0 && ring_reader_whole(rd, rd->ahead, first_pos))) {
+	if (room > (int)(BUS_BORROW_MAX - at)) /* the arrays go round: the rest with the next peek */
+		room = (int)(BUS_BORROW_MAX - at);
+	n = take_plain(r, rd->ahead, msgs, &sub->borrow_pos[at], &sub->borrow_in[at], room);
+	if (bus_likely(n > 0 && ring_reader_whole(rd, rd->ahead, sub->borrow_pos[at]))) {
 		lend(sub, r, msgs, n);
 		return n;
 	}
-	if (n == 0 && last == RING_EMPTY)
-		return 0;
 	return take_one(sub, r, msgs, look);
 }
 

@@ -48,6 +48,84 @@ static inline bool ring_reader_came(const struct ring_reader *rd)
 	return bus_load_relaxed(&ring_slot_of(&rd->view, rd->ahead)->commit) > rd->ahead;
 }
 
+/* A committed slot's words as they were read; not checked yet. */
+struct ring_words {
+	uint64_t pos, time, lens, attrs;
+};
+
+/* Reads the slot of message seq. RING_MESSAGE, RING_EMPTY or RING_LAPPED. */
+BUS_INLINE enum ring_look ring_reader_words(const struct ring_slot *slot, uint64_t seq,
+					    struct ring_words *w)
+{
+	uint64_t c = RING_MUTANT(relaxed_a2)
+			     ? bus_load_relaxed(&slot->commit)
+			     : bus_load_acquire(&slot->commit); /* A2, pairs with R2 */
+
+	if (c != seq + 1)
+		return c > seq + 1 ? RING_LAPPED : RING_EMPTY;
+	w->pos = bus_load_relaxed(&slot->pos);
+	w->time = bus_load_relaxed(&slot->time);
+	w->lens = bus_load_relaxed(&slot->lens);
+	w->attrs = bus_load_relaxed(&slot->attrs);
+	return RING_MESSAGE;
+}
+
+/* The head and payload of a message that travels in its slot. */
+BUS_INLINE void ring_reader_inline(const struct ring_slot *slot, uint64_t *in)
+{
+	in[0] = bus_load_relaxed(&slot->in[0]);
+	in[1] = bus_load_relaxed(&slot->in[1]);
+	in[2] = bus_load_relaxed(&slot->in[2]);
+}
+
+/*
+ * Whether it is a message of the most usual kind, and a good one: without key and headers, and
+ * inline or not. What this says no to may be good all the same: ring_reader_parse().
+ */
+BUS_INLINE bool ring_words_plain(const struct ring_view *v, const struct ring_words *w)
+{
+	uint64_t most = w->attrs == RING_FLAG_INLINE ? RING_INLINE_MAX : v->bytes;
+
+	return bus_likely(((w->lens >> 32 ^ RING_PLAIN) | (w->attrs & ~(uint64_t)RING_FLAG_INLINE) |
+			   (w->pos & (RING_POS_ALIGN - 1))) == 0 &&
+			  (uint32_t)w->lens <= most);
+}
+
+/* Takes the words of message seq apart and checks them. *in is written for inline messages. */
+BUS_INLINE enum ring_look ring_reader_parse(const struct ring_view *v, const struct ring_slot *slot,
+					    uint64_t seq, const struct ring_words *w,
+					    struct ring_peeked *p, uint64_t *in)
+{
+	uint64_t total, most = v->bytes;
+
+	p->seq = seq;
+	p->pos = w->pos;
+	p->time = w->time;
+	p->len = (uint32_t)w->lens;
+	p->flags = (uint32_t)w->attrs;
+	p->key_hash = (uint32_t)(w->attrs >> 32);
+	if (p->flags & RING_FLAG_INLINE) {
+		ring_reader_inline(slot, in);
+		most = RING_INLINE_MAX;
+	}
+	if (bus_likely(w->lens >> 32 == RING_PLAIN)) {
+		p->head_len = 0;
+		p->key_len = 0;
+		total = p->len;
+	} else {
+		p->head_len = (uint16_t)(w->lens >> 32);
+		p->key_len = (uint8_t)(w->lens >> 48);
+		total = (uint64_t)p->head_len + p->len;
+		if (p->key_len > p->head_len || w->lens >> 56 != RING_LAYOUT_VERSION)
+			return RING_GARBAGE;
+	}
+	if (bus_unlikely(total > most || (p->pos & (RING_POS_ALIGN - 1)) != 0))
+		return RING_GARBAGE;
+	if (bus_unlikely(p->flags & RING_FLAG_MUST_MASK & ~RING_FLAG_KNOWN))
+		return RING_UNSUPPORTED;
+	return RING_MESSAGE;
+}
+
 /*
  * Reads the slot of message seq without asking whether it is being overwritten: what it says
  * holds only once ring_reader_whole() said so of this message or of an older one. *in is written
@@ -56,45 +134,11 @@ static inline bool ring_reader_came(const struct ring_reader *rd)
 BUS_INLINE enum ring_look ring_reader_slot(const struct ring_reader *rd, uint64_t seq,
 					   struct ring_peeked *p, uint64_t *in)
 {
-	const struct ring_view *v = &rd->view;
-	const struct ring_slot *slot = ring_slot_of(v, seq);
-	uint64_t c = RING_MUTANT(relaxed_a2)
-			     ? bus_load_relaxed(&slot->commit)
-			     : bus_load_acquire(&slot->commit); /* A2, pairs with R2 */
-	uint64_t lens, attrs, total, most = v->bytes;
+	const struct ring_slot *slot = ring_slot_of(&rd->view, seq);
+	struct ring_words w;
+	enum ring_look look = ring_reader_words(slot, seq, &w);
 
-	if (c != seq + 1)
-		return c > seq + 1 ? RING_LAPPED : RING_EMPTY;
-	p->seq = seq;
-	p->pos = bus_load_relaxed(&slot->pos);
-	p->time = bus_load_relaxed(&slot->time);
-	lens = bus_load_relaxed(&slot->lens);
-	attrs = bus_load_relaxed(&slot->attrs);
-	p->len = (uint32_t)lens;
-	p->flags = (uint32_t)attrs;
-	p->key_hash = (uint32_t)(attrs >> 32);
-	if (p->flags & RING_FLAG_INLINE) {
-		in[0] = bus_load_relaxed(&slot->in[0]);
-		in[1] = bus_load_relaxed(&slot->in[1]);
-		in[2] = bus_load_relaxed(&slot->in[2]);
-		most = RING_INLINE_MAX;
-	}
-	if (bus_likely(lens >> 32 == RING_PLAIN)) {
-		p->head_len = 0;
-		p->key_len = 0;
-		total = p->len;
-	} else {
-		p->head_len = (uint16_t)(lens >> 32);
-		p->key_len = (uint8_t)(lens >> 48);
-		total = (uint64_t)p->head_len + p->len;
-		if (p->key_len > p->head_len || lens >> 56 != RING_LAYOUT_VERSION)
-			return RING_GARBAGE;
-	}
-	if (bus_unlikely(total > most || (p->pos & (RING_POS_ALIGN - 1)) != 0))
-		return RING_GARBAGE;
-	if (bus_unlikely(p->flags & RING_FLAG_MUST_MASK & ~RING_FLAG_KNOWN))
-		return RING_UNSUPPORTED;
-	return RING_MESSAGE;
+	return look == RING_MESSAGE ? ring_reader_parse(&rd->view, slot, seq, &w, p, in) : look;
 }
 
 /*

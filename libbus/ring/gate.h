@@ -37,6 +37,7 @@ enum ring_room {
 struct ring_pub {
 	/* the publishing path, one line */
 	uint64_t n;         /* next sequence number */
+	uint64_t bytes;     /* published payload */
 	uint64_t pos;       /* next payload position */
 	uint64_t limit_seq; /* may publish below these without looking at anybody */
 	uint64_t limit_pos;
@@ -51,7 +52,6 @@ struct ring_pub {
 	bool wake_owed;
 	/* the ring */
 	struct ring_view view;
-	uint64_t bytes; /* published payload */
 	/* payload below this may have been written, by a claim that was not published too */
 	uint64_t written_pos;
 	uint64_t ring_id;

@@ -64,8 +64,7 @@ BUS_INLINE void ring_pub_commit_words(struct ring_pub *pub, uint64_t time, uint6
 	uint64_t n = pub->n + 1;
 
 	bus_store_relaxed(&slot->pos, pub->pos);
-	bus_store_relaxed(&slot->time, time);
-	bus_store_relaxed(&slot->lens, lens);
+	bus_store_pair_release(&slot->time, time, lens);
 	bus_store_relaxed(&slot->attrs, attrs);
 	if (RING_MUTANT(relaxed_r2))
 		bus_store_relaxed(&slot->commit, n);
@@ -82,8 +81,7 @@ BUS_INLINE void ring_pub_commit_words(struct ring_pub *pub, uint64_t time, uint6
  */
 BUS_INLINE void ring_pub_tell(const struct ring_pub *pub)
 {
-	bus_store_release(&pub->view.page->head, pub->n);
-	bus_store_relaxed(&pub->view.page->bytes, pub->bytes);
+	bus_store_pair_release(&pub->view.page->head, pub->n, pub->bytes);
 }
 #define RING_TELL_EVERY 16
 
@@ -132,6 +130,44 @@ static inline void ring_pub_w1(const struct ring_pub *pub)
 		bus_fence_light();
 }
 
+/* Whether nobody sleeps whom we did not wake, and nobody joined. */
+BUS_INLINE bool ring_pub_quiet(const struct ring_pub *pub)
+{
+	uint64_t epoch = 0;
+
+	if (RING_MUTANT(epoch_before_w1))
+		epoch = bus_load_acquire(pub->epoch);
+	ring_pub_w1(pub); /* W1, pairs with W3 */
+	if (!RING_MUTANT(epoch_before_w1))
+		epoch = bus_load_acquire(pub->epoch); /* after W1, not before */
+	if (bus_unlikely(epoch != pub->seen))
+		return false;
+	for (const struct ring_member *m = pub->members, *end = m + pub->member_count; m != end; m++) {
+		uint32_t w = bus_load_acquire(m->waiting);
+
+		if (bus_unlikely(w != 0 && (w != m->woken || RING_MUTANT(woken_is_a_flag))))
+			return false;
+	}
+	return true;
+}
+
+/* After ring_pub_quiet() said no. */
+BUS_COLD static enum ring_room ring_pub_wake_all(struct ring_pub *pub)
+{
+	bool news = bus_load_acquire(pub->epoch) != pub->seen;
+
+	for (uint32_t i = 0; i < pub->member_count; i++) {
+		struct ring_member *m = &pub->members[i];
+		uint32_t w = bus_load_acquire(m->waiting);
+
+		if (RING_MUTANT(woken_is_a_flag))
+			m->woken = w != 0 && m->woken != 0 ? w : 0;
+		if (w != 0 && w != m->woken)
+			ring_pub_wake_member(pub, m, w);
+	}
+	return news ? RING_NEWS : RING_ROOM;
+}
+
 /*
  * Wakes who sleeps, after one or more commits. RING_NEWS: somebody joined meanwhile and may sleep
  * already: receive the memberships, ring_pub_seen(), call again; where they are not there set
@@ -139,23 +175,7 @@ static inline void ring_pub_w1(const struct ring_pub *pub)
  */
 BUS_INLINE enum ring_room ring_pub_wake(struct ring_pub *pub)
 {
-	bool news;
-
-	if (!RING_MUTANT(epoch_before_w1))
-		ring_pub_w1(pub);                         /* W1, pairs with W3 */
-	news = bus_load_acquire(pub->epoch) != pub->seen; /* after W1, not before */
-	if (RING_MUTANT(epoch_before_w1))
-		ring_pub_w1(pub);
-	for (uint32_t i = 0; i < pub->member_count; i++) {
-		struct ring_member *m = &pub->members[i];
-		uint32_t w = bus_load_acquire(m->waiting);
-
-		if (RING_MUTANT(woken_is_a_flag))
-			m->woken = w != 0 && m->woken != 0 ? w : 0;
-		if (bus_unlikely(w != 0 && w != m->woken))
-			ring_pub_wake_member(pub, m, w);
-	}
-	return bus_unlikely(news) ? RING_NEWS : RING_ROOM;
+	return bus_likely(ring_pub_quiet(pub)) ? RING_ROOM : ring_pub_wake_all(pub);
 }
 
 #endif
