@@ -18,7 +18,7 @@ cp "$BUS_BUILD"/bus-* "$BUS_BUILD"/libbus.so* "$BUS_BUILD/busd" "$shared/bin"
 cp "$BUS_BUILD/tests/integration/container" "$shared/bin"
 export LD_LIBRARY_PATH=$shared/bin
 chown $alice "$shared/root"
-isolate=(setpriv --reuid=$alice --regid=$alice --clear-groups unshare --user --map-root-user --pid --fork --kill-child
+isolate=(setpriv --reuid="$alice" --regid="$alice" --clear-groups unshare --user --map-root-user --pid --fork --kill-child
   --mount --net --ipc --uts)
 "${isolate[@]}" true 2>"$TMPDIR/why" || { echo "users may not make namespaces here: $(tail -n 1 "$TMPDIR/why")"; exit 77; }
 
@@ -90,14 +90,14 @@ busd=$!
 serves() { bus-topic ls; }
 wait_for "busd in a container to serve" serves
 topic open.b
-setpriv --reuid=$alice --regid=$alice --clear-groups "$shared/bin/bus-sub" open.b --count=1 --json >out 2>&1 &
+setpriv --reuid="$alice" --regid="$alice" --clear-groups "$shared/bin/bus-sub" open.b --count=1 --json >out 2>&1 &
 reader=$!
 wait_for "Alice to subscribe" attached open.b 1
-setpriv --reuid=$alice --regid=$alice --clear-groups "$shared/bin/bus-pub" open.b three || note_failure "publishing into it"
+setpriv --reuid="$alice" --regid="$alice" --clear-groups "$shared/bin/bus-pub" open.b three || note_failure "publishing into it"
 wait $reader
 grep -q '"payload":"three"' out || note_failure "what came out of it: $(cat out)"
 grep -qE "\"uid\":$alice" out || note_failure "who published: $(cat out)"
-expect 4 "no right to publish \(uid $alice\)" setpriv --reuid=$alice --regid=$alice --clear-groups \
+expect 4 "no right to publish \(uid $alice\)" setpriv --reuid="$alice" --regid="$alice" --clear-groups \
   "$shared/bin/bus-pub" closed x
 "$shared/bin/container" open.b >child.out 2>&1 &
 client=$!
