@@ -87,7 +87,7 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 		segment_unref(seg);
 		return rc;
 	}
-	seg->info.segment_id = topic->busd->next_id++;
+	seg->info.segment_id = busd_new_id(topic->busd);
 	seg->info.topic_id = topic->id;
 	seg->info.uid = topic->account->uid;
 	topic->board.seg = seg;
@@ -268,7 +268,106 @@ void board_count_eviction(struct member *member)
 	bus_store_release(&entry->evicted, bus_load_relaxed(&entry->evicted) + 1);
 }
 
-void board_set_epoch(struct board *board, uint64_t number)
+void board_set_epoch(struct board *board, uint64_t number, bool changed)
 {
+	if (changed)
+		bus_store_relaxed(&head_of(board)->changed, number);
 	bus_store_release(&head_of(board)->epoch, number);
+}
+
+/* The page of an entry that was ever in use has been allocated, and is paid for. */
+static void retake_page(struct board *board, uint64_t *pages, uint32_t index, size_t size)
+{
+	size_t page = index * size / 4096;
+
+	if (pages[page / 64] >> (page % 64) & 1)
+		return;
+	pages[page / 64] |= UINT64_C(1) << (page % 64);
+	if (board->seg->bill.account)
+		quota_correct(&board->seg->bill, 4096);
+}
+
+void board_retake_ring(struct board *board, uint32_t index)
+{
+	board->rings_taken[index / 64] |= UINT64_C(1) << (index % 64);
+	retake_page(board, board->ring_pages, index, sizeof(struct board_ring));
+}
+
+void board_retake_sub(struct board *board, uint32_t index)
+{
+	board->subs_taken[index / 64] |= UINT64_C(1) << (index % 64);
+	retake_page(board, board->sub_pages, index, sizeof(struct board_sub));
+}
+
+/* A worker that died while it wrote left it odd. */
+static void make_even(_Atomic uint32_t *gen)
+{
+	if (bus_load_relaxed(gen) % 2)
+		bus_store_release(gen, bus_load_relaxed(gen) + 1);
+}
+
+static void restore_ring(struct ring *ring)
+{
+	struct board_ring *entry = ring_entry(&ring->topic->board, ring->board_index);
+
+	make_even(&entry->gen);
+	if (bus_load_relaxed(&entry->ring_id) != ring->id ||
+	    bus_load_relaxed(&entry->state) == BOARD_RING_FREE)
+		board_put_ring(ring);
+	if (!ring->pub)
+		board_close_ring(ring, ring->next ? ring->next->id
+						  : bus_load_relaxed(&entry->next_ring));
+}
+
+static void restore_sub(struct member *member)
+{
+	struct board_sub *entry = sub_entry(&member->topic->board, member->board_index);
+	uint64_t evicted = bus_load_relaxed(&entry->evicted);
+	bool there = bus_load_relaxed(&entry->sub_id) == member->sub->id &&
+		     bus_load_relaxed(&entry->state) == BOARD_SUB_ACTIVE;
+
+	make_even(&entry->gen);
+	if (!there)
+		board_put_sub(member);
+	/* counted before its eviction was, or the other way round */
+	bus_store_release(&entry->evicted,
+			  bus_max_u64(there ? evicted : 0, member->evictions));
+	member->evictions = bus_load_relaxed(&entry->evicted);
+}
+
+uint64_t board_restore(struct topic *topic)
+{
+	struct board *board = &topic->board;
+	struct board_head *head = head_of(board);
+	struct member *member;
+	struct ring *ring;
+	uint32_t i;
+
+	for_each(ring, &topic->rings, link)
+		restore_ring(ring);
+	for_each(member, &topic->members, topic_link)
+		if (member->sub->active)
+			restore_sub(member);
+	for (i = 0; i < bus_load_relaxed(&head->rings_used) && i < BOARD_RINGS; i++) {
+		struct board_ring *entry = ring_entry(board, i);
+
+		retake_page(board, board->ring_pages, i, sizeof(*entry));
+		if (board->rings_taken[i / 64] >> (i % 64) & 1)
+			continue;
+		make_even(&entry->gen);
+		bus_store_release(&entry->state, BOARD_RING_FREE);
+		bus_store_relaxed(&entry->ring_id, 0);
+	}
+	for (i = 0; i < bus_load_relaxed(&head->subs_used) && i < BOARD_SUBS; i++) {
+		struct board_sub *entry = sub_entry(board, i);
+
+		retake_page(board, board->sub_pages, i, sizeof(*entry));
+		if (board->subs_taken[i / 64] >> (i % 64) & 1)
+			continue;
+		make_even(&entry->gen);
+		bus_store_release(&entry->state, BOARD_SUB_FREE);
+		bus_store_relaxed(&entry->sub_id, 0);
+	}
+	make_even(&head->cal_gen);
+	return bus_load_relaxed(&head->epoch);
 }

@@ -47,6 +47,14 @@ void board_remove_sub(struct member *member);
 void board_count_eviction(struct member *member);
 
 /* Release, and what was sent before is on its way. The fence F2 is the caller's. */
-void board_set_epoch(struct board *board, uint64_t number);
+void board_set_epoch(struct board *board, uint64_t number, bool changed);
+
+/*
+ * A former worker's board: what it left half written is written again, and what the registry does
+ * not have is taken off. Rings and members have their indices. Gives back the epoch on it.
+ */
+uint64_t board_restore(struct topic *topic);
+void board_retake_ring(struct board *board, uint32_t index);
+void board_retake_sub(struct board *board, uint32_t index);
 
 #endif

@@ -9,6 +9,8 @@
  *   event.c     the queue of what a client is told
  *   registry.c  names -> topics, rings, subscriptions
  *   share.c     which segments a client has been given
+ *   journal.c   what the next worker must know; record.c writes it, restore.c reads it
+ *   resume.c    clients of a former worker come back
  */
 #ifndef BUSD_BUSD_H
 #define BUSD_BUSD_H
@@ -16,6 +18,7 @@
 #include "base/clock.h"
 #include "config.h"
 #include "idmap.h"
+#include "journal.h"
 #include "list.h"
 #include "quota.h"
 
@@ -39,6 +42,7 @@ enum busd_timer {
 	TIMER_KEPT,      /* a ring kept for late readers */
 	TIMER_IDLE,      /* a private busd without clients */
 	TIMER_RETRY,     /* a send that the kernel refused for reasons of its own */
+	TIMER_RECOVER,   /* clients of a former worker have had their time to come back */
 	TIMER_COUNT,
 };
 
@@ -55,11 +59,14 @@ struct busd {
 	bool private_;
 	uint32_t uid;
 	uint64_t started_ns; /* Unix */
+	uint32_t pid; /* that users see: the keeper's */
 	int lock_fd;
 	int epoll_fd;
-	struct watch listener, signals, finished;
+	struct watch listener, signals, finished, keeper;
 	int reserve_fds[BUSD_RESERVE_FDS];
 	bool stopping;
+	bool retiring;   /* stopping without a goodbye: the next worker goes on */
+	bool recovering; /* requests wait until the clients of a former worker are back */
 	uint64_t deadlines[TIMER_COUNT];
 
 	struct list clients;    /* in the order of their ids */
@@ -69,6 +76,7 @@ struct busd {
 	struct list stalled;    /* clients whose events wait for TIMER_RETRY */
 	uint32_t client_count;
 	uint32_t observer_count;
+	uint32_t absent_count; /* of the clients: not back yet */
 
 	struct idmap users, clients_by_id, rings_by_id, subs_by_id, pubs_by_id;
 	struct topic **topics; /* sorted by name */
@@ -83,6 +91,14 @@ struct busd {
 	struct quota quota;
 	struct calibrator calibrator;
 	struct alloc *alloc;
+	struct journal journal;
+	uint64_t place; /* in the journal */
 };
+
+static inline uint64_t busd_new_id(struct busd *busd)
+{
+	journal_note_id(&busd->journal, busd->next_id);
+	return busd->next_id++;
+}
 
 #endif

@@ -3,6 +3,8 @@
 #include "change.h"
 
 #include "event.h"
+#include "record.h"
+#include "resume.h"
 #include "share.h"
 
 #include "os/wake.h"
@@ -99,6 +101,7 @@ void change_add(struct reader *reader, bool gates)
 			return;
 		share_peer(publisher, sub->client);
 		reader->told = true;
+		record_reader(reader);
 		/* with a second ring the publisher knows its readers from the first */
 		introduces = introduces || !ring->succeeds;
 	}
@@ -127,6 +130,7 @@ void change_remove(struct reader *reader)
 	unshare_segment(pub->client, reader->member->sub->seg);
 	unshare_peer(pub->client, reader->member->sub->client);
 	reader->told = false;
+	record_reader(reader);
 }
 
 void change_commit(struct topic *topic)
@@ -137,9 +141,20 @@ void change_commit(struct topic *topic)
 	for_each(pub, &topic->pubs, topic_link)
 		if (pub->told != number)
 			tell_nothing(pub);
-	client_send_due(topic->busd);
 	topic->epoch = number;
-	board_set_epoch(&topic->board, number);
+	topic->owed = true;
+	record_topic(topic);
+	record_commit(topic->busd);
+	client_send_due(topic->busd);
+	if (!resume_waits(topic))
+		change_raise(topic);
+}
+
+void change_raise(struct topic *topic)
+{
+	topic->owed = false;
+	record_topic(topic);
+	board_set_epoch(&topic->board, topic->epoch, true);
 	bus_fence_seq_cst(); /* F2 */
 	/*
 	 * A new subscriber that has no membarrier relies on publishers' fences, and theirs begin when

@@ -22,5 +22,7 @@ uint64_t change_begin(struct topic *topic);
 void change_add(struct reader *reader, bool gates);
 void change_remove(struct reader *reader);
 void change_commit(struct topic *topic);
+/* The board's epoch follows. By change_commit(), or once the publishers of a former worker are back. */
+void change_raise(struct topic *topic);
 
 #endif

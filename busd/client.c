@@ -4,11 +4,13 @@
 
 #include "alloc.h"
 #include "event.h"
+#include "keep.h"
 #include "log.h"
 #include "namespace.h"
 #include "peer.h"
-#include "registry.h"
+#include "record.h"
 #include "request.h"
+#include "resume.h"
 #include "server.h"
 #include "share.h"
 
@@ -91,27 +93,19 @@ static void process_ended(struct busd *busd, struct watch *watch, uint32_t event
 	client_doom(BUS_CONTAINER_OF(watch, struct client, process), NULL);
 }
 
-static struct client *client_new(struct busd *busd, const struct peer_identity *identity)
+struct client *client_new(struct busd *busd)
 {
 	struct client *client = calloc(1, sizeof(*client));
 
 	if (!client)
 		return NULL;
 	client->busd = busd;
-	client->id = busd->next_id++;
-	client->pid = identity->pid;
-	client->uid = identity->uid;
-	client->gid = identity->gid;
-	client->groups = identity->groups;
-	client->group_count = identity->group_count;
-	memcpy(client->command, identity->command, sizeof(client->command));
 	client->node = -1;
-	client->connected_ns = bus_realtime_ns();
-	client->deadline_ns = bus_monotonic_ns() + CLIENT_HANDSHAKE_NS;
 	client->ctl.fd = client->ev.fd = client->process.fd = -1;
 	client->ctl.ready = request_ready;
 	client->ev.ready = request_ev_ready;
 	client->process.ready = process_ended;
+	list_init(&client->handshake_link);
 	list_init(&client->doomed_link);
 	list_init(&client->bell_link);
 	list_init(&client->stalled_link);
@@ -119,8 +113,26 @@ static struct client *client_new(struct busd *busd, const struct peer_identity *
 	list_init(&client->pubs);
 	list_init(&client->subs);
 	list_append(&busd->clients, &client->link);
-	list_append(&busd->handshakes, &client->handshake_link);
 	busd->client_count++;
+	return client;
+}
+
+static struct client *newcomer(struct busd *busd, const struct peer_identity *identity)
+{
+	struct client *client = client_new(busd);
+
+	if (!client)
+		return NULL;
+	client->id = busd_new_id(busd);
+	client->pid = identity->pid;
+	client->uid = identity->uid;
+	client->gid = identity->gid;
+	client->groups = identity->groups;
+	client->group_count = identity->group_count;
+	memcpy(client->command, identity->command, sizeof(client->command));
+	client->connected_ns = bus_realtime_ns();
+	client->deadline_ns = bus_monotonic_ns() + CLIENT_HANDSHAKE_NS;
+	list_append(&busd->handshakes, &client->handshake_link);
 	return client;
 }
 
@@ -140,7 +152,7 @@ void client_accept(struct busd *busd, int fd)
 	user = user_get(busd, identity.uid);
 	rc = user ? quota_take_client(&user->account, &why)
 		  : because(&why, ENOMEM, "busd is out of memory");
-	client = rc < 0 ? NULL : client_new(busd, &identity);
+	client = rc < 0 ? NULL : newcomer(busd, &identity);
 	if (!client) {
 		if (rc == 0) {
 			quota_give_back_client(&user->account, true);
@@ -210,6 +222,9 @@ static void client_free(struct client *client)
 	for_each(event, &client->events, link)
 		event_cancel(event);
 	share_forget(client);
+	if (client->place)
+		keep_drop(client->id);
+	record_client_gone(client);
 	while ((bell = client->bells)) {
 		client->bells = bell->next;
 		segment_unref(bell->seg);
@@ -218,7 +233,10 @@ static void client_free(struct client *client)
 	client->user->account.in_flight -= client->fds_in_flight;
 	if (client->state != CLIENT_NEW)
 		user_release_slot(client->user, client->slot);
-	quota_give_back_client(&client->user->account, client->state != CLIENT_ATTACHED);
+	if (client->absent)
+		busd->absent_count--;
+	else
+		quota_give_back_client(&client->user->account, client->state != CLIENT_ATTACHED);
 	idmap_free(&client->spaces);
 	if (client->job)
 		alloc_orphan(client->job);
@@ -245,6 +263,7 @@ void client_free_doomed(struct busd *busd)
 		list_remove(&client->doomed_link);
 		client_free(client);
 	}
+	resume_settle(busd);
 }
 
 void client_check_handshakes(struct busd *busd, uint64_t now_ns)
@@ -282,6 +301,7 @@ static void send_reply(struct client *client, const void *msg, const int *fds, i
 		control.align.cmsg_len = CMSG_LEN((size_t)fd_count * sizeof(int));
 		memcpy(CMSG_DATA(&control.align), fds, (size_t)fd_count * sizeof(int));
 	}
+	record_commit(client->busd);
 	/* its queue is empty: no request is taken before the last answer was read */
 	if (sendmsg(client->ctl.fd, &out, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
 		return;

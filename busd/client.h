@@ -24,6 +24,7 @@ struct client_bell {
 	struct client_bell *next;
 	uint32_t uid;
 	struct segment *seg; /* published (ro_fd) once the client said READY */
+	uint64_t place;
 };
 
 struct job;
@@ -36,6 +37,12 @@ struct client {
 	uint64_t id;
 	enum client_state state;
 	bool doomed;
+	bool absent;        /* of a former worker, and not back yet: it is told nothing now, all then */
+	bool left;          /* it said so: nothing of it is to be kept */
+	bool resumed;       /* it is back, and has not asked yet */
+	bool retrying;      /* what it asks now was begun by a former worker */
+	uint32_t begun_req; /* the request that was begun last */
+	uint64_t token[2];  /* chosen by the client, for coming back */
 	struct user *user;
 	uint32_t slot; /* from CLIENT_GREETED on */
 	uint32_t pid, uid, gid;
@@ -63,8 +70,12 @@ struct client {
 	uint32_t pub_count, sub_count;
 	char *observed[CLIENT_OBSERVE_MAX]; /* patterns */
 	uint32_t observe_count;
+	/* in the journal */
+	uint64_t place, group_places[4], observe_places[CLIENT_OBSERVE_MAX];
 };
 
+/* A client without connection: of one that is about to come, or of one that was. NULL: no memory. */
+struct client *client_new(struct busd *busd);
 /* Takes over fd. Refusals are answered and logged here. */
 void client_accept(struct busd *busd, int fd);
 /* Ends the connection; the reason is logged ("" or NULL: an ordinary leave). */

@@ -3,6 +3,7 @@
 #include "event.h"
 
 #include "log.h"
+#include "record.h"
 #include "server.h"
 #include "share.h"
 
@@ -20,7 +21,7 @@ struct event *event_push(struct client *client, const void *msg, struct segment 
 	const struct ctl_head *head = msg;
 	struct event *event;
 
-	if (client->doomed)
+	if (client->doomed || client->absent)
 		return NULL;
 	if (client->event_count >= CLIENT_EVENTS_MAX) {
 		client_doom(client, "it has not read %u events", client->event_count);
@@ -175,6 +176,8 @@ void event_flush(struct client *client)
 
 	if (!client->doomed && client->fds_in_flight > 0 && socket_is_empty(client))
 		landed(client);
+	if (!list_empty(&client->events))
+		record_commit(client->busd);
 	while (!client->doomed && !list_empty(&client->events)) {
 		struct event *event = list_entry(client->events.next, struct event, link);
 		int rc = send_one(client, event);

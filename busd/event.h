@@ -25,6 +25,7 @@ struct event {
 		struct ctl_ev_ring ring;
 		struct ctl_ev_ring_gone ring_gone;
 		struct ctl_ev_segment_gone segment_gone;
+		struct ctl_ev_resume resume;
 	} msg;
 };
 

@@ -8,7 +8,7 @@
 
 #include "change.h"
 #include "log.h"
-#include "registry.h"
+#include "record.h"
 
 #include <errno.h>
 
@@ -58,6 +58,10 @@ static void evict(struct reader *reader, uint64_t head, uint64_t at)
 		    (unsigned long long)(head - at), reader->ring->name, reader->ring->pid);
 	topic->busd->evictions++;
 	member->evicted = true;
+	member->evictions++;
+	record_member(member);
+	record_busd(topic->busd);
+	record_commit(topic->busd);
 	/* first: a reader that is overwritten from now on must be able to see why */
 	board_count_eviction(member);
 	change_begin(topic);

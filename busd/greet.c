@@ -2,8 +2,10 @@
 /* greet.c - see greet.h */
 #include "greet.h"
 
+#include "keep.h"
 #include "log.h"
-#include "registry.h"
+#include "record.h"
+#include "resume.h"
 #include "server.h"
 
 #include <errno.h>
@@ -53,9 +55,10 @@ static int make_own_bell(struct client *client, struct why *why)
 		return rc;
 	}
 	bell->uid = client->uid;
-	bell->seg->info.segment_id = client->busd->next_id++;
+	bell->seg->info.segment_id = busd_new_id(client->busd);
 	bell->seg->info.owner_id = client->id;
 	bell->seg->info.uid = client->uid;
+	segment_hold(bell->seg);
 	client->bells = bell;
 	return 0;
 }
@@ -76,7 +79,7 @@ static void answer(struct client *client, const struct ctl_hello *hello, int ev_
 		.slot = client->slot,
 		.bell_id = own->info.segment_id,
 		.busd_bell_id = busd_bell->info.segment_id,
-		.busd_pid = (uint32_t)getpid(),
+		.busd_pid = client->busd->pid,
 		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
 		.version = BUSD_VERSION,
 	};
@@ -90,6 +93,8 @@ int greet_hello(struct client *client, const void *msg, struct why *why)
 	int pair[2];
 	int rc;
 
+	if (resume_client(client, hello))
+		return 0;
 	rc = make_own_bell(client, why);
 	if (rc < 0)
 		return rc;
@@ -110,6 +115,7 @@ int greet_hello(struct client *client, const void *msg, struct why *why)
 	}
 	client_copy_name(client->name, hello->name);
 	client->node = hello->node;
+	memcpy(client->token, hello->token, sizeof(client->token));
 	answer(client, hello, pair[1]);
 	close(pair[1]);
 	log_debug("client %s connected as %llu", client_label(client),
@@ -148,6 +154,26 @@ int greet_attach(struct client *client, const void *msg, struct why *why)
 	client->state = CLIENT_ATTACHED;
 	list_remove(&client->handshake_link);
 	quota_end_handshake(&client->user->account);
+	/* before any ring of it; they leave after its rings */
+	if (client->process.fd >= 0)
+		keep_hold(client->id, client->process.fd);
+	record_client(client);
+	record_bell(client, client->bells);
 	client_reply(client, &ok, NULL, 0);
+	return 0;
+}
+
+int greet_leave(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_head *head = msg;
+	struct ctl_ok ok = { .head = { .type = CTL_REPLY | CTL_LEAVE,
+				       .version = CTL_VERSION,
+				       .len = sizeof(ok),
+				       .req = head->req } };
+
+	(void)why;
+	record_client_left(client);
+	client_reply(client, &ok, NULL, 0);
+	client_doom(client, NULL);
 	return 0;
 }

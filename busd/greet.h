@@ -13,5 +13,6 @@ int greet_check(const struct ctl_head *head, size_t len, struct why *why);
 
 int greet_hello(struct client *client, const void *msg, struct why *why);
 int greet_attach(struct client *client, const void *msg, struct why *why);
+int greet_leave(struct client *client, const void *msg, struct why *why);
 
 #endif

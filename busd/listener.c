@@ -3,6 +3,7 @@
 #include "listener.h"
 
 #include "client.h"
+#include "keep.h"
 #include "log.h"
 #include "server.h"
 
@@ -95,6 +96,22 @@ int listener_lock(struct busd *busd, struct why *why)
 		log_warning("cannot write %s: %s", lock, strerror(errno));
 	busd->lock_fd = fd;
 	return 0;
+}
+
+int listener_owner(const struct busd *busd)
+{
+	char lock[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
+	int pid = 0;
+	FILE *file;
+
+	snprintf(lock, sizeof(lock), "%s.lock", busd->socket_path);
+	file = fopen(lock, "re");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	fclose(file);
+	return pid;
 }
 
 static void open_reserve(struct busd *busd)
@@ -238,10 +255,10 @@ static int bind_and_listen(const struct busd *busd, int fd, struct why *why)
 	return 0;
 }
 
-int listener_open(struct busd *busd, struct why *why)
+int listener_make(const struct busd *busd, struct why *why)
 {
 	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int rc, i;
+	int rc;
 
 	if (fd < 0)
 		return because(why, errno, "cannot make a socket: %s", strerror(errno));
@@ -250,6 +267,13 @@ int listener_open(struct busd *busd, struct why *why)
 		close(fd);
 		return rc;
 	}
+	return fd;
+}
+
+int listener_serve(struct busd *busd, int fd, struct why *why)
+{
+	int rc, i;
+
 	for (i = 0; i < BUSD_RESERVE_FDS; i++)
 		busd->reserve_fds[i] = -1;
 	open_reserve(busd);
@@ -270,7 +294,7 @@ void listener_close(struct busd *busd)
 bool listener_try_leave(struct busd *busd)
 {
 	struct why why;
-	int taken;
+	int taken, fd;
 
 	if (unlink(busd->socket_path) < 0 && errno != ENOENT)
 		return false;
@@ -281,7 +305,10 @@ bool listener_try_leave(struct busd *busd)
 	if (taken == 0)
 		return true;
 	close_reserve(busd);
-	if (listener_open(busd, &why) < 0) {
+	fd = listener_make(busd, &why);
+	if (fd >= 0)
+		keep_hold(KEEP_LISTENER, fd);
+	if (fd < 0 || listener_serve(busd, fd, &why) < 0) {
 		log_error("%s", why.text);
 		return busd->client_count == 0;
 	}

@@ -15,8 +15,12 @@ char *listener_default_path(struct why *why);
  * (named in the sentence).
  */
 int listener_lock(struct busd *busd, struct why *why);
-/* Binds, listens, and accepts from now on. */
-int listener_open(struct busd *busd, struct why *why);
+/* The pid of the busd that has the lock; 0: nobody says. */
+int listener_owner(const struct busd *busd);
+/* Binds and listens. A descriptor or -errno. */
+int listener_make(const struct busd *busd, struct why *why);
+/* Accepts from now on; takes over fd. */
+int listener_serve(struct busd *busd, int fd, struct why *why);
 /* Unlinks the path and closes. */
 void listener_close(struct busd *busd);
 /*

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * main.c - busd: options, becoming a daemon, one run.
+ * main.c - busd: options, becoming a daemon; then the keeper, or a worker that it started.
  *
  * Exit codes: 0 done (or: another busd has the path, with --private); 1 cannot run; 2 usage or
  * configuration.
@@ -8,18 +8,24 @@
 #include "busd.h"
 
 #include "calibrate.h"
+#include "keep.h"
+#include "keeper.h"
 #include "listener.h"
 #include "log.h"
 #include "notify.h"
+#include "record.h"
 #include "reload.h"
+#include "restore.h"
 #include "sandbox.h"
 #include "server.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -27,11 +33,13 @@
 
 struct options {
 	const char *socket, *config, *data_dir;
-	bool foreground, check, private_;
+	bool foreground, check, private_, upgrade;
+	int table_fd; /* of a worker; -1: this is the keeper */
 };
 
 static const char usage_text[] =
 	"Usage: busd [--socket PATH] [--config FILE] [--data-dir DIR] [--foreground] [--check-config]\n"
+	"       busd --upgrade [--socket PATH]\n"
 	"\n"
 	"The daemon of the bus: makes the shared memory of topics, decides who may see it, notices deaths.\n"
 	"\n"
@@ -41,6 +49,7 @@ static const char usage_text[] =
 	"  --data-dir DIR    where lasting data lie\n"
 	"  --foreground      stay in the foreground, log to stderr\n"
 	"  --check-config    check the configuration and exit (0: good, 2: not)\n"
+	"  --upgrade         have the busd at the socket go on as the program that lies at its path now\n"
 	"  --private         for one user, started by libbus: leaves when idle\n"
 	"  --version         print the version\n"
 	"  -h, --help        this text\n";
@@ -54,6 +63,8 @@ static int parse_options(int argc, char **argv, struct options *ret)
 		OPT_FOREGROUND,
 		OPT_CHECK,
 		OPT_PRIVATE,
+		OPT_UPGRADE,
+		OPT_WORKER,
 		OPT_VERSION
 	};
 	static const struct option longs[] = {
@@ -63,6 +74,8 @@ static int parse_options(int argc, char **argv, struct options *ret)
 		{ "foreground", no_argument, NULL, OPT_FOREGROUND },
 		{ "check-config", no_argument, NULL, OPT_CHECK },
 		{ "private", no_argument, NULL, OPT_PRIVATE },
+		{ "upgrade", no_argument, NULL, OPT_UPGRADE },
+		{ "worker", required_argument, NULL, OPT_WORKER }, /* by the keeper */
 		{ "version", no_argument, NULL, OPT_VERSION },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -88,6 +101,12 @@ static int parse_options(int argc, char **argv, struct options *ret)
 			break;
 		case OPT_PRIVATE:
 			ret->private_ = true;
+			break;
+		case OPT_UPGRADE:
+			ret->upgrade = true;
+			break;
+		case OPT_WORKER:
+			ret->table_fd = atoi(optarg);
 			break;
 		case OPT_VERSION:
 			printf("busd %s\n", BUSD_VERSION);
@@ -189,69 +208,216 @@ static char *absolute_path(const char *path)
 	return result;
 }
 
-static int read_config(struct busd *busd, const struct options *options, struct why *why)
+/* from: the configuration file, or the keeper's copy of it; NULL: none. */
+static int read_config(struct busd *busd, const struct options *options, const char *from,
+		       struct why *why)
 {
 	const char *idle = getenv("BUS_PRIVATE_IDLE_MS");
 
 	busd->config = config_new();
 	if (!busd->config)
 		return because(why, ENOMEM, "out of memory");
-	if (options->config) {
+	if (options->config)
 		busd->config_path = absolute_path(options->config);
-		if (config_read(busd->config, options->config, why) < 0)
-			return -EINVAL;
-	}
+	if (from && config_read(busd->config, from, why) < 0)
+		return -EINVAL;
 	if (options->private_ && idle && *idle >= '0' && *idle <= '9')
 		busd->config->idle_exit_ns = strtoull(idle, NULL, 10) * 1000000;
 	return 0;
 }
 
-static int start(struct busd *busd, const struct options *options, struct why *why)
+static const char *log_target(const struct busd *busd, const struct options *options)
 {
-	const char *path = options->socket ? options->socket : busd->config->socket;
-	const char *log = busd->config->log     ? busd->config->log
-			  : options->foreground ? "stderr"
-						: "syslog";
-	const char *doubt;
-	int rc;
+	return busd->config->log ? busd->config->log : options->foreground ? "stderr" : "syslog";
+}
 
-	busd->socket_path = path ? absolute_path(path) : listener_default_path(why);
-	if (!busd->socket_path)
-		return -ENOENT;
-	rc = listener_lock(busd, why);
-	if (rc == 0)
-		rc = server_open(busd, why);
-	if (rc == 0)
-		rc = listener_open(busd, why);
+/* ---- the worker ---- */
+
+/*
+ * The first worker reads the file, which its keeper has just found good. Later ones read the
+ * keeper's copy of what was in force: the file may be half edited.
+ */
+static int read_worker_config(struct busd *busd, const struct options *options, struct why *why)
+{
+	char kept[64];
+	int fd = keep_take(KEEP_CONFIG);
+
+	if (fd < 0)
+		return read_config(busd, options, options->config, why);
+	snprintf(kept, sizeof(kept), "/proc/self/fd/%d", fd);
+	/* the copy stays with the keeper */
+	if (read_config(busd, options, kept, why) < 0) {
+		log_error("%s", why->text);
+		log_error("the configuration that was in force cannot be read: defaults hold");
+		config_free(busd->config);
+		busd->config = config_new();
+	}
+	close(fd);
+	return busd->config ? 0 : because(why, ENOMEM, "out of memory");
+}
+
+static int open_worker(struct busd *busd, const struct options *options, struct why *why)
+{
+	const char *log = log_target(busd, options);
+	int listener_fd = keep_take(KEEP_LISTENER);
+	bool again;
+	int rc = journal_open(&busd->journal, keep_take(KEEP_JOURNAL));
+
 	if (rc < 0)
-		return rc;
+		return because(why, -rc, "the journal cannot be opened: %s", strerror(-rc));
+	again = restore_clocks(busd);
 	rc = log_open(log);
-	if (rc < 0)
+	if (rc < 0 && again)
+		log_open("syslog"); /* who is attached shall not suffer for a directory that went */
+	else if (rc < 0)
 		return because(why, -rc, "cannot open the log %s: %s", log, strerror(-rc));
-	rc = sandbox_become_user(busd->config, busd->socket_path, why);
+	rc = server_open(busd, why);
+	if (rc == 0 && !again && options->config)
+		keep_config(busd->config_path);
+	if (rc == 0)
+		rc = sandbox_become_user(busd->config, busd->socket_path, why);
 	if (rc < 0)
 		return rc;
+	/* whoever becomes another user is asked again; before the sandbox, which forbids it */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || (uint32_t)getppid() != busd->pid)
+		return because(why, ESRCH, "the keeper has gone");
 	busd->uid = geteuid();
-	log_info("busd %s listens at %s", BUSD_VERSION, busd->socket_path);
-	doubt = calibrate_doubt();
+	if (again)
+		rc = restore_all(busd, why);
+	if (rc < 0)
+		return rc;
+	record_busd(busd);
+	record_commit(busd);
+	rc = listener_serve(busd, listener_fd, why);
+	return rc < 0 ? rc : sandbox_enter(busd->config, why);
+}
+
+static int run_worker(struct busd *busd, const struct options *options)
+{
+	struct why why = { "" };
+	int rc = keep_open(options->table_fd);
+
+	if (rc < 0) {
+		fprintf(stderr, "busd: --worker is for the keeper only: %s\n", strerror(-rc));
+		return 2;
+	}
+	busd->pid = (uint32_t)getppid();
+	busd->socket_path = strdup(options->socket);
+	if (!busd->socket_path || read_worker_config(busd, options, &why) < 0) {
+		fprintf(stderr, "busd: %s\n", why.text);
+		return 2;
+	}
+	rc = reload_apply(busd);
+	if (rc < 0)
+		because(&why, ENOMEM, "out of memory");
+	else
+		rc = open_worker(busd, options, &why);
+	if (rc < 0) {
+		log_error("%s", why.text);
+		return 1;
+	}
+	if (!options->foreground)
+		leave_terminal();
+	keep_ready();
+	return server_run(busd);
+}
+
+/* ---- the keeper ---- */
+
+static struct busd busd;
+static int ready_fd = -1;
+
+/* The first worker serves. */
+static void ready(void)
+{
+	const char *doubt = calibrate_doubt();
+
+	log_info("busd %s listens at %s", BUSD_VERSION, busd.socket_path);
 	if (doubt)
 		log_warning("%s: time stamps may be wrong", doubt);
+	notify_ready();
+	if (ready_fd < 0)
+		return;
+	leave_terminal();
+	if (write(ready_fd, "", 1) < 0)
+		log_debug("whoever started busd has gone");
+	close(ready_fd);
+}
+
+static int find_socket(const struct options *options, struct why *why)
+{
+	const char *path = options->socket ? options->socket : busd.config->socket;
+
+	busd.socket_path = path ? absolute_path(path) : listener_default_path(why);
+	return busd.socket_path ? 0 : -ENOENT;
+}
+
+/* The keeper of the busd at the socket is told; its pid stands in the lock file. */
+static int upgrade(void)
+{
+	struct why why = { "" };
+	int rc = listener_lock(&busd, &why);
+	int pid = listener_owner(&busd);
+
+	if (rc == 0 || pid <= 0) {
+		fprintf(stderr, "busd: no busd runs at %s\n", busd.socket_path);
+		return 3;
+	}
+	if (rc != -EEXIST) {
+		fprintf(stderr, "busd: %s\n", why.text);
+		return 1;
+	}
+	if (kill(pid, SIGUSR2) < 0) {
+		fprintf(stderr, "busd: cannot tell busd (pid %d): %s\n", pid, strerror(errno));
+		return 1;
+	}
+	printf("busd: pid %d replaces its worker\n", pid);
 	return 0;
+}
+
+static int run_keeper(const struct options *options)
+{
+	struct keeper_setup setup = { .socket_path = busd.socket_path,
+				      .config_path = busd.config_path,
+				      .data_dir = options->data_dir ? absolute_path(options->data_dir)
+								    : NULL,
+				      .foreground = options->foreground,
+				      .private_ = options->private_,
+				      .ready = ready };
+	const char *log = log_target(&busd, options);
+	struct why why = { "" };
+	int rc;
+
+	log_set_level((enum log_level)busd.config->log_level);
+	rc = listener_lock(&busd, &why);
+	if (rc == -EEXIST && options->private_)
+		return 0;
+	setup.listener_fd = rc < 0 ? rc : listener_make(&busd, &why);
+	if (setup.listener_fd < 0) {
+		fprintf(stderr, "busd: %s\n", why.text);
+		return 1;
+	}
+	rc = log_open(log);
+	if (rc < 0) {
+		fprintf(stderr, "busd: cannot open the log %s: %s\n", log, strerror(-rc));
+		return 1;
+	}
+	return keeper_run(&setup);
 }
 
 int main(int argc, char **argv)
 {
-	static struct busd busd;
-	struct options options = { 0 };
+	struct options options = { .table_fd = -1 };
 	struct why why = { "" };
-	int ready_fd = -1;
 	int rc = parse_options(argc, argv, &options);
 
 	if (rc)
 		return rc;
 	server_init(&busd);
 	busd.private_ = options.private_;
-	if (read_config(&busd, &options, &why) < 0) {
+	if (options.table_fd >= 0)
+		return run_worker(&busd, &options);
+	if (read_config(&busd, &options, options.config, &why) < 0) {
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 2;
 	}
@@ -259,34 +425,22 @@ int main(int argc, char **argv)
 		printf("busd: %s: good\n", options.config ? options.config : "no configuration file");
 		return 0;
 	}
+	if (options.upgrade) {
+		rc = find_socket(&options, &why);
+		if (rc == 0)
+			return upgrade();
+		fprintf(stderr, "busd: %s\n", why.text);
+		return 1;
+	}
 	if (!options.foreground) {
 		rc = fork_daemon(&ready_fd);
 		if (rc >= 0)
 			return rc;
 	}
 	raise_file_limit();
-	rc = reload_apply(&busd);
-	if (rc == 0)
-		rc = start(&busd, &options, &why);
-	else
-		because(&why, ENOMEM, "out of memory");
-	if (rc == -EEXIST && options.private_)
-		return 0;
-	if (rc < 0) {
+	if (find_socket(&options, &why) < 0) {
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;
 	}
-	rc = sandbox_enter(busd.config, &why);
-	if (rc < 0) {
-		fprintf(stderr, "busd: %s\n", why.text);
-		return 1;
-	}
-	notify_ready();
-	if (ready_fd >= 0) {
-		leave_terminal();
-		if (write(ready_fd, "", 1) < 0)
-			log_debug("whoever started busd has gone");
-		close(ready_fd);
-	}
-	return server_run(&busd);
+	return run_keeper(&options);
 }

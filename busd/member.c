@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* member.c - a subscription's part in a topic, and its place at each ring there; see registry.h */
-#include "registry.h"
+#include "record.h"
 
 #include "change.h"
 #include "event.h"
@@ -28,8 +28,11 @@ struct member *member_new(struct sub *sub, struct topic *topic, int *rc, struct 
 	list_append(&topic->members, &member->topic_link);
 	list_append(&sub->members, &member->sub_link);
 	topic->member_count++;
-	if (topic->first_node < 0)
+	if (topic->first_node < 0 && sub->node >= 0) {
 		topic->first_node = sub->node;
+		record_topic(topic);
+	}
+	record_member(member);
 	return member;
 }
 
@@ -60,7 +63,7 @@ static bool reads(const struct member *member, const struct ring *ring)
 	return false;
 }
 
-static void announce(struct reader *reader, uint32_t flags)
+void reader_announce(struct reader *reader)
 {
 	struct member *member = reader->member;
 	struct ring *ring = reader->ring;
@@ -77,7 +80,7 @@ static void announce(struct reader *reader, uint32_t flags)
 		.board_index = ring->board_index,
 		.sub_index = member->board_index,
 		.entry = reader->entry,
-		.flags = flags,
+		.flags = ring->pub ? reader->flags : reader->flags | CTL_RING_CLOSED,
 		.start = reader->start,
 		.pid = ring->pid,
 		.uid = ring->uid,
@@ -121,6 +124,7 @@ struct reader *reader_new(struct member *member, struct ring *ring, uint64_t sta
 				    ring->name, member->topic->name);
 		}
 		sub->starved = true;
+		record_sub(sub);
 		free(reader);
 		return NULL;
 	}
@@ -128,10 +132,12 @@ struct reader *reader_new(struct member *member, struct ring *ring, uint64_t sta
 	reader->ring = ring;
 	reader->entry = (uint32_t)entry;
 	reader->start = start;
+	reader->flags = flags;
 	list_append(&ring->readers, &reader->ring_link);
 	list_append(&member->readers, &reader->member_link);
 	if (!member->has_board) {
 		member->has_board = true;
+		record_member(member);
 		share_segment(sub->client, member->topic->board.seg);
 	}
 	share_segment(sub->client, ring->seg);
@@ -139,7 +145,8 @@ struct reader *reader_new(struct member *member, struct ring *ring, uint64_t sta
 		reader->open = true;
 		share_peer(sub->client, ring->pub->client);
 	}
-	announce(reader, flags);
+	record_reader(reader);
+	reader_announce(reader);
 	return reader;
 }
 
@@ -155,6 +162,7 @@ void reader_part(struct reader *reader)
 		unshare_peer(publisher, subscriber);
 	}
 	reader->open = reader->told = false;
+	record_reader(reader);
 }
 
 void reader_free(struct reader *reader, bool taken)
@@ -174,6 +182,7 @@ void reader_free(struct reader *reader, bool taken)
 		event_push(sub->client, &msg, NULL, false);
 	}
 	sub->entry[reader->entry] = NULL;
+	journal_drop(&ring->topic->busd->journal, &reader->place);
 	unshare_segment(sub->client, ring->seg);
 	list_remove(&reader->ring_link);
 	list_remove(&reader->member_link);
@@ -207,6 +216,7 @@ void member_free(struct member *member)
 	list_remove(&member->topic_link);
 	list_remove(&member->sub_link);
 	topic->member_count--;
+	journal_drop(&topic->busd->journal, &member->place);
 	board_give_back_sub(&topic->board, member->board_index);
 	free(member);
 	topic_unpin(topic);

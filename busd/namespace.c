@@ -90,7 +90,7 @@ static struct namespace *make(struct busd *busd, const char *token, size_t len)
 	space = calloc(1, sizeof(*space));
 	if (!space)
 		return NULL;
-	space->id = busd->next_id++;
+	space->id = busd_new_id(busd);
 	memcpy(space->name, token, len);
 	i = lower_bound(busd, token, len);
 	memmove(&busd->spaces[i + 1], &busd->spaces[i],
@@ -156,6 +156,12 @@ int namespace_charge(struct namespace *space, uint64_t bytes, struct why *why)
 	space->memory += bytes;
 	space->segments++;
 	return 0;
+}
+
+void namespace_restore(struct namespace *space, uint64_t bytes)
+{
+	space->memory += bytes;
+	space->segments++;
 }
 
 void namespace_correct(struct namespace *space, int64_t bytes)

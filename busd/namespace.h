@@ -44,6 +44,8 @@ bool namespace_has(const char *name, const char *topic);
 int namespace_charge(struct namespace *space, uint64_t bytes, struct why *why);
 int namespace_take_topic(struct namespace *space, struct why *why);
 int namespace_take_ring(struct namespace *space, struct why *why);
+/* A former worker charged it: counted, not refused. */
+void namespace_restore(struct namespace *space, uint64_t bytes);
 void namespace_correct(struct namespace *space, int64_t bytes);
 void namespace_refund(struct namespace *space, uint64_t bytes);
 /* Would so many bytes more be within its limit? */

@@ -2,6 +2,7 @@
 /* observe.c - see observe.h */
 #include "observe.h"
 
+#include "record.h"
 #include "share.h"
 
 #include "format/topic_name.h"
@@ -54,6 +55,11 @@ int observe_start(struct client *client, const void *msg, struct why *why)
 
 	if (wrong)
 		return because(why, EINVAL, "topic pattern %s", wrong);
+	if (client->retrying && client->observe_count &&
+	    strcmp(client->observed[client->observe_count - 1], observe->pattern) == 0) {
+		client_reply(client, &ok, NULL, 0);
+		return 0;
+	}
 	if (client->observe_count == CLIENT_OBSERVE_MAX)
 		return because(why, EDQUOT,
 			       "this connection observes %d patterns, the most that one may",
@@ -63,6 +69,7 @@ int observe_start(struct client *client, const void *msg, struct why *why)
 		return because(why, ENOMEM, "busd is out of memory");
 	busd->observer_count += client->observe_count == 0;
 	client->observed[client->observe_count++] = pattern;
+	record_observe(client, client->observe_count - 1);
 	for (i = 0; i < busd->topic_count; i++)
 		if (observes(client, busd->topics[i]))
 			ok.value += show_topic(client, busd->topics[i]);
@@ -83,6 +90,7 @@ int observe_stop(struct client *client, const void *msg, struct why *why)
 	client->busd->observer_count -= client->observe_count > 0;
 	while (client->observe_count)
 		free(client->observed[--client->observe_count]);
+	record_unobserve(client);
 	unshare_all_observed(client);
 	client_ring_bells(client->busd);
 	client_reply(client, &ok, NULL, 0);
@@ -113,6 +121,15 @@ static void show(struct topic *topic, struct segment *seg)
 	for_each(client, &topic->busd->clients, link)
 		if (client->observe_count && observes(client, topic))
 			share_observed(client, seg);
+}
+
+void observe_resume(struct client *client)
+{
+	size_t i;
+
+	for (i = 0; client->observe_count && i < client->busd->topic_count; i++)
+		if (observes(client, client->busd->topics[i]))
+			show_topic(client, client->busd->topics[i]);
 }
 
 void observe_board(struct topic *topic)

@@ -11,6 +11,8 @@
 int observe_start(struct client *client, const void *msg, struct why *why);
 int observe_stop(struct client *client, const void *msg, struct why *why);
 
+/* All that a client that came back observes. */
+void observe_resume(struct client *client);
 /* Something appeared. */
 void observe_board(struct topic *topic);
 void observe_ring(struct ring *ring);

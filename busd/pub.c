@@ -8,7 +8,7 @@
 #include "log.h"
 #include "namespace.h"
 #include "observe.h"
-#include "registry.h"
+#include "record.h"
 #include "share.h"
 
 #include "format/topic_name.h"
@@ -34,7 +34,7 @@ static struct pub *pub_new(struct client *client, const struct job *job)
 
 	if (!pub)
 		return NULL;
-	pub->id = busd->next_id++;
+	pub->id = busd_new_id(busd);
 	if (idmap_put(&busd->pubs_by_id, pub->id, pub) < 0) {
 		free(pub);
 		return NULL;
@@ -47,6 +47,7 @@ static struct pub *pub_new(struct client *client, const struct job *job)
 	list_init(&pub->topic_link);
 	list_append(&client->pubs, &pub->client_link);
 	client->pub_count++;
+	pub->req = job->req;
 	share_segment(client, pub->topic->board.seg);
 	return pub;
 }
@@ -68,6 +69,7 @@ void pub_free(struct pub *pub)
 	client->pub_count--;
 	unshare_segment(client, topic->board.seg);
 	namespace_leave(client, topic->space);
+	journal_drop(&client->busd->journal, &pub->place);
 	idmap_remove(&client->busd->pubs_by_id, pub->id);
 	free(pub);
 	topic_unpin(topic);
@@ -91,14 +93,14 @@ static void plan_ring(struct job *job, uint64_t first_seq)
 	};
 }
 
-static void answer_with_ring(struct pub *pub, const struct job *job, uint16_t type)
+static void answer_with_ring(struct pub *pub, uint32_t req, uint16_t type)
 {
 	struct ring *ring = pub->pending;
 	struct ctl_pub_reply reply = {
 		.head = { .type = CTL_REPLY | type,
 			  .version = CTL_VERSION,
 			  .len = sizeof(reply),
-			  .req = job->req },
+			  .req = req },
 		.topic_id = pub->topic->id,
 		.pub_id = pub->id,
 		.ring_id = ring->id,
@@ -112,6 +114,7 @@ static void answer_with_ring(struct pub *pub, const struct job *job, uint16_t ty
 	if (ring->seg->huge_refused)
 		log_warning("topic \"%s\": %s gets ordinary pages, the pool of huge pages is short",
 			    pub->topic->name, client_label(pub->client));
+	record_pub(pub);
 	client_reply(pub->client, &reply, &ring->seg->rw_fd, 1);
 }
 
@@ -142,7 +145,7 @@ static void opened(struct client *client, struct job *job)
 	if (client && rc < 0)
 		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
 	else if (client)
-		answer_with_ring(pub, job, CTL_PUB_OPEN);
+		answer_with_ring(pub, job->req, CTL_PUB_OPEN);
 	topic_unpin(job->topic);
 	job_free(job);
 }
@@ -165,6 +168,22 @@ static int settle_for_ring(const struct topic *topic, const struct config *confi
 	return config_settle(config, topic->name, &mixed, ret, why);
 }
 
+/* A former worker made the ring and did not come to answer, or the answer was lost with it. */
+static bool answered_again(struct client *client, const struct ctl_head *head)
+{
+	struct pub *pub;
+
+	if (!client->retrying)
+		return false;
+	for_each(pub, &client->pubs, client_link) {
+		if (!pub->pending || pub->pending->req != head->req)
+			continue;
+		answer_with_ring(pub, head->req, head->type);
+		return true;
+	}
+	return false;
+}
+
 int pub_open(struct client *client, const void *msg, struct why *why)
 {
 	const struct ctl_pub_open *open = msg;
@@ -178,6 +197,8 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 
 	if (wrong)
 		return because(why, EINVAL, "topic name %s", wrong);
+	if (answered_again(client, &open->head))
+		return 0;
 	if (!acl_allows(&busd->config->acl, busd->uid, &subject, ACL_PUBLISH, open->topic))
 		return because(why, EACCES,
 			       "no right to publish (uid %u); ask who runs busd for a rule",
@@ -219,6 +240,7 @@ static void discard_pending(struct pub *pub, const struct why *why)
 		    pub->topic->name, why->text);
 	ring_free(pub->pending);
 	pub->pending = NULL;
+	record_pub(pub);
 	if (!pub->ring)
 		pub_free(pub);
 }
@@ -238,6 +260,7 @@ static void put_into_service(struct pub *pub)
 	}
 	pub->ring = ring;
 	pub->pending = NULL;
+	record_pub(pub);
 	sub_announce_ring(ring);
 	observe_ring(ring);
 	change_begin(topic);
@@ -256,11 +279,19 @@ static void put_into_service(struct pub *pub)
 	client_ring_bells(topic->busd);
 }
 
-static void readied(struct client *client, struct job *job)
+static void answer_ready(struct pub *pub, uint32_t req)
 {
 	struct ctl_pub_ready_reply reply = { .head = { .type = CTL_REPLY | CTL_PUB_READY,
 						       .version = CTL_VERSION,
-						       .len = sizeof(reply) } };
+						       .len = sizeof(reply),
+						       .req = req },
+					     .number = pub->topic->epoch };
+
+	client_reply_after_events(pub->client, &reply);
+}
+
+static void readied(struct client *client, struct job *job)
+{
 	struct pub *pub = client ? pub_of(client, job->id, &job->why) : NULL;
 	int rc = job->rc;
 
@@ -277,9 +308,7 @@ static void readied(struct client *client, struct job *job)
 			discard_pending(pub, &job->why);
 		} else {
 			put_into_service(pub);
-			reply.head.req = job->req;
-			reply.number = pub->topic->epoch;
-			client_reply_after_events(client, &reply);
+			answer_ready(pub, job->req);
 		}
 	}
 	topic_unpin(job->topic);
@@ -295,6 +324,10 @@ int pub_ready(struct client *client, const void *msg, struct why *why)
 
 	if (!pub)
 		return -ENOENT;
+	if (client->retrying && pub->ring && pub->ring->id == ready->ring_id) {
+		answer_ready(pub, ready->head.req);
+		return 0;
+	}
 	if (!pub->pending || pub->pending->id != ready->ring_id)
 		return because(why, EINVAL, "ring %llu is not one that waits to be ready",
 			       (unsigned long long)ready->ring_id);
@@ -331,7 +364,7 @@ static void grown(struct client *client, struct job *job)
 	if (pub && rc < 0)
 		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
 	else if (pub)
-		answer_with_ring(pub, job, CTL_PUB_GROW);
+		answer_with_ring(pub, job->req, CTL_PUB_GROW);
 	topic_unpin(job->topic);
 	job_free(job);
 }
@@ -368,6 +401,8 @@ int pub_grow(struct client *client, const void *msg, struct why *why)
 
 	if (!pub)
 		return -ENOENT;
+	if (answered_again(client, &grow->head))
+		return 0;
 	rc = check_growth(pub, grow, why);
 	if (rc < 0)
 		return rc;
@@ -397,9 +432,10 @@ int pub_close(struct client *client, const void *msg, struct why *why)
 				       .len = sizeof(ok),
 				       .req = close->head.req } };
 
-	if (!pub)
+	if (!pub && !client->retrying)
 		return -ENOENT;
-	pub_free(pub);
+	if (pub)
+		pub_free(pub);
 	client_ring_bells(client->busd);
 	client_reply(client, &ok, NULL, 0);
 	return 0;

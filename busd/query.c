@@ -4,13 +4,12 @@
 
 #include "log.h"
 #include "numa_place.h"
-#include "registry.h"
+#include "record.h"
 
 #include "format/topic_name.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 static bool may(const struct client *client, enum acl_right right, const char *topic)
 {
@@ -101,6 +100,11 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 		answer_ok(client, &create->head, 1);
 		return 0;
 	}
+	if (client->retrying && topic->made_by == client->id &&
+	    topic->made_req == create->head.req) {
+		answer_ok(client, &create->head, 1);
+		return 0;
+	}
 	if (create->settings.flags & CTL_TOPIC_EXCLUSIVE)
 		return because(why, EEXIST, "topic \"%s\" exists", topic->name);
 	if (topic->explicit_) {
@@ -113,6 +117,7 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 	/* publishers made it on demand: it stays now, and new rings are as said */
 	topic->explicit_ = true;
 	topic->settings = settings;
+	record_topic(topic);
 	board_settings(topic);
 	answer_ok(client, &create->head, 0);
 	return 0;
@@ -126,6 +131,10 @@ int query_topic_remove(struct client *client, const void *msg, struct why *why)
 
 	if (wrong)
 		return because(why, EINVAL, "topic name %s", wrong);
+	if (!topic && client->retrying) {
+		answer_ok(client, &remove->head, 0);
+		return 0;
+	}
 	if (!topic || !may_anything(client, topic->name))
 		return because(why, ENOENT, "there is no topic \"%s\"", remove->topic);
 	if (!may(client, ACL_ADMIN, topic->name))
@@ -291,7 +300,7 @@ int query_info(struct client *client, const void *msg, struct why *why)
 		count_own(client, &reply);
 	}
 	reply.max_message_bytes = busd->config->max_ring_bytes / 4;
-	reply.pid = (uint32_t)getpid();
+	reply.pid = busd->pid;
 	reply.uid = busd->uid;
 	reply.nodes = numa_node_count();
 	reply.private_ = busd->private_;

@@ -63,6 +63,18 @@ static int check_files(const struct quota_account *account, uint32_t files, stru
 	return 0;
 }
 
+void quota_restore(const struct quota_bill *bill)
+{
+	struct quota_account *account = bill->account;
+
+	account->total->memory += bill->bytes;
+	account->total->files += bill->files;
+	account->memory += bill->bytes;
+	account->files += bill->files;
+	if (bill->space)
+		namespace_restore(bill->space, bill->bytes);
+}
+
 int quota_charge(const struct quota_bill *bill, struct why *why)
 {
 	struct quota_account *account = bill->account;
@@ -125,6 +137,13 @@ int quota_take_client(struct quota_account *account, struct why *why)
 	account->files += QUOTA_CLIENT_FILES;
 	account->total->files += QUOTA_CLIENT_FILES;
 	return 0;
+}
+
+void quota_adopt_client(struct quota_account *account)
+{
+	account->clients++;
+	account->files += QUOTA_CLIENT_FILES;
+	account->total->files += QUOTA_CLIENT_FILES;
 }
 
 void quota_end_handshake(struct quota_account *account)

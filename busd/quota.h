@@ -49,10 +49,14 @@ struct quota_bill {
 int quota_charge(const struct quota_bill *bill, struct why *why);
 /* A segment turned out smaller than charged, or grew by a page or so: counted, not refused. */
 void quota_correct(struct quota_bill *bill, int64_t bytes);
+/* A former worker charged it: counted, not refused. */
+void quota_restore(const struct quota_bill *bill);
 void quota_refund(const struct quota_bill *bill);
 
 /* A connection: one that has yet to introduce itself, until quota_end_handshake(). */
 int quota_take_client(struct quota_account *account, struct why *why);
+/* It came back to a new worker: counted, not refused. */
+void quota_adopt_client(struct quota_account *account);
 void quota_end_handshake(struct quota_account *account);
 void quota_give_back_client(struct quota_account *account, bool in_handshake);
 /* May one more descriptor be sent to this user before those sent were read? */

@@ -6,6 +6,7 @@
 #include "log.h"
 #include "namespace.h"
 #include "observe.h"
+#include "record.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -41,8 +42,9 @@ size_t topic_index_after(struct busd *busd, const char *after)
 	return lower_bound(busd, after, true);
 }
 
-static int insert(struct busd *busd, struct topic *topic)
+int topic_insert(struct topic *topic)
 {
+	struct busd *busd = topic->busd;
 	size_t i = lower_bound(busd, topic->name, false);
 
 	if (busd->topic_count == busd->topic_room) {
@@ -96,7 +98,7 @@ struct topic *topic_make(struct client *client, const char *name,
 		return NULL;
 	}
 	topic->busd = busd;
-	topic->id = busd->next_id++;
+	topic->id = busd_new_id(busd);
 	snprintf(topic->name, sizeof(topic->name), "%s", name);
 	topic->settings = *settings;
 	topic->explicit_ = explicit_;
@@ -104,11 +106,13 @@ struct topic *topic_make(struct client *client, const char *name,
 	topic->account = &client->user->account;
 	topic->space = space;
 	topic->first_node = -1;
+	topic->made_by = client->id;
+	topic->made_req = client->begun_req;
 	list_init(&topic->pubs);
 	list_init(&topic->rings);
 	list_init(&topic->members);
 	*rc = board_make(topic, &busd->calibrator.now, why);
-	if (*rc == 0 && insert(busd, topic) < 0)
+	if (*rc == 0 && topic_insert(topic) < 0)
 		*rc = because(why, ENOMEM, "busd is out of memory");
 	if (*rc < 0) {
 		board_free(&topic->board);
@@ -117,6 +121,8 @@ struct topic *topic_make(struct client *client, const char *name,
 		free(topic);
 		return NULL;
 	}
+	segment_hold(topic->board.seg);
+	record_topic(topic);
 	log_debug("topic \"%s\" made by %s", name, client_label(client));
 	sub_match_topic(topic);
 	observe_board(topic);
@@ -131,6 +137,7 @@ static void unlink_topic(struct topic *topic)
 	memmove(&busd->topics[i], &busd->topics[i + 1],
 		(--busd->topic_count - i) * sizeof(struct topic *));
 	topic->removed = true;
+	record_topic(topic);
 }
 
 /*
@@ -164,6 +171,7 @@ void topic_release(struct topic *topic)
 	log_debug("topic \"%s\" is gone", topic->name);
 	topic->account->topics--;
 	topic->space->topics--;
+	journal_drop(&topic->busd->journal, &topic->place);
 	board_free(&topic->board);
 	free(topic);
 }
@@ -194,6 +202,7 @@ void topic_remove(struct topic *topic)
 		list_remove(&pub->topic_link);
 		topic->pub_count--;
 		pub->ring = NULL;
+		record_pub(pub);
 	}
 	topic_unpin(topic);
 }

@@ -23,7 +23,11 @@ struct topic {
 	struct ctl_topic_settings settings; /* settled */
 	bool explicit_;
 	bool removed;  /* off the registry; freed with the last pin and ring */
+	bool owed;     /* the epoch is not raised to its number yet (change.h) */
 	uint32_t pins; /* publishers, and requests under way that will need it */
+	uint64_t made_by; /* client, and its request: for when it asks again */
+	uint32_t made_req;
+	uint64_t place; /* in the journal, as in all below */
 	uint64_t created_ns;
 	struct quota_account *account; /* of who made it */
 	struct namespace *space;
@@ -46,6 +50,8 @@ struct pub {
 	struct ctl_topic_settings settings; /* of its rings */
 	struct ring *ring;                  /* the one on the board; NULL before the first */
 	struct ring *pending;               /* handed out, not READY yet */
+	uint32_t req;                       /* the request that opened it */
+	uint64_t place;
 	uint64_t told;                      /* membership number that it was last told */
 };
 
@@ -58,6 +64,8 @@ struct ring {
 	uint32_t board_index;
 	bool on_board;
 	bool succeeds;            /* it is not its publisher's first */
+	uint32_t req;             /* the request that it answers */
+	uint64_t place;
 	struct ring *next, *prev; /* succession; NULL where freed */
 	struct list readers;
 	uint64_t opened_ns; /* Unix */
@@ -86,6 +94,8 @@ struct sub {
 	uint32_t entry_hint; /* where to look for a free one */
 	struct reader **entry;
 	struct list members;
+	uint32_t req; /* the request that opened it */
+	uint64_t place;
 };
 
 /* A subscription's part in one topic. */
@@ -96,7 +106,9 @@ struct member {
 	uint32_t board_index;
 	bool evicted;   /* gates nothing until it joins again */
 	bool has_board; /* its client was given the board */
+	uint64_t evictions;
 	struct list readers;
+	uint64_t place;
 };
 
 /* A subscription's place at one ring. */
@@ -107,6 +119,8 @@ struct reader {
 	uint32_t entry;
 	bool open;      /* the ring's publisher was there when last looked: peers of each other */
 	bool told;      /* the publisher was told of it */
+	uint32_t flags; /* CTL_RING_*, as announced */
+	uint64_t place;
 	uint64_t start; /* the publisher counts from here until the entry carries the ring's id */
 	uint64_t stuck_at;    /* eviction: where it stood still, */
 	uint64_t stuck_since; /* since when (CLOCK_MONOTONIC); 0: not looked at */
@@ -131,6 +145,8 @@ static inline void topic_pin(struct topic *topic)
 	topic->pins++;
 }
 void topic_unpin(struct topic *topic);
+/* Restoring: back on the registry, under its name. 0, -ENOMEM. */
+int topic_insert(struct topic *topic);
 /* Frees a topic, made on demand or removed, that nobody needs any more. */
 void topic_release(struct topic *topic);
 /* Takes it off the registry and closes its rings; who reads them reads to the end. */
@@ -181,6 +197,8 @@ void member_free(struct member *member);
 struct reader *reader_new(struct member *member, struct ring *ring, uint64_t start, uint32_t flags);
 /* taken: the subscription did not ask for it, and is told. The ring is not settled. */
 void reader_free(struct reader *reader, bool taken);
+/* Tells the subscription of it (again). */
+void reader_announce(struct reader *reader);
 /* The ring's publisher is about to go: they are no longer peers. */
 void reader_part(struct reader *reader);
 

@@ -6,7 +6,7 @@
 #include "log.h"
 #include "memory.h"
 #include "observe.h"
-#include "registry.h"
+#include "record.h"
 
 #include <limits.h>
 #include <sys/resource.h>
@@ -79,6 +79,7 @@ static void withdraw_pub(struct pub *pub)
 	list_remove(&pub->topic_link);
 	topic->pub_count--;
 	pub->ring = NULL;
+	record_pub(pub);
 	topic_unpin(topic);
 }
 

@@ -8,6 +8,7 @@
 #include "observe.h"
 #include "pub.h"
 #include "query.h"
+#include "record.h"
 #include "server.h"
 #include "share.h"
 #include "sub.h"
@@ -74,6 +75,7 @@ static const struct request_kind kinds[CTL_TYPE_COUNT] = {
 			      { { 0 } },
 			      query_client_next },
 	[CTL_INFO] = { sizeof(struct ctl_head), CLIENT_ATTACHED, { { 0 } }, query_info },
+	[CTL_LEAVE] = { sizeof(struct ctl_head), CLIENT_ATTACHED, { { 0 } }, greet_leave },
 };
 
 const char *request_check(const void *bytes, size_t len)
@@ -107,6 +109,22 @@ static void refuse(struct client *client, const struct ctl_head *head, const cha
 	client_doom(client, "it sent %s", why);
 }
 
+/* What of it was done is noted with it: who repeats it gets the same. */
+static int begin(struct client *client, const struct ctl_head *head, const void *bytes,
+		 struct why *why)
+{
+	int rc;
+
+	client->retrying = client->resumed && client->begun_req == head->req;
+	client->resumed = false;
+	client->begun_req = head->req;
+	if (client->state == CLIENT_ATTACHED)
+		record_client(client);
+	rc = kinds[head->type].serve(client, bytes, why);
+	client->retrying = false;
+	return rc;
+}
+
 static void serve(struct client *client, const void *bytes, size_t len)
 {
 	const struct ctl_head *head = bytes;
@@ -131,9 +149,19 @@ static void serve(struct client *client, const void *bytes, size_t len)
 		refuse(client, len >= sizeof(*head) ? head : NULL, wrong);
 		return;
 	}
-	rc = kinds[head->type].serve(client, bytes, &why);
+	rc = journal_reserve(&client->busd->journal);
+	if (rc < 0)
+		because(&why, -rc, "busd has no memory to note what it does");
+	else
+		rc = begin(client, head, bytes, &why);
 	if (rc < 0)
 		client_reply_error(client, CTL_VERSION, head->req, -rc, why.text);
+}
+
+/* Until those who were here before are back, what is asked might be answered too early. */
+static bool waits(const struct client *client)
+{
+	return client->busd->recovering && client->state == CLIENT_ATTACHED;
 }
 
 /*
@@ -144,7 +172,7 @@ static bool may_ask(struct client *client)
 {
 	int unread = 0;
 
-	if (client->job || client->held)
+	if (client->job || client->held || waits(client))
 		return false;
 	return ioctl(client->ctl.fd, SIOCOUTQ, &unread) < 0 || unread == 0;
 }
@@ -156,10 +184,12 @@ static void watch_ctl(struct client *client, bool blocked)
 
 	if (client->doomed)
 		return;
+	if (client->job || client->held || waits(client))
+		blocked = false;
+	else if (!blocked)
+		events |= EPOLLIN;
 	if (blocked)
 		events |= EPOLLOUT | EPOLLET;
-	else if (!client->job && !client->held)
-		events |= EPOLLIN;
 	server_watch_events(client->busd, &client->ctl, events);
 }
 
@@ -224,7 +254,7 @@ void request_ready(struct busd *busd, struct watch *watch, uint32_t events)
 		return;
 	}
 	if (!may_ask(client)) {
-		watch_ctl(client, !client->job && !client->held);
+		watch_ctl(client, true);
 		return;
 	}
 	len = receive(client->ctl.fd, &in, sizeof(in));

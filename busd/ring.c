@@ -8,6 +8,7 @@
 #include "log.h"
 #include "namespace.h"
 #include "observe.h"
+#include "record.h"
 #include "server.h"
 
 #include <errno.h>
@@ -100,7 +101,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 		return NULL;
 	}
 	ring->board_index = (uint32_t)*rc;
-	ring->id = busd->next_id++;
+	ring->id = busd_new_id(busd);
 	*rc = idmap_put(&busd->rings_by_id, ring->id, ring);
 	if (*rc < 0) {
 		board_give_back_ring(&pub->topic->board, ring->board_index);
@@ -112,7 +113,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	ring->topic = pub->topic;
 	ring->pub = pub;
 	ring->seg = seg;
-	seg->info.segment_id = busd->next_id++;
+	seg->info.segment_id = busd_new_id(busd);
 	seg->info.topic_id = pub->topic->id;
 	seg->info.owner_id = ring->id;
 	seg->info.uid = pub->client->uid;
@@ -124,6 +125,9 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	memcpy(ring->name, pub->name, sizeof(ring->name));
 	list_init(&ring->link);
 	list_init(&ring->readers);
+	ring->req = pub->client->begun_req;
+	segment_hold(seg);
+	record_ring(ring);
 	return ring;
 }
 
@@ -139,8 +143,10 @@ void ring_put(struct ring *ring)
 		before->next = ring;
 		ring->prev = before;
 		ring->succeeds = true;
+		record_ring(before);
 	}
 	board_put_ring(ring);
+	record_ring(ring);
 }
 
 void ring_free(struct ring *ring)
@@ -156,10 +162,15 @@ void ring_free(struct ring *ring)
 		busd->ring_count--;
 		observe_gone(busd, ring->seg);
 	}
-	if (ring->next)
+	if (ring->next) {
 		ring->next->prev = NULL;
-	if (ring->prev)
+		record_ring(ring->next);
+	}
+	if (ring->prev) {
 		ring->prev->next = NULL;
+		record_ring(ring->prev);
+	}
+	journal_drop(&busd->journal, &ring->place);
 	board_give_back_ring(&topic->board, ring->board_index);
 	topic->space->rings--;
 	idmap_remove(&busd->rings_by_id, ring->id);
@@ -187,6 +198,7 @@ void ring_close(struct ring *ring, struct ring *next)
 	}
 	ring->pub = NULL;
 	ring->closed_ns = bus_monotonic_ns();
+	record_ring(ring);
 	ring_settle(ring);
 }
 

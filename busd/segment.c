@@ -4,6 +4,7 @@
  */
 #include "segment.h"
 
+#include "keep.h"
 #include "memory.h"
 #include "numa_place.h"
 #include "quota.h"
@@ -72,6 +73,8 @@ void segment_unref(struct segment *seg)
 		close(seg->rw_fd);
 	if (seg->ro_fd >= 0)
 		close(seg->ro_fd);
+	if (seg->held)
+		keep_drop(seg->info.segment_id);
 	if (seg->bill.account)
 		quota_refund(&seg->bill);
 	free(seg);
@@ -355,4 +358,45 @@ int segment_map_readonly(struct segment *seg, size_t size, struct why *why)
 	seg->map_size =
 		BUS_ALIGN_UP(size, seg->page); /* of huge pages less is not unmapped, but refused */
 	return 0;
+}
+
+void segment_hold(struct segment *seg)
+{
+	keep_hold(seg->info.segment_id, seg->rw_fd);
+	seg->held = true;
+}
+
+/* Of busd's own: nobody else could have changed it. */
+static int restore_own(struct segment *seg, struct why *why)
+{
+	seg->map = mmap(NULL, seg->info.size, PROT_READ | PROT_WRITE, MAP_SHARED, seg->rw_fd, 0);
+	if (seg->map == MAP_FAILED) {
+		seg->map = NULL;
+		return because(why, ENOMEM, "cannot map a %s: %s", kind_text(seg), strerror(errno));
+	}
+	seg->map_size = seg->info.size;
+	return segment_publish(seg, why);
+}
+
+/* Seals, size and allocation anew: the former worker may have died before any of them. */
+int segment_restore(struct segment *seg, bool published, struct why *why)
+{
+	int rc;
+
+	if (seg->info.kind == CTL_SEG_BOARD ||
+	    (seg->info.kind == CTL_SEG_BELL && seg->info.owner_id == 0))
+		return restore_own(seg, why);
+	if (!published)
+		return 0;
+	rc = segment_seal(seg, why);
+	if (rc == 0)
+		rc = segment_refill(seg, why);
+	if (rc == 0)
+		rc = segment_publish(seg, why);
+	if (rc < 0 || seg->info.kind == CTL_SEG_BELL)
+		return rc;
+	return segment_map_readonly(seg,
+				    seg->info.kind == CTL_SEG_RING ? sizeof(struct ring_writer_page)
+								   : seg->info.size,
+				    why);
 }

@@ -30,6 +30,7 @@ struct segment {
 	int ro_fd;           /* -1 until published */
 	size_t page;         /* size of its pages */
 	unsigned made_seals; /* those that it was made with (F_SEAL_EXEC where the kernel has it) */
+	bool held;           /* the keeper has it too */
 	bool huge_refused;   /* ordinary pages, though huge ones were wanted */
 	int place_error; /* the placement was refused (-errno): it lies where the kernel put it */
 	void *map;       /* busd's own mapping, map_size bytes from its start */
@@ -68,6 +69,12 @@ int segment_publish(struct segment *seg, struct why *why);
  */
 int segment_build_own(struct segment *seg, enum ctl_segment_kind kind, size_t size, struct why *why);
 int segment_extend(struct segment *seg, size_t from, size_t len, struct why *why);
+
+/* It has its number, and somebody is about to depend on it. */
+void segment_hold(struct segment *seg);
+/* Inherited: the keeper's copy of rw_fd, with all that was known of it. Checks it; maps what busd
+ * writes, and published rings and cursors. */
+int segment_restore(struct segment *seg, bool published, struct why *why);
 
 /* busd's own look at the first bytes of a published segment. */
 int segment_map_readonly(struct segment *seg, size_t size, struct why *why);

@@ -5,11 +5,13 @@
 #include "alloc.h"
 #include "calibrate.h"
 #include "event.h"
+#include "keep.h"
 #include "listener.h"
 #include "log.h"
 #include "numa_place.h"
-#include "registry.h"
+#include "record.h"
 #include "reload.h"
+#include "resume.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,6 +57,14 @@ void server_unwatch(struct busd *busd, struct watch *watch)
 	watch->fd = -1;
 }
 
+void server_move_watch(struct busd *busd, struct watch *from, struct watch *to)
+{
+	to->fd = from->fd;
+	to->events = from->events;
+	from->fd = -1;
+	server_poke(busd, to);
+}
+
 void server_set_deadline(struct busd *busd, enum busd_timer timer, uint64_t at_ns)
 {
 	if (busd->deadlines[timer] == 0 || at_ns < busd->deadlines[timer])
@@ -66,6 +76,7 @@ static void calibrate(struct busd *busd, uint64_t now_ns)
 	size_t i;
 
 	calibrate_again(&busd->calibrator);
+	record_busd(busd);
 	for (i = 0; i < busd->topic_count; i++)
 		board_calibrate(&busd->topics[i]->board, &busd->calibrator.now);
 	server_set_deadline(busd, TIMER_CALIBRATE, now_ns + CALIBRATE_EVERY_NS);
@@ -105,6 +116,9 @@ static void run_deadlines(struct busd *busd)
 		case TIMER_RETRY:
 			event_retry_stalled(busd);
 			break;
+		case TIMER_RECOVER:
+			resume_end(busd);
+			break;
 		case TIMER_COUNT:
 			break;
 		}
@@ -134,8 +148,14 @@ static void signalled(struct busd *busd, struct watch *watch, uint32_t events)
 	(void)events;
 	while (read(watch->fd, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo == SIGHUP) {
+			const struct config *before = busd->config;
+
 			log_reopen();
 			reload_config(busd);
+			if (busd->config != before)
+				keep_config(busd->config_path);
+		} else if (info.ssi_signo == SIGUSR1) {
+			busd->stopping = busd->retiring = true;
 		} else {
 			log_info("leaving on signal %u from pid %u", info.ssi_signo, info.ssi_pid);
 			busd->stopping = true;
@@ -145,7 +165,9 @@ static void signalled(struct busd *busd, struct watch *watch, uint32_t events)
 
 void server_init(struct busd *busd)
 {
-	*busd = (struct busd){ .uid = geteuid(), .started_ns = bus_realtime_ns(), .next_id = 1 };
+	*busd = (struct busd){ .uid = geteuid(),
+				 .pid = (uint32_t)getpid(),
+				 .started_ns = bus_realtime_ns(), .next_id = 1 };
 	list_init(&busd->clients);
 	list_init(&busd->handshakes);
 	list_init(&busd->doomed);
@@ -168,6 +190,7 @@ int server_open(struct busd *busd, struct why *why)
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -179,7 +202,8 @@ int server_open(struct busd *busd, struct why *why)
 		rc = alloc_open(busd);
 	if (rc < 0)
 		return because(why, -rc, "cannot set up the event loop: %s", strerror(-rc));
-	calibrate_start(&busd->calibrator);
+	if (busd->calibrator.now.mult == 0)
+		calibrate_start(&busd->calibrator);
 	server_set_deadline(busd, TIMER_CALIBRATE, bus_monotonic_ns() + CALIBRATE_EVERY_NS);
 	return 0;
 }
@@ -217,12 +241,14 @@ int server_step(struct busd *busd, int wait_ms)
 
 		watch->ready(busd, watch, events[i].events);
 		client_ring_bells(busd);
+		record_commit(busd);
 	}
 	run_deadlines(busd);
 	/* only now: until here an event of this batch might have named one of them */
 	client_free_doomed(busd);
 	client_ring_bells(busd);
 	client_free_doomed(busd);
+	record_commit(busd);
 	return count > 0 ? count : 0;
 }
 
@@ -239,6 +265,8 @@ int server_run(struct busd *busd)
 			server_set_deadline(busd, TIMER_IDLE,
 					    bus_monotonic_ns() + busd->config->idle_exit_ns);
 	}
+	if (busd->retiring)
+		return KEEP_EXIT_RETIRED;
 	say_goodbye(busd);
 	listener_close(busd);
 	return 0;

@@ -27,6 +27,8 @@ void server_watch_events(struct busd *busd, struct watch *watch, uint32_t events
 /* Says again what is ready, to one that waits for edges. */
 void server_poke(struct busd *busd, struct watch *watch);
 void server_unwatch(struct busd *busd, struct watch *watch);
+/* The descriptor changes its owner. */
+void server_move_watch(struct busd *busd, struct watch *from, struct watch *to);
 
 /* The earlier of this and what is set already. */
 void server_set_deadline(struct busd *busd, enum busd_timer timer, uint64_t at_ns);

@@ -4,7 +4,7 @@
 
 #include "event.h"
 #include "log.h"
-#include "registry.h"
+#include "record.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -20,7 +20,7 @@ static struct shared *share_new(struct client *client, struct segment *seg)
 {
 	struct shared *shared;
 
-	if (client->doomed)
+	if (client->doomed || client->absent)
 		return NULL;
 	shared = calloc(1, sizeof(*shared));
 	if (!shared || idmap_put(&client->segments, seg->info.segment_id, shared) < 0) {
@@ -59,7 +59,7 @@ int share_segment(struct client *client, struct segment *seg)
 	if (!shared)
 		shared = share_new(client, seg);
 	if (!shared)
-		return -ENOMEM;
+		return client->absent ? 0 : -ENOMEM;
 	shared->uses++;
 	return 0;
 }
@@ -150,7 +150,7 @@ int share_peer(struct client *sleeper, struct client *waker)
 {
 	struct peer *peer;
 
-	if (sleeper == waker)
+	if (sleeper == waker || sleeper->absent)
 		return 0;
 	peer = idmap_get(&sleeper->peers, waker->id);
 	if (!peer) {
@@ -201,13 +201,20 @@ static bool has_peer_of(struct client *waker, uint64_t uid)
 	return false;
 }
 
+void share_own_bell(struct client *waker, struct client_bell *bell)
+{
+	struct ctl_ev_segment msg = bell->seg->info;
+
+	msg.flags = CTL_SEG_OWN;
+	event_push(waker, &msg, bell->seg, true);
+}
+
 void share_make_bell(struct client *waker, uint64_t uid)
 {
 	const struct segment_plan plan = { .kind = CTL_SEG_BELL, .size = sizeof(struct bell_page) };
 	const struct quota_bill bill = { .account = &waker->user->account,
 					 .bytes = segment_plan_bytes(&plan),
 					 .files = 1 };
-	struct ctl_ev_segment msg;
 	struct client_bell *bell;
 	struct why why = { "" };
 	int rc;
@@ -238,14 +245,14 @@ void share_make_bell(struct client *waker, uint64_t uid)
 		return;
 	}
 	bell->uid = (uint32_t)uid;
-	bell->seg->info.segment_id = waker->busd->next_id++;
+	bell->seg->info.segment_id = busd_new_id(waker->busd);
 	bell->seg->info.owner_id = waker->id;
 	bell->seg->info.uid = bell->uid;
 	bell->next = waker->bells;
 	waker->bells = bell;
-	msg = bell->seg->info;
-	msg.flags = CTL_SEG_OWN;
-	event_push(waker, &msg, bell->seg, true);
+	segment_hold(bell->seg);
+	record_bell(waker, bell);
+	share_own_bell(waker, bell);
 }
 
 /* The page exists now: its sleepers get it. */
@@ -278,10 +285,12 @@ void share_bell_ready(struct client *waker, uint64_t segment_id)
 		rc = segment_refill(bell->seg, &why);
 	if (rc == 0)
 		rc = segment_publish(bell->seg, &why);
-	if (rc < 0)
+	if (rc < 0) {
 		client_doom(waker, "%s", why.text);
-	else
-		give_bell(waker, bell->seg);
+		return;
+	}
+	record_bell(waker, bell);
+	give_bell(waker, bell->seg);
 }
 
 void share_forget(struct client *client)

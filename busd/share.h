@@ -40,6 +40,8 @@ void unshare_peer(struct client *sleeper, struct client *waker);
 
 /* waker asked for a page of its own for the sleepers of uid (EVC_WANT_BELL). */
 void share_make_bell(struct client *waker, uint64_t uid);
+/* Hands it over (again). */
+void share_own_bell(struct client *waker, struct client_bell *bell);
 /* It mapped it. */
 void share_bell_ready(struct client *waker, uint64_t segment_id);
 /* The page of a client for a uid, if it is published. */

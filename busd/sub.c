@@ -8,7 +8,7 @@
 #include "log.h"
 #include "namespace.h"
 #include "observe.h"
-#include "registry.h"
+#include "record.h"
 
 #include "format/topic_name.h"
 
@@ -46,7 +46,7 @@ static struct sub *sub_new(struct client *client, struct job *job)
 		free(sub);
 		return NULL;
 	}
-	sub->id = busd->next_id++;
+	sub->id = busd_new_id(busd);
 	if (idmap_put(&busd->subs_by_id, sub->id, sub) < 0) {
 		free(sub->entry);
 		free(sub);
@@ -64,15 +64,18 @@ static struct sub *sub_new(struct client *client, struct job *job)
 	sub->flags = job->flags;
 	sub->seg = job->seg;
 	job->seg = NULL;
-	sub->seg->info.segment_id = busd->next_id++;
+	sub->seg->info.segment_id = busd_new_id(busd);
 	sub->seg->info.owner_id = sub->id;
 	sub->seg->info.uid = client->uid;
 	sub->seg->info.entries = sub->entries;
+	sub->req = job->req;
+	segment_hold(sub->seg);
 	list_init(&sub->members);
 	list_append(&busd->subs, &sub->link);
 	list_append(&client->subs, &sub->client_link);
 	client->sub_count++;
 	busd->sub_count++;
+	record_sub(sub);
 	return sub;
 }
 
@@ -93,6 +96,7 @@ void sub_free(struct sub *sub)
 	client->sub_count--;
 	busd->sub_count--;
 	idmap_remove(&busd->subs_by_id, sub->id);
+	journal_drop(&busd->journal, &sub->place);
 	segment_unref(sub->seg);
 	free(sub->entry);
 	free(sub);
@@ -134,12 +138,24 @@ static int match_topics(struct sub *sub, uint32_t *rings, struct why *why)
 	return 0;
 }
 
-static void opened(struct client *client, struct job *job)
+static void answer_opened(struct sub *sub, uint32_t req, uint32_t rings)
 {
 	struct ctl_sub_reply reply = { .head = { .type = CTL_REPLY | CTL_SUB_OPEN,
 						 .version = CTL_VERSION,
 						 .len = sizeof(reply),
-						 .req = job->req } };
+						 .req = req },
+				       .sub_id = sub->id,
+				       .segment_id = sub->seg->info.segment_id,
+				       .size = sub->seg->info.size,
+				       .entries = sub->entries,
+				       .rings = rings };
+
+	client_reply(sub->client, &reply, &sub->seg->rw_fd, 1);
+}
+
+static void opened(struct client *client, struct job *job)
+{
+	uint32_t rings = 0;
 	struct sub *sub = NULL;
 	int rc = job->rc;
 
@@ -149,21 +165,39 @@ static void opened(struct client *client, struct job *job)
 		sub = sub_new(client, job);
 		if (!sub)
 			namespace_leave(client, job->space);
-		rc = sub ? match_topics(sub, &reply.rings, &job->why)
+		rc = sub ? match_topics(sub, &rings, &job->why)
 			 : because(&job->why, ENOMEM, "busd is out of memory");
 	}
 	if (sub && rc < 0)
 		sub_free(sub);
-	if (client && rc < 0) {
+	if (client && rc < 0)
 		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
-	} else if (client) {
-		reply.sub_id = sub->id;
-		reply.segment_id = sub->seg->info.segment_id;
-		reply.size = sub->seg->info.size;
-		reply.entries = sub->entries;
-		client_reply(client, &reply, &sub->seg->rw_fd, 1);
-	}
+	else if (client)
+		answer_opened(sub, job->req, rings);
 	job_free(job);
+}
+
+/* A former worker made it: its rings were announced anew when the client came back. */
+static bool opened_before(struct client *client, const struct ctl_sub_open *open)
+{
+	struct sub *sub;
+
+	if (!client->retrying)
+		return false;
+	for_each(sub, &client->subs, client_link) {
+		const struct member *member;
+		const struct reader *reader;
+		uint32_t rings = 0;
+
+		if (sub->req != open->head.req || sub->active)
+			continue;
+		for_each(member, &sub->members, sub_link)
+			for_each(reader, &member->readers, member_link)
+				rings++;
+		answer_opened(sub, open->head.req, rings);
+		return true;
+	}
+	return false;
 }
 
 int sub_open(struct client *client, const void *msg, struct why *why)
@@ -179,6 +213,8 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 
 	if (wrong)
 		return because(why, EINVAL, "topic pattern %s", wrong);
+	if (opened_before(client, open))
+		return 0;
 	if (open->flags & ~BOARD_SUB_LOSSY || open->start > CTL_START_LAST ||
 	    entries > CURSOR_MAX_ENTRIES)
 		return because(
@@ -229,6 +265,7 @@ static void activate(struct member *member)
 		if (!reader->ring->pub)
 			continue;
 		reader->start = ring_head(reader->ring);
+		record_reader(reader);
 		change_add(reader, member_gates(member));
 	}
 	change_commit(member->topic);
@@ -254,6 +291,10 @@ int sub_join(struct client *client, const void *msg, struct why *why)
 
 	if (!sub)
 		return -ENOENT;
+	if (sub->active && client->retrying) {
+		answer_ok(client, &join->head);
+		return 0;
+	}
 	if (sub->active)
 		return because(why, EALREADY, "subscription %llu has joined already",
 			       (unsigned long long)sub->id);
@@ -272,6 +313,7 @@ int sub_join(struct client *client, const void *msg, struct why *why)
 		return rc;
 	}
 	sub->active = true;
+	record_sub(sub);
 	for_each(member, &sub->members, sub_link) {
 		board_put_sub(member);
 		activate(member);
@@ -296,6 +338,7 @@ int sub_rejoin(struct client *client, const void *msg, struct why *why)
 		if (member->topic->id != join->topic_id)
 			continue;
 		member->evicted = false;
+		record_member(member);
 		activate(member);
 		answer_ok(client, &join->head);
 		return 0;
@@ -309,9 +352,10 @@ int sub_close(struct client *client, const void *msg, struct why *why)
 	const struct ctl_sub_close *close = msg;
 	struct sub *sub = sub_of(client, close->sub_id, why);
 
-	if (!sub)
+	if (!sub && !client->retrying)
 		return -ENOENT;
-	sub_free(sub);
+	if (sub)
+		sub_free(sub);
 	answer_ok(client, &close->head);
 	return 0;
 }
@@ -344,6 +388,7 @@ static void feed(struct sub *sub)
 		}
 	}
 	sub->starved = false; /* only now: those that still found none have been told of */
+	record_sub(sub);
 }
 
 void sub_ring_done(struct client *client, uint64_t sub_id, uint64_t ring_id)

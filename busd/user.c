@@ -4,7 +4,7 @@
 
 #include "busd.h"
 #include "log.h"
-#include "segment.h"
+#include "record.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -75,15 +75,18 @@ static int make_busd_bell(struct busd *busd, struct user *user, struct why *why)
 	rc = segment_build_own(seg, CTL_SEG_BELL, sizeof(struct bell_page), why);
 	if (rc == 0)
 		rc = segment_extend(seg, 0, sizeof(struct bell_page), why);
-	if (rc == 0)
+	seg->info.segment_id = busd_new_id(busd);
+	seg->info.uid = user->account.uid;
+	if (rc == 0) {
+		segment_hold(seg); /* as long as there is a writable descriptor */
 		rc = segment_publish(seg, why);
+	}
 	if (rc < 0) {
 		segment_unref(seg);
 		return rc;
 	}
-	seg->info.segment_id = busd->next_id++;
-	seg->info.uid = user->account.uid;
 	user->busd_bell = seg;
+	record_user(busd, user);
 	return 0;
 }
 
@@ -117,6 +120,7 @@ void user_release_slot(struct user *user, uint32_t slot)
 	if (!has_slots(user)) {
 		segment_unref(user->busd_bell);
 		user->busd_bell = NULL;
+		record_user(BUS_CONTAINER_OF(user->account.total, struct busd, quota), user);
 	}
 }
 

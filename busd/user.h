@@ -18,6 +18,7 @@ struct user {
 	uint64_t slots[BELL_WORDS / 64];
 	uint64_t log_from_ns; /* user_may_log() */
 	uint32_t log_count, log_left_out;
+	uint64_t place; /* in the journal */
 };
 
 /*

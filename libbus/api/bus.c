@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "api/bus_internal.h"
@@ -84,6 +85,7 @@ static int greet(struct bus *bus)
 
 	hello.head.magic = CTL_MAGIC;
 	memcpy(hello.name, bus->name, sizeof(hello.name));
+	memcpy(hello.token, bus->token, sizeof(hello.token));
 	err = bus__request_locked(bus, &hello, &reply, sizeof(reply), fds, &nfds);
 	if (err < 0)
 		return err;
@@ -96,7 +98,9 @@ static int greet(struct bus *bus)
 	if (err < 0)
 		return err;
 	bus->ev = fds[0];
-	return bus__request_locked(bus, &attach, &ok, sizeof(ok), NULL, NULL);
+	err = bus__request_locked(bus, &attach, &ok, sizeof(ok), NULL, NULL);
+	bus->attached = err == 0;
+	return err;
 }
 
 static void set_name(struct bus *bus, const char *name)
@@ -115,6 +119,8 @@ static void free_bus(struct bus *bus)
 		close(bus->ctl);
 	if (bus->ev >= 0)
 		close(bus->ev);
+	if (bus->hello >= 0)
+		close(bus->hello);
 	bus__inbox_free(&bus->orphans);
 	bus__segments_free(bus);
 	shm_unmap(&bus->busd_bell);
@@ -123,7 +129,7 @@ static void free_bus(struct bus *bus)
 	shm_private_free(bus, sizeof(*bus));
 }
 
-static struct bus *new_bus(const struct bus_connect_opts *opts)
+static struct bus *new_bus(const struct bus_connect_opts *opts, const uint64_t token[2])
 {
 	struct bus *bus = shm_private_alloc(sizeof(*bus));
 
@@ -131,6 +137,8 @@ static struct bus *new_bus(const struct bus_connect_opts *opts)
 		return NULL;
 	bus->ctl = -1;
 	bus->ev = -1;
+	bus->hello = -1;
+	memcpy(bus->token, token, sizeof(bus->token));
 	bus->timeout_ns = opts->timeout_ns > 0 ? (uint64_t)opts->timeout_ns : BUS__TIMEOUT_NS;
 	bus->fences = wake_barrier_register() < 0;
 	pthread_mutex_init(&bus->request_lock, NULL);
@@ -140,10 +148,11 @@ static struct bus *new_bus(const struct bus_connect_opts *opts)
 	return bus;
 }
 
-/* One attempt. -EAGAIN: a private busd left just now; once more. */
-static int connect_once(struct bus **ret, const struct bus_connect_opts *opts, uint64_t deadline_ns)
+/* One attempt. -EAGAIN: a private busd left just now, or a worker died; once more. */
+static int connect_once(struct bus **ret, const struct bus_connect_opts *opts,
+			const uint64_t token[2], uint64_t deadline_ns)
 {
-	struct bus *bus = new_bus(opts);
+	struct bus *bus = new_bus(opts, token);
 	int err;
 
 	if (bus == NULL)
@@ -167,7 +176,7 @@ static int connect_once(struct bus **ret, const struct bus_connect_opts *opts, u
 int bus_connect(struct bus **ret, const struct bus_connect_opts *opts)
 {
 	struct bus_connect_opts o;
-	uint64_t deadline;
+	uint64_t deadline, token[2];
 	int err = bus__opts_copy(&o, sizeof(o), opts);
 
 	bus__why_clear();
@@ -177,9 +186,11 @@ int bus_connect(struct bus **ret, const struct bus_connect_opts *opts)
 	if (err < 0)
 		return bus__fail(err, "bus_connect: an option that this library (" BUS_VERSION
 				      ") does not know");
+	if (getrandom(token, sizeof(token), 0) != sizeof(token))
+		return bus__fail(-errno, "bus_connect: no random numbers: %s", strerror(errno));
 	deadline = bus_monotonic_ns() + (o.timeout_ns > 0 ? (uint64_t)o.timeout_ns : BUS__TIMEOUT_NS);
 	for (int i = 0; i < 20; i++) {
-		err = connect_once(ret, &o, deadline);
+		err = connect_once(ret, &o, token, deadline);
 		if (err != -EAGAIN)
 			return err;
 		if (bus_monotonic_ns() >= deadline)
@@ -191,6 +202,23 @@ int bus_connect(struct bus **ret, const struct bus_connect_opts *opts)
 		"what listens there hung up without an answer: not busd, or a busd that is leaving");
 }
 
+/*
+ * A worker that lives would see the hang-up. One that died a moment ago has a successor that would
+ * keep our place as long as this process lives.
+ */
+static void leave(struct bus *bus)
+{
+	struct ctl_head req = { .type = CTL_LEAVE, .version = CTL_VERSION, .len = sizeof(req) };
+	char why[CTL_WHY_MAX];
+	struct ctl_ok ok;
+
+	if (bus_load_acquire(&bus->gone))
+		return;
+	bus__why_save(why);
+	if (bus__request(bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+		bus__why_restore(why);
+}
+
 void bus_close(struct bus *bus)
 {
 	if (bus == NULL || bus->magic != BUS__MAGIC)
@@ -199,6 +227,7 @@ void bus_close(struct bus *bus)
 		bus_pub_close(bus->pubs);
 	while (bus->subs != NULL)
 		bus_sub_close(bus->subs);
+	leave(bus);
 	bus->magic = 0;
 	free_bus(bus);
 }

@@ -48,6 +48,7 @@ struct bus__segment {
 	struct shm_map map;
 	uint32_t refs;
 	bool gone;
+	bool stale; /* not told again yet, by a new worker of busd's */
 	struct bus__segment *next;
 };
 
@@ -63,11 +64,12 @@ struct bus__bell {
 /* An event that waits for the thread that owns its object. */
 struct bus__event {
 	struct bus__event *next;
-	uint16_t type; /* CTL_EV_MEMBER, CTL_EV_RING, CTL_EV_RING_GONE */
+	uint16_t type; /* CTL_EV_MEMBER, CTL_EV_RING, CTL_EV_RING_GONE, CTL_EV_RESUME */
 	union {
 		struct ctl_ev_member member;
 		struct ctl_ev_ring ring;
 		struct ctl_ev_ring_gone ring_gone;
+		struct ctl_ev_resume resume;
 	};
 };
 
@@ -80,7 +82,12 @@ struct bus {
 	int ctl, ev;
 	const _Atomic uint32_t *bell; /* busd's word for this client: moves when there are events */
 	_Atomic uint32_t pumped;      /* its value before the last complete reception */
-	_Atomic uint32_t gone;        /* busd hung up or said goodbye */
+	_Atomic uint32_t gone;        /* busd has gone for good, or does not know us any more */
+	_Atomic uint32_t lost;        /* its worker hung up: bus__mend() */
+	bool attached;                /* by token: a new worker knows us */
+	uint64_t token[2];
+	int hello; /* under request_lock: a connection on which the answer to HELLO is due; -1 */
+	uint64_t hello_after; /* under request_lock: do not connect before */
 	pthread_mutex_t request_lock;
 	pthread_mutex_t lock;
 	uint64_t client_id;
@@ -116,6 +123,24 @@ void bus__why_restore(const char text[CTL_WHY_MAX]);
 /* ---- find.c: which socket, and starting a private busd ---- */
 int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
 			  size_t path_size);
+
+/* ---- mend.c: coming back to a new worker of busd's ---- */
+/*
+ * One step of it, where the connection is lost: never blocks. To be called without a lock, by
+ * whatever looks at the connection; a thread that asks busd something goes all the way by itself.
+ */
+void bus__mend_lost(struct bus *bus);
+static inline void bus__mend(struct bus *bus)
+{
+	if (bus_unlikely(bus_load_relaxed(&bus->lost) != 0))
+		bus__mend_lost(bus);
+}
+/* Under request_lock. 0, -EPIPE: gone for good; -ETIMEDOUT. */
+int bus__mend_until(struct bus *bus, uint64_t deadline_ns);
+/* The connection hung up. -EPIPE. */
+int bus__hung_up(struct bus *bus);
+/* An event may have come, or the connection is back, or the deadline has passed. */
+void bus__await_event(struct bus *bus, uint64_t deadline_ns);
 
 /* ---- control.c ---- */
 
@@ -161,6 +186,9 @@ struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segme
 				      int *err);
 void bus__segment_gone(struct bus *bus, uint64_t id);
 void bus__segments_free(struct bus *bus);
+/* A new worker begins to tell all segments again; it has told all. */
+void bus__segments_stale(struct bus *bus);
+void bus__segments_settled(struct bus *bus);
 void bus__segment_missing(struct bus *bus, uint64_t id); /* asks busd to send it again */
 /* Our own bell page for the sleepers of a user; NULL: asked for. */
 struct bell_page *bus__own_bell(struct bus *bus, uint32_t uid);
@@ -180,6 +208,9 @@ void bus__calibration(const struct board_head *board, struct bus_calibration *re
 /* ---- pub.c, sub.c: called by the pump, under bus->lock ---- */
 bool bus__pub_take_event(struct bus *bus, struct bus__event *event); /* false: no such publisher */
 bool bus__sub_take_event(struct bus *bus, struct bus__event *event);
+/* The same for all of them; what waits there is told again. */
+void bus__pubs_take_resume(struct bus *bus, uint32_t end);
+void bus__subs_take_resume(struct bus *bus, uint32_t end);
 
 /*
  * Publishes the cursors of all subscriptions that this thread used last: before any sleep of the

@@ -95,26 +95,22 @@ static bool answers(const struct ctl_head *answer, const struct ctl_head *req)
  * not hold it up for long. An answer that comes later is known by its number and dropped.
  */
 #define LIVE_PATH_NS 250000000u
+#define RESUME_NS    500000000u /* a new worker is there, and takes requests */
 
 static uint64_t patience(const struct bus *bus, const struct ctl_head *req)
 {
-	return req->type == CTL_EVICT || req->type == CTL_SUB_REJOIN
+	return req->type == CTL_EVICT || req->type == CTL_SUB_REJOIN || req->type == CTL_LEAVE
 		       ? bus_min_u64(bus->timeout_ns, LIVE_PATH_NS)
 		       : bus->timeout_ns;
 }
 
-int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
-			int *nfds)
+/* -EPIPE without a sentence: it hung up before it answered. */
+static int ask(struct bus *bus, struct ctl_head *head, void *reply, size_t reply_size, int *fds,
+	       int *nfds, uint64_t deadline)
 {
-	struct ctl_head *head = req;
-	uint64_t most = patience(bus, head), deadline = bus_monotonic_ns() + most;
 	struct control_packet p;
-	int err;
+	int err = send_request(bus, head, deadline);
 
-	if (bus_load_acquire(&bus->gone))
-		return busd_is_gone(bus);
-	head->req = ++bus->request_number;
-	err = send_request(bus, req, deadline);
 	if (err < 0)
 		return err;
 	for (;;) {
@@ -126,7 +122,7 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 			continue;
 		}
 		if (err == -EPIPE)
-			return busd_is_gone(bus);
+			return bus__hung_up(bus);
 		if (err < 0)
 			return bus__fail(err, "what listens at %s does not speak busd's protocol",
 					 bus->socket);
@@ -136,10 +132,52 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 			bus__pump_locked(bus);
 			pthread_mutex_unlock(&bus->lock);
 		}
-		if (control_wait(bus->ctl, bus_load_acquire(&bus->gone) ? -1 : bus->ev, deadline) ==
-		    -ETIMEDOUT)
+		if (control_wait(bus->ctl,
+				 bus_load_acquire(&bus->gone) || bus_load_acquire(&bus->lost)
+					 ? -1
+					 : bus->ev,
+				 deadline) == -ETIMEDOUT)
+			return -ETIMEDOUT;
+	}
+}
+
+/*
+ * Across the death of busd's worker: the same request, under the same number, is sent to the next
+ * one, which knows what of it was done.
+ */
+int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
+			int *nfds)
+{
+	struct ctl_head *head = req;
+	uint64_t most = patience(bus, head), began = bus_monotonic_ns();
+	uint64_t deadline = began + most;
+	int room = nfds != NULL ? *nfds : 0;
+	int err;
+
+	head->req = ++bus->request_number;
+	for (;;) {
+		if (bus_load_acquire(&bus->gone))
+			return busd_is_gone(bus);
+		err = bus__mend_until(bus, deadline);
+		if (err == -EPIPE)
+			return busd_is_gone(bus);
+		if (err == 0) {
+			if (nfds != NULL)
+				*nfds = room;
+			err = ask(bus, head, reply, reply_size, fds, nfds, deadline);
+			if (err == -EPIPE && bus_load_acquire(&bus->lost)) {
+				/* what was lost on the way is time that busd did not have */
+				deadline = bus_min_u64(bus_monotonic_ns() + most + RESUME_NS,
+						       began + 2 * bus->timeout_ns);
+				continue;
+			}
+			if (err == -EPIPE && bus_load_acquire(&bus->gone))
+				return busd_is_gone(bus);
+		}
+		if (err == -ETIMEDOUT)
 			return bus__fail(-ETIMEDOUT, "busd at %s did not answer within %.1f s",
 					 bus->socket, (double)most / 1e9);
+		return err;
 	}
 }
 
@@ -198,9 +236,7 @@ int bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t value
 
 	int err = control_send(bus->ev, &msg, NULL, 0);
 
-	if (err == -EPIPE)
-		bus_store_release(&bus->gone, 1);
-	return err;
+	return err == -EPIPE ? bus__hung_up(bus) : err;
 }
 
 static void segment_event(struct bus *bus, struct control_packet *p)
@@ -254,6 +290,19 @@ static void object_event(struct bus *bus, const struct control_packet *p, size_t
 		free(event);
 }
 
+/* What waits in an inbox is told again. */
+static void resume_event(struct bus *bus, uint32_t end)
+{
+	if (end == 0) {
+		bus__inbox_free(&bus->orphans);
+		bus__segments_stale(bus);
+	} else {
+		bus__segments_settled(bus);
+	}
+	bus__pubs_take_resume(bus, end);
+	bus__subs_take_resume(bus, end);
+}
+
 static void one_event(struct bus *bus, struct control_packet *p)
 {
 	struct ctl_ev_segment_gone gone;
@@ -277,6 +326,14 @@ static void one_event(struct bus *bus, struct control_packet *p)
 		break;
 	case CTL_EV_RING_GONE:
 		object_event(bus, p, sizeof(struct ctl_ev_ring_gone));
+		break;
+	case CTL_EV_RESUME:
+		if (p->len == sizeof(struct ctl_ev_resume)) {
+			struct ctl_ev_resume resume;
+
+			memcpy(&resume, p->bytes, sizeof(resume));
+			resume_event(bus, resume.end);
+		}
 		break;
 	case CTL_EV_BYE:
 		bus_store_release(&bus->gone, 1);
@@ -326,11 +383,7 @@ int bus__pump_locked(struct bus *bus)
 	if (bus->unacked > 0 && bus__acknowledge(bus, CTL_EVC_ACK, 0, bus->unacked) == 0)
 		bus->unacked = 0; /* busd counts: what a full socket refused goes with the next */
 	bus_store_release(&bus->pumped, bell);
-	if (err < 0) {
-		bus_store_release(&bus->gone, 1);
-		return -EPIPE;
-	}
-	return 0;
+	return err < 0 ? bus__hung_up(bus) : 0;
 }
 
 int bus__pump(struct bus *bus)
@@ -339,8 +392,13 @@ int bus__pump(struct bus *bus)
 
 	if (bus->magic != BUS__MAGIC)
 		return -ECHILD;
-	pthread_mutex_lock(&bus->lock);
-	err = bus__pump_locked(bus);
-	pthread_mutex_unlock(&bus->lock);
+	for (int i = 0; i < 2; i++) {
+		bus__mend(bus);
+		pthread_mutex_lock(&bus->lock);
+		err = bus__pump_locked(bus);
+		pthread_mutex_unlock(&bus->lock);
+		if (err == 0)
+			break;
+	}
 	return err;
 }

@@ -28,6 +28,21 @@ bool bus__pub_take_event(struct bus *bus, struct bus__event *event)
 	return true;
 }
 
+void bus__pubs_take_resume(struct bus *bus, uint32_t end)
+{
+	for (struct bus_pub *pub = bus->pubs; pub != NULL; pub = pub->next) {
+		struct bus__event *event = calloc(1, sizeof(*event));
+
+		if (end == 0)
+			bus__inbox_free(&pub->inbox);
+		if (event == NULL)
+			continue; /* members that went stay: an unnecessary gate, no missing one */
+		event->type = CTL_EV_RESUME;
+		event->resume.end = end;
+		bus__inbox_push(&pub->inbox, event);
+	}
+}
+
 /* ---- applying, under bus->lock ---- */
 
 static void free_owner(struct bus *bus, struct pub_member *pm)
@@ -78,6 +93,49 @@ static void resolve_bells(struct bus_pub *pub, struct pub_member *pm)
 		pm->peer_bell = bus__peer_bell(pub->bus, pm->client_id, &pm->peer_segment);
 }
 
+/*
+ * A new worker tells again who is there. Who is known stays as it is: what we noted of its cursor
+ * and its last wake still holds.
+ */
+static bool is_known(struct bus_pub *pub, const struct ctl_ev_member *ev)
+{
+	struct ring_pub *r = &pub->ring;
+
+	for (uint32_t i = 0; ev->number == 0 && i < r->member_count; i++) {
+		struct pub_member *pm = r->members[i].owner;
+		const struct cursor_segment *cursors = pm->cursors->base;
+
+		if (r->members[i].sub_id != ev->sub_id || pm->cursors->id != ev->segment_id ||
+		    r->members[i].entry != &cursors->entry[ev->entry])
+			continue;
+		r->members[i].gates = (ev->flags & CTL_MEMBER_GATES) != 0;
+		pm->stale = false;
+		return true;
+	}
+	return false;
+}
+
+static void mark_members(struct bus_pub *pub)
+{
+	for (uint32_t i = 0; i < pub->ring.member_count; i++)
+		((struct pub_member *)pub->ring.members[i].owner)->stale = true;
+}
+
+static void remove_stale(struct bus_pub *pub)
+{
+	struct ring_pub *r = &pub->ring;
+	uint32_t i = 0;
+
+	while (i < r->member_count) {
+		const struct pub_member *pm = r->members[i].owner;
+
+		if (pm->stale)
+			remove_member(pub, r->members[i].sub_id);
+		else
+			i++;
+	}
+}
+
 static bool add_member(struct bus_pub *pub, const struct ctl_ev_member *ev)
 {
 	struct bus__segment *seg;
@@ -87,6 +145,8 @@ static bool add_member(struct bus_pub *pub, const struct ctl_ev_member *ev)
 
 	if (ev->ring_id != pub->ring.ring_id)
 		return true; /* for a ring that has been replaced meanwhile */
+	if (is_known(pub, ev))
+		return true;
 	seg = bus__segment_get(pub->bus, ev->segment_id);
 	if (seg == NULL) {
 		bus__segment_missing(pub->bus, ev->segment_id);
@@ -125,7 +185,8 @@ static bool leaves_later(const struct bus__event *event)
 	uint64_t sub_id = event->member.sub_id;
 
 	while ((event = event->next) != NULL)
-		if (event->member.op == CTL_MEMBER_REMOVE && event->member.sub_id == sub_id)
+		if (event->type == CTL_EV_MEMBER && event->member.op == CTL_MEMBER_REMOVE &&
+		    event->member.sub_id == sub_id)
 			return true;
 	return false;
 }
@@ -141,10 +202,18 @@ static void apply_inbox(struct bus_pub *pub, bool over)
 		struct bus__event *event = pub->inbox.first;
 		const struct ctl_ev_member *ev = &event->member;
 
+		if (event->type == CTL_EV_RESUME) {
+			if (event->resume.end == 0)
+				mark_members(pub);
+			free(bus__inbox_take(&pub->inbox));
+			continue;
+		}
 		if (ev->op == CTL_MEMBER_ADD && !add_member(pub, ev) && !leaves_later(event) && !over)
 			return;
 		if (ev->op == CTL_MEMBER_REMOVE)
 			remove_member(pub, ev->sub_id);
+		if (ev->op == CTL_MEMBER_ALL)
+			remove_stale(pub);
 		if (ev->number > pub->number)
 			pub->number = ev->number;
 		free(bus__inbox_take(&pub->inbox));
@@ -160,11 +229,17 @@ static bool receive(struct bus_pub *pub, bool *stuck)
 	struct bus *bus = pub->bus;
 	bool over;
 
-	pthread_mutex_lock(&bus->lock);
-	over = bus__pump_locked(bus) < 0;
-	apply_inbox(pub, over);
-	*stuck = pub->inbox.first != NULL;
-	pthread_mutex_unlock(&bus->lock);
+	for (int i = 0; i < 2; i++) {
+		bus__mend(bus);
+		pthread_mutex_lock(&bus->lock);
+		bus__pump_locked(bus);
+		over = bus_load_acquire(&bus->gone) != 0;
+		apply_inbox(pub, over);
+		*stuck = pub->inbox.first != NULL;
+		pthread_mutex_unlock(&bus->lock);
+		if (bus_load_relaxed(&bus->lost) == 0)
+			break;
+	}
 	return over;
 }
 
@@ -189,15 +264,17 @@ static void go_on_without(struct bus_pub *pub, uint64_t epoch)
 bool bus__pub_news(struct bus_pub *pub)
 {
 	uint64_t epoch = bus_load_acquire(pub->ring.epoch);
+	/* numbers beyond it changed nothing: a new worker calls its clients by them */
+	uint64_t changed = bus_load_acquire(&pub->board->changed);
 	bool stuck, over = receive(pub, &stuck);
 
 	if (bus__pub_ring_closed(pub)) {
 		pub->removed = true;
 		bus__pub_set_go(pub);
 	}
-	if (pub->number < epoch && over)
+	if (pub->number < changed && over)
 		go_on_without(pub, epoch);
-	if (pub->number < epoch)
+	if (pub->number < changed)
 		return false;
 	ring_pub_seen(&pub->ring, epoch);
 	return true;
@@ -230,7 +307,7 @@ void bus__pub_wake_news(struct bus_pub *pub)
 		} else if (!patient) {
 			break;
 		} else {
-			control_wait(pub->bus->ev, -1, bus_monotonic_ns() + NEWS_TRY_NS);
+			bus__await_event(pub->bus, bus_monotonic_ns() + NEWS_TRY_NS);
 		}
 	}
 	if (patient)
@@ -318,8 +395,8 @@ int bus__pub_await_members(struct bus_pub *pub, uint64_t number)
 				"the subscribers of \"%s\" did not arrive: is this process out of file "
 				"descriptors?",
 				pub->topic);
-		if (control_wait(pub->bus->ev, -1, bus_monotonic_ns() + 10000000) == 0 &&
-		    bus_load_acquire(&pub->bus->gone))
+		bus__await_event(pub->bus, bus_monotonic_ns() + 10000000);
+		if (bus_load_acquire(&pub->bus->gone))
 			return bus__fail(-EPIPE, "busd at %s went away while \"%s\" was opened",
 					 pub->bus->socket, pub->topic);
 	}

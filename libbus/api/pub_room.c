@@ -283,6 +283,7 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 	int err;
 
 	pub->stamp_left = 0; /* whoever comes here may have paused */
+	bus__mend(pub->bus); /* a publisher that never waits comes by here 8 times a lap */
 	if (pub->broken)
 		return bus__fail(
 			-EPIPE,

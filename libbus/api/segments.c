@@ -60,6 +60,7 @@ struct bus__segment *bus__segment_await(struct bus *bus, uint64_t id)
 	for (;;) {
 		struct bus__segment *seg;
 
+		bus__mend(bus);
 		pthread_mutex_lock(&bus->lock);
 		bus__pump_locked(bus);
 		seg = bus__segment_get(bus, id);
@@ -67,7 +68,7 @@ struct bus__segment *bus__segment_await(struct bus *bus, uint64_t id)
 		if (seg != NULL || bus_load_acquire(&bus->gone) || bus_monotonic_ns() >= deadline)
 			return seg;
 		/* one that was lost is sent again */
-		control_wait(bus->ev, -1, bus_monotonic_ns() + 10000000);
+		bus__await_event(bus, bus_monotonic_ns() + 10000000);
 	}
 }
 
@@ -104,6 +105,8 @@ struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segme
 	struct bus__segment *seg = find(bus, ev->segment_id);
 	bool fresh = seg == NULL;
 
+	if (!fresh)
+		seg->stale = false;
 	if (!fresh && !seg->gone) /* sent again after a RESEND that crossed it */
 		return seg;
 	*err = -EPROTO;
@@ -150,6 +153,30 @@ void bus__segment_gone(struct bus *bus, uint64_t id)
 	seg->gone = true;
 	if (seg->refs == 0)
 		unlink_and_free(bus, seg);
+}
+
+void bus__segments_stale(struct bus *bus)
+{
+	for (int i = 0; i < BUS__BUCKETS; i++)
+		for (struct bus__segment *seg = bus->segments[i]; seg != NULL; seg = seg->next)
+			seg->stale = true;
+	for (struct bus__bell *bell = bus->bells; bell != NULL; bell = bell->next)
+		bell->wanted = bell->page != NULL; /* who was asked is dead */
+}
+
+void bus__segments_settled(struct bus *bus)
+{
+	for (int i = 0; i < BUS__BUCKETS; i++) {
+		struct bus__segment *seg = bus->segments[i];
+
+		while (seg != NULL) {
+			struct bus__segment *next = seg->next;
+
+			if (seg->stale)
+				bus__segment_gone(bus, seg->id);
+			seg = next;
+		}
+	}
 }
 
 /* Each at most once in 10 ms: the reason is a lack of descriptors that somebody must free first. */

@@ -33,6 +33,7 @@ struct sub_ring {
 	uint32_t borrowed;
 	bool active;  /* false: a successor whose predecessor is not drained yet */
 	bool unbegun; /* attached, and its cursor not written yet */
+	bool stale;   /* not told again yet, by a new worker of busd's */
 	bool ignored; /* wrote what is not a message */
 	bool chosen;  /* BUS_START_LAST: begins at its last message */
 	uint64_t prev_ring;
@@ -71,6 +72,7 @@ struct bus_sub {
 	uint32_t looks;   /* empty ones in a row */
 	bool ungated;     /* evicted while busd was away: nobody waits for us */
 	bool inbox_stuck; /* an event waits for its segment */
+	bool resuming;    /* a new worker of busd's tells all rings again */
 	bool rejoin_owed; /* evicted, but messages of that topic are borrowed still */
 	/*
 	 * borrowed messages; all arrays are circular, the oldest at [borrow_first] and [run_first]

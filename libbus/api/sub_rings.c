@@ -29,6 +29,21 @@ bool bus__sub_take_event(struct bus *bus, struct bus__event *event)
 	return true;
 }
 
+void bus__subs_take_resume(struct bus *bus, uint32_t end)
+{
+	for (struct bus_sub *sub = bus->subs; sub != NULL; sub = sub->next) {
+		struct bus__event *event = calloc(1, sizeof(*event));
+
+		if (end == 0)
+			bus__inbox_free(&sub->inbox);
+		if (event == NULL)
+			continue; /* a ring that was taken away meanwhile reads as closed later on */
+		event->type = CTL_EV_RESUME;
+		event->resume.end = end;
+		bus__inbox_push(&sub->inbox, event);
+	}
+}
+
 /* ---- waking a blocked publisher ---- */
 
 void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r)
@@ -149,6 +164,26 @@ static bool ring_place(struct bus_sub *sub)
 	return true;
 }
 
+/*
+ * Told again: nothing new to a ring that we have. One that we read to its end and parked is over,
+ * and the worker that was to hear of it is dead.
+ */
+static bool told_before(struct bus_sub *sub, const struct ctl_ev_ring *ev)
+{
+	struct sub_ring *r = find_ring(sub, ev->ring_id);
+	const struct cursor_entry *entry = &sub->cursors->entry[ev->entry];
+
+	if (r != NULL) {
+		r->stale = false;
+		return true;
+	}
+	if (!sub->resuming || bus_load_relaxed(&entry->ring_id) != ev->ring_id ||
+	    bus_load_relaxed(&entry->cursor) != CURSOR_PARKED)
+		return false;
+	bus__acknowledge(sub->bus, CTL_EVC_RING_DONE, ev->ring_id, sub->id);
+	return true;
+}
+
 /* false: a segment is missing; the event stays. */
 static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 {
@@ -160,7 +195,7 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	struct sub_ring *r;
 
 	if (ev->entry >= sub->entries || ev->board_index >= BOARD_RINGS ||
-	    ev->bell_word >= BELL_WORDS || find_ring(sub, ev->ring_id) != NULL)
+	    ev->bell_word >= BELL_WORDS || told_before(sub, ev))
 		return true; /* nonsense, or told twice */
 	topic = topic_for(sub, ev);
 	if (topic == NULL)
@@ -513,12 +548,30 @@ static bool goes_later(const struct bus__event *event)
 	return false;
 }
 
+/* What was not told again has been taken away while nobody told us. */
+static void resume(struct bus_sub *sub, bool end)
+{
+	sub->resuming = !end;
+	sub->rings_told = end ? UINT64_MAX / 2 : 0;
+	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		if (!end)
+			sub->rings[i]->stale = true;
+		else if (sub->rings[i]->stale)
+			orphan_ring(sub, sub->rings[i]->rd.ring_id);
+	}
+}
+
 static void apply_inbox(struct bus_sub *sub)
 {
 	sub->inbox_stuck = false;
 	while (sub->inbox.first != NULL) {
 		struct bus__event *event = sub->inbox.first;
 
+		if (event->type == CTL_EV_RESUME) {
+			resume(sub, event->resume.end != 0);
+			free(bus__inbox_take(&sub->inbox));
+			continue;
+		}
 		if (event->type == CTL_EV_RING && (event->ring.flags & CTL_RING_STARVED)) {
 			sub->pending = -ENOBUFS;
 			free(bus__inbox_take(&sub->inbox));
@@ -541,10 +594,16 @@ void bus__sub_news(struct bus_sub *sub)
 {
 	struct bus *bus = sub->bus;
 
+	bus__mend(bus);
 	pthread_mutex_lock(&bus->lock);
 	sub->bell_seen =
 		bus_load_acquire(bus->bell); /* before the socket: what comes later rings again */
-	bus__pump_locked(bus);
+	if (bus__pump_locked(bus) < 0 && bus_load_relaxed(&bus->lost) != 0) {
+		pthread_mutex_unlock(&bus->lock);
+		bus__mend(bus);
+		pthread_mutex_lock(&bus->lock);
+		bus__pump_locked(bus);
+	}
 	apply_inbox(sub);
 	drop_topics(sub);
 	if (sub->slice) {

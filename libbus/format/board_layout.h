@@ -36,7 +36,12 @@
 struct board_head {
 	/* number of the last membership change; stored after it was sent, before fence F2 */
 	_Atomic uint64_t epoch;
-	uint64_t pad0[15];
+	/*
+	 * number of the last of them after which anybody's membership was another: a new worker
+	 * moves the epoch without one, so that publishers come back to it
+	 */
+	_Atomic uint64_t changed;
+	uint64_t pad0[14];
 	/* calibration of the raw counter: seqlock */
 	_Atomic uint32_t cal_gen;
 	uint32_t pad1;

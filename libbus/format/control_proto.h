@@ -25,6 +25,20 @@
  *   ATTACH     -> the client has mapped its bell page and closed the descriptor: busd seals it.
  *                 From now on the client may do anything.
  *
+ *   LEAVE      -> the client closes: nothing of it is kept, not even for a client that comes back.
+ *                 Hanging up says the same to a worker that lives.
+ *
+ * ---- Coming back
+ *   busd's worker may die; its keeper starts another one, which knows what the dead one knew. The
+ *   client reads ev to its end, connects anew and says HELLO with the flag CTL_HELLO_RESUME and the
+ *   token of its first HELLO. The answer (resumed 1) has fds { ev, busd's bell page (ro) }, and the
+ *   client is attached: all ids, mappings and bell words are as before. On ev it is told everything
+ *   once more, between CTL_EV_RESUME (end 0) and CTL_EV_RESUME (end 1): segments, rings, for each
+ *   publisher all its members by CTL_MEMBER_ADD of number 0 and then CTL_MEMBER_ALL with the
+ *   present number. It ignores what it knows; what it was not told again is gone. A request that
+ *   was not answered is sent again with the same number, before any other: it is not done twice.
+ *   resumed 0: this busd does not know the token; the connection is a new one (ATTACH follows).
+ *
  * ---- A publisher
  *   PUB_OPEN   -> PUB reply + fds { ring (rw) }; the topic is created where it does not exist.
  *                 Before it: CTL_EV_SEGMENT for the topic's board.
@@ -82,7 +96,7 @@
 #include "format/ring_layout.h"
 
 #define CTL_MAGIC        0x42535542u /* "BUSB" */
-#define CTL_VERSION      1u
+#define CTL_VERSION      2u
 #define CTL_MAX          1024 /* bytes of a message */
 #define CTL_MAX_FDS      4
 #define CTL_EV_IN_FLIGHT 16
@@ -109,6 +123,7 @@ enum ctl_type {
 	CTL_UNOBSERVE,
 	CTL_CLIENT_NEXT,
 	CTL_INFO,
+	CTL_LEAVE,
 	CTL_TYPE_COUNT,
 
 	CTL_EV_SEGMENT = 0x100,
@@ -117,6 +132,7 @@ enum ctl_type {
 	CTL_EV_RING,
 	CTL_EV_RING_GONE,
 	CTL_EV_BYE,
+	CTL_EV_RESUME,
 
 	CTL_EVC_ACK = 0x200,
 	CTL_EVC_SEGMENT_READY,
@@ -146,10 +162,12 @@ struct ctl_error {
 
 struct ctl_hello {
 	struct ctl_head head; /* version: the highest that the client speaks */
-	uint32_t flags;
-	int32_t node; /* NUMA node on which the caller runs, -1 unknown */
+	uint32_t flags;       /* CTL_HELLO_* */
+	int32_t node;         /* NUMA node on which the caller runs, -1 unknown */
+	uint64_t token[2];    /* random; 0: this client does not come back */
 	char name[CTL_NAME_MAX];
 };
+#define CTL_HELLO_RESUME 1u /* it was attached, by this token, and the worker died */
 
 struct ctl_hello_reply {
 	struct ctl_head head; /* version: the one to speak */
@@ -160,12 +178,14 @@ struct ctl_hello_reply {
 	uint64_t busd_bell_id;
 	uint32_t busd_pid;
 	uint32_t page_bytes; /* run-time page size */
-	char version[32];    /* of busd, for people */
+	uint32_t resumed;    /* 1: it is attached as before; 0: everything is to be opened anew */
+	uint32_t pad;
+	char version[32]; /* of busd, for people */
 };
 
 /*
  * Answers without content: TOPIC_CREATE, TOPIC_REMOVE, PUB_CLOSE, SUB_CLOSE, SUB_JOIN, SUB_REJOIN,
- * ATTACH, UNOBSERVE.
+ * ATTACH, UNOBSERVE, LEAVE.
  */
 struct ctl_ok {
 	struct ctl_head head;
@@ -397,7 +417,12 @@ struct ctl_ev_segment_gone {
 	uint64_t segment_id;
 };
 
-enum ctl_member_op { CTL_MEMBER_NONE = 0, CTL_MEMBER_ADD = 1, CTL_MEMBER_REMOVE = 2 };
+enum ctl_member_op {
+	CTL_MEMBER_NONE = 0,
+	CTL_MEMBER_ADD = 1,
+	CTL_MEMBER_REMOVE = 2,
+	CTL_MEMBER_ALL = 3, /* those told since EV_RESUME are all that there are */
+};
 #define CTL_MEMBER_GATES 1u /* a reliable subscriber: the ring waits for it */
 
 /*
@@ -462,6 +487,13 @@ struct ctl_ev_ring_gone {
 /* busd leaves in order. Mappings stay valid; no new topics or peers until a busd is found again. */
 struct ctl_ev_bye {
 	struct ctl_head head;
+};
+
+/* Around all that is told again to a client that came back. */
+struct ctl_ev_resume {
+	struct ctl_head head;
+	uint32_t end; /* 0: it begins, 1: that was all */
+	uint32_t pad;
 };
 
 /* ---- acknowledgements: client to busd on ev ---- */

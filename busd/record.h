@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * record.h - what of the registry stands in the journal, and in which form. Each object knows its
+ * place there; record_X() is called after each change of what the record says of it, and before
+ * the change is committed. restore.c reads them.
+ *
+ * Objects name each other by number. What follows from other things is not recorded: accounts,
+ * entries on boards and in cursor segments, who was given which segment.
+ */
+#ifndef BUSD_RECORD_H
+#define BUSD_RECORD_H
+
+#include "registry.h"
+
+enum record_kind {
+	RECORD_BUSD = 1,
+	RECORD_USER,
+	RECORD_TOPIC,
+	RECORD_CLIENT,
+	RECORD_GROUPS,
+	RECORD_OBSERVE,
+	RECORD_BELL,
+	RECORD_PUB,
+	RECORD_RING,
+	RECORD_SUB,
+	RECORD_MEMBER,
+	RECORD_READER,
+};
+
+struct record_segment {
+	uint64_t id, size, charged_bytes;
+	uint32_t kind, entries;
+	uint32_t charged; /* 1: to charged_uid */
+	uint32_t charged_uid;
+	uint32_t published; /* sealed, and seen by others */
+	uint32_t page, made_seals, huge_refused, files, pad;
+	struct ring_geometry geometry;
+	uint32_t node_pages[BOARD_NODES];
+};
+
+struct record_busd {
+	uint64_t started_ns, evictions;
+	struct calibrator calibrator;
+};
+
+/* A user who has busd's bell page. */
+struct record_user {
+	uint32_t uid, pad;
+	struct record_segment bell;
+};
+
+struct record_topic {
+	uint64_t id, created_ns, epoch, made_by;
+	struct ctl_topic_settings settings;
+	uint32_t explicit_, removed, owed, uid, made_req;
+	int32_t first_node;
+	struct record_segment board;
+	char name[CTL_TOPIC_MAX];
+};
+
+struct record_client {
+	uint64_t id, connected_ns;
+	uint64_t token[2];
+	uint32_t slot, pid, uid, gid, begun_req, left;
+	int32_t node;
+	uint32_t pad;
+	char name[CTL_NAME_MAX];
+	char command[32];
+};
+
+#define RECORD_GROUPS_MAX 64
+struct record_groups {
+	uint64_t client_id;
+	uint32_t count, pad;
+	uint32_t gid[RECORD_GROUPS_MAX];
+};
+
+struct record_observe {
+	uint64_t client_id;
+	char pattern[CTL_TOPIC_MAX];
+};
+
+struct record_bell {
+	uint64_t client_id;
+	uint32_t uid, pad;
+	struct record_segment seg;
+};
+
+struct record_pub {
+	uint64_t id, client_id, topic_id;
+	uint64_t ring_id, pending_id; /* 0: none */
+	uint32_t req, pad;
+	struct ctl_topic_settings settings;
+	char name[CTL_NAME_MAX];
+};
+
+struct record_ring {
+	uint64_t id, topic_id, open_pub_id; /* 0: closed */
+	uint64_t next_id, prev_id;
+	uint64_t opened_ns, closed_ns;
+	uint64_t client_id, pub_id;
+	uint32_t board_index, on_board, succeeds, req;
+	uint32_t pid, uid;
+	struct record_segment seg;
+	char name[CTL_NAME_MAX];
+};
+
+struct record_sub {
+	uint64_t id, client_id, opened_ns;
+	uint32_t active, starved, flags, start, entries, req;
+	int32_t node;
+	uint32_t pad;
+	struct record_segment seg;
+	char pattern[CTL_TOPIC_MAX];
+	char name[CTL_NAME_MAX];
+};
+
+struct record_member {
+	uint64_t topic_id, sub_id, evictions;
+	uint32_t board_index, evicted, has_board, pad;
+};
+
+struct record_reader {
+	uint64_t ring_id, sub_id, start;
+	uint32_t entry, open, told, flags;
+};
+
+void record_busd(struct busd *busd);
+void record_user(struct busd *busd, struct user *user);
+void record_topic(struct topic *topic);
+void record_client(struct client *client);
+void record_observe(struct client *client, uint32_t index);
+void record_bell(struct client *client, struct client_bell *bell);
+void record_pub(struct pub *pub);
+void record_ring(struct ring *ring);
+void record_sub(struct sub *sub);
+void record_member(struct member *member);
+void record_reader(struct reader *reader);
+
+/* The client and what is recorded beside it; its pubs and subs are their own matter. */
+void record_client_gone(struct client *client);
+void record_unobserve(struct client *client);
+/* It said that it leaves: a worker that comes now is not to wait for it. */
+void record_client_left(struct client *client);
+
+/* Nobody hears of what was not committed: before anything is sent. */
+static inline void record_commit(struct busd *busd)
+{
+	journal_commit(&busd->journal);
+}
+
+#endif

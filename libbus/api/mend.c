@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * mend.c - busd's worker died: its keeper starts another one, to which this connection comes back by
+ * itself. Whatever looks at the connection takes the next step here, and none of them blocks:
+ * connect (the keeper's socket queues us while there is no worker), HELLO with our token, the
+ * answer. What was mapped stays mapped, numbers and bells stay what they were.
+ *
+ * A busd whose keeper has gone does not listen any more, and one that does not know our token is
+ * another one: then the connection is gone for good, and attached peers go on without it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/bus_internal.h"
+
+#define AGAIN_NS 1000000u  /* after a hang-up */
+#define SHORT_NS 20000000u /* busd is short of descriptors or memory */
+
+int bus__hung_up(struct bus *bus)
+{
+	if (bus->attached)
+		bus_store_release(&bus->lost, 1);
+	else
+		bus_store_release(&bus->gone, 1);
+	return -EPIPE;
+}
+
+static int give_up(struct bus *bus)
+{
+	if (bus->hello >= 0)
+		close(bus->hello);
+	bus->hello = -1;
+	bus_store_release(&bus->gone, 1);
+	return -EPIPE;
+}
+
+static int try_later(struct bus *bus, uint64_t after_ns)
+{
+	if (bus->hello >= 0)
+		close(bus->hello);
+	bus->hello = -1;
+	bus->hello_after = bus_monotonic_ns() + after_ns;
+	return 0;
+}
+
+static int dial(struct bus *bus)
+{
+	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello),
+				   .flags = CTL_HELLO_RESUME,
+				   .node = bus__node() };
+	int fd;
+
+	if (bus_monotonic_ns() < bus->hello_after)
+		return 0;
+	fd = control_connect(bus->socket);
+	if (fd == -ECONNREFUSED || fd == -ENOENT)
+		return give_up(bus);
+	if (fd < 0) /* the queue is full, or we are out of descriptors */
+		return try_later(bus, AGAIN_NS);
+	bus->hello = fd;
+	hello.head.magic = CTL_MAGIC;
+	memcpy(hello.token, bus->token, sizeof(hello.token));
+	memcpy(hello.name, bus->name, sizeof(hello.name));
+	return control_send(fd, &hello, NULL, 0) < 0 ? try_later(bus, AGAIN_NS) : 0;
+}
+
+/* The descriptor of ev keeps its number: other threads may be waiting on it. */
+static int install(struct bus *bus, const int *fds)
+{
+	int err;
+
+	pthread_mutex_lock(&bus->lock);
+	err = dup3(fds[0], bus->ev, O_CLOEXEC) < 0 ? -errno : 0;
+	if (err == 0) {
+		bus->unacked = 0;
+		memset(bus->resend, 0, sizeof(bus->resend));
+	}
+	pthread_mutex_unlock(&bus->lock);
+	if (err < 0)
+		return try_later(bus, SHORT_NS);
+	close(bus->ctl);
+	bus->ctl = bus->hello;
+	bus->hello = -1;
+	bus_store_release(&bus->lost, 0);
+	return 1;
+}
+
+static int refused(struct bus *bus, const struct control_packet *p)
+{
+	struct ctl_error e;
+
+	if (p->len != sizeof(e))
+		return give_up(bus);
+	memcpy(&e, p->bytes, sizeof(e));
+	return e.error == EDQUOT || e.error == ENOMEM ? try_later(bus, SHORT_NS) : give_up(bus);
+}
+
+static int take_answer(struct bus *bus)
+{
+	struct ctl_hello_reply r;
+	struct control_packet p;
+	int err = control_recv(bus->hello, &p);
+
+	if (err == 0)
+		return 0;
+	if (err < 0)
+		return err == -EPIPE ? try_later(bus, AGAIN_NS) : give_up(bus);
+	if (p.head.type == CTL_ERROR) {
+		control_close_fds(&p);
+		return refused(bus, &p);
+	}
+	if (p.head.type != (CTL_REPLY | CTL_HELLO) || p.len != sizeof(r)) {
+		control_close_fds(&p);
+		return give_up(bus);
+	}
+	memcpy(&r, p.bytes, sizeof(r));
+	if (p.fds_lost) { /* hung up on, it counts us as absent no more: nothing is left to do */
+		control_close_fds(&p);
+		return give_up(bus);
+	}
+	err = r.resumed == 1 && r.client_id == bus->client_id && r.slot == bus->slot &&
+			      p.fd_count == 2
+		      ? install(bus, p.fds)
+		      : give_up(bus);
+	control_close_fds(&p);
+	return err;
+}
+
+/* 1: back; 0: not yet; -EPIPE: gone for good. Under request_lock. */
+static int step(struct bus *bus)
+{
+	int err = 0;
+
+	if (bus_load_acquire(&bus->gone))
+		return -EPIPE;
+	if (bus->hello < 0) {
+		/* what the dead one sent comes first */
+		pthread_mutex_lock(&bus->lock);
+		bus__pump_locked(bus);
+		pthread_mutex_unlock(&bus->lock);
+		if (bus_load_acquire(&bus->gone)) /* it said goodbye */
+			return -EPIPE;
+		err = dial(bus);
+	}
+	return err < 0 || bus->hello < 0 ? err : take_answer(bus);
+}
+
+void bus__mend_lost(struct bus *bus)
+{
+	/* whoever has the lock asks busd something, and mends it */
+	if (pthread_mutex_trylock(&bus->request_lock) != 0)
+		return;
+	if (bus_load_acquire(&bus->lost))
+		step(bus);
+	pthread_mutex_unlock(&bus->request_lock);
+}
+
+int bus__mend_until(struct bus *bus, uint64_t deadline_ns)
+{
+	while (bus_load_acquire(&bus->lost)) {
+		int err = step(bus);
+
+		if (err != 0)
+			return err < 0 ? err : 0;
+		if (bus_monotonic_ns() >= deadline_ns)
+			return -ETIMEDOUT;
+		if (bus->hello >= 0)
+			control_wait(bus->hello, -1, deadline_ns);
+		else
+			usleep(AGAIN_NS / 1000);
+	}
+	return 0;
+}
+
+void bus__await_event(struct bus *bus, uint64_t deadline_ns)
+{
+	if (bus_load_acquire(&bus->lost) == 0)
+		control_wait(bus->ev, -1, deadline_ns);
+	else
+		usleep(AGAIN_NS / 1000); /* ev is readable for ever: its end */
+}
