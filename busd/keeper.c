@@ -160,9 +160,9 @@ static int write_table(struct keeper *keeper, int table_fd, int link_fd)
 static void become_worker(struct keeper *keeper, int link_fd, pid_t parent)
 {
 	const struct keeper_setup *setup = keeper->setup;
-	char option[32];
-	const char *argv[12] = { "busd", option, "--socket", setup->socket_path };
-	int n = 4;
+	char option[32], socket[160], config[PATH_MAX + 16], data[PATH_MAX + 16];
+	const char *argv[8] = { "busd", option, socket };
+	int n = 3;
 	int table_fd = keep_memfd("table");
 
 	/* a worker whose keeper has died could promise nothing */
@@ -170,14 +170,13 @@ static void become_worker(struct keeper *keeper, int link_fd, pid_t parent)
 	    write_table(keeper, table_fd, link_fd) < 0)
 		_exit(1);
 	snprintf(option, sizeof(option), "--worker=%d", table_fd);
-	if (setup->config_path) {
-		argv[n++] = "--config";
-		argv[n++] = setup->config_path;
-	}
-	if (setup->data_dir) {
-		argv[n++] = "--data-dir";
-		argv[n++] = setup->data_dir;
-	}
+	snprintf(socket, sizeof(socket), "--socket=%s", setup->socket_path);
+	snprintf(config, sizeof(config), "--config=%s", setup->config_path);
+	snprintf(data, sizeof(data), "--data-dir=%s", setup->data_dir);
+	if (setup->config_path)
+		argv[n++] = config;
+	if (setup->data_dir)
+		argv[n++] = data;
 	if (setup->foreground)
 		argv[n++] = "--foreground";
 	if (setup->private_)

@@ -390,10 +390,11 @@ static int run_keeper(const struct options *options)
 
 	log_set_level((enum log_level)busd.config->log_level);
 	rc = listener_lock(&busd, &why);
+	if (rc == 0)
+		rc = setup.listener_fd = listener_make(&busd, &why);
 	if (rc == -EEXIST && options->private_)
 		return 0;
-	setup.listener_fd = rc < 0 ? rc : listener_make(&busd, &why);
-	if (setup.listener_fd < 0) {
+	if (rc < 0) {
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;
 	}

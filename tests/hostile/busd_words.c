@@ -88,10 +88,10 @@ static void first_words(void **state)
 	refused_at_once(&hello, sizeof(hello), EPROTO, "not the protocol");
 	hello = good_hello();
 	hello.head.version = CTL_VERSION + 1;
-	refused_at_once(&hello, sizeof(hello), EPROTONOSUPPORT, "version 1, the client version 2");
+	refused_at_once(&hello, sizeof(hello), EPROTONOSUPPORT, "version 2, the client version 3");
 	/* of another version, lengths may be others too */
 	hello.head.len = sizeof(hello.head);
-	refused_at_once(&hello, sizeof(hello.head), EPROTONOSUPPORT, "version 2");
+	refused_at_once(&hello, sizeof(hello.head), EPROTONOSUPPORT, "version 3");
 	hello = good_hello();
 	refused_at_once(&hello, sizeof(hello) - 8, EPROTO, "wrong length");
 	hello.head.len = 7;

@@ -144,20 +144,20 @@ static void meet(const struct other *other, int64_t timeout_ns)
 static void another_version_refuses(void **state)
 {
 	const struct ctl_error error = {
-		.head = HEAD(CTL_ERROR, 2, error),
+		.head = HEAD(CTL_ERROR, 3, error),
 		.error = EPROTONOSUPPORT,
-		.why = "busd 9 speaks protocol version 2, the client version 1"
+		.why = "busd 9 speaks protocol version 3, the client version 2"
 	};
 
 	(void)state;
-	meet(&(struct other){ &error, 0, false, -EPROTONOSUPPORT, "busd 9 speaks protocol version 2" },
+	meet(&(struct other){ &error, 0, false, -EPROTONOSUPPORT, "busd 9 speaks protocol version 3" },
 	     LONG);
 }
 
 static void another_version_agrees(void **state)
 {
 	/* it looks as ours would, and means something else */
-	const struct ctl_hello_reply reply = { .head = HEAD(CTL_REPLY | CTL_HELLO, 2, reply),
+	const struct ctl_hello_reply reply = { .head = HEAD(CTL_REPLY | CTL_HELLO, 3, reply),
 					       .client_id = 1,
 					       .page_bytes = 4096 };
 	struct {
@@ -166,9 +166,9 @@ static void another_version_agrees(void **state)
 	} longer = { .reply = reply };
 
 	(void)state;
-	meet(&(struct other){ &reply, 3, false, -EPROTONOSUPPORT, "protocol version 2" }, LONG);
+	meet(&(struct other){ &reply, 3, false, -EPROTONOSUPPORT, "protocol version 3" }, LONG);
 	longer.reply.head.len = sizeof(longer);
-	meet(&(struct other){ &longer, 4, false, -EPROTONOSUPPORT, "protocol version 2" }, LONG);
+	meet(&(struct other){ &longer, 4, false, -EPROTONOSUPPORT, "protocol version 3" }, LONG);
 }
 
 /* The refusal may be there, and the connection gone, before HELLO was sent. */

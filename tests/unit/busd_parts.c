@@ -82,7 +82,8 @@ static void messages_are_checked(void **state)
 		in.head.type = (uint16_t)type;
 		in.head.len = sizeof(in.head);
 		if ((request_check(&in, sizeof(in.head)) == NULL) !=
-		    (type == CTL_ATTACH || type == CTL_UNOBSERVE || type == CTL_INFO))
+		    (type == CTL_ATTACH || type == CTL_UNOBSERVE || type == CTL_INFO ||
+		     type == CTL_LEAVE))
 			fail_msg("type %#x", type);
 	}
 	in.head.type = CTL_PUB_OPEN;
@@ -117,7 +118,7 @@ static void greetings(void **state)
 	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTONOSUPPORT);
 	head.version = 77;
 	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTONOSUPPORT);
-	assert_non_null(strstr(why.text, "version 1, the client version 77"));
+	assert_non_null(strstr(why.text, "version 2, the client version 77"));
 	head.version = CTL_VERSION;
 	head.type = CTL_ATTACH;
 	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTO);
