@@ -151,7 +151,7 @@ void keep_ready(void)
 	tell(KEEP_READY, 0, -1);
 }
 
-static int copy_file(const char *path)
+int keep_copy(const char *path)
 {
 	int from = open(path, O_RDONLY | O_CLOEXEC);
 	int to = from < 0 ? -1 : keep_memfd("configuration");
@@ -172,7 +172,7 @@ static int copy_file(const char *path)
 
 void keep_config(const char *path)
 {
-	int fd = copy_file(path);
+	int fd = keep_copy(path);
 
 	if (fd < 0) {
 		log_warning("the keeper gets no copy of %s: a new worker starts with the former one",

@@ -55,7 +55,9 @@ void keep_hold(uint64_t id, int fd);
 void keep_drop(uint64_t id);
 void keep_flush(void);
 void keep_ready(void);
-/* A copy of that file, which has become the configuration. */
+/* A copy of a file in memory. -1: it cannot be read. */
+int keep_copy(const char *path);
+/* The keeper gets a copy of that file, which has become the configuration. */
 void keep_config(const char *path);
 
 #endif

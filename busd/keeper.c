@@ -460,6 +460,8 @@ static int open_all(struct keeper *keeper)
 		return -errno;
 	hold(keeper, KEEP_JOURNAL, journal_fd);
 	hold(keeper, KEEP_LISTENER, keeper->setup->listener_fd);
+	if (keeper->setup->config_fd >= 0)
+		hold(keeper, KEEP_CONFIG, keeper->setup->config_fd);
 	return 0;
 }
 

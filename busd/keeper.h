@@ -18,7 +18,7 @@ struct keeper_setup {
 	const char *config_path; /* absolute, NULL: none */
 	const char *data_dir;
 	bool foreground, private_;
-	int listener_fd;
+	int listener_fd, config_fd; /* config_fd: a copy of the file, -1: none */
 	void (*ready)(void); /* the first worker serves */
 };
 

@@ -25,7 +25,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -233,17 +232,14 @@ static const char *log_target(const struct busd *busd, const struct options *opt
 
 /* ---- the worker ---- */
 
-/*
- * The first worker reads the file, which its keeper has just found good. Later ones read the
- * keeper's copy of what was in force: the file may be half edited.
- */
+/* The keeper's copy of what is in force: the file may be half edited, or not for our eyes. */
 static int read_worker_config(struct busd *busd, const struct options *options, struct why *why)
 {
 	char kept[64];
 	int fd = keep_take(KEEP_CONFIG);
 
 	if (fd < 0)
-		return read_config(busd, options, options->config, why);
+		return read_config(busd, options, NULL, why);
 	snprintf(kept, sizeof(kept), "/proc/self/fd/%d", fd);
 	/* the copy stays with the keeper */
 	if (read_config(busd, options, kept, why) < 0) {
@@ -272,17 +268,7 @@ static int open_worker(struct busd *busd, const struct options *options, struct 
 	else if (rc < 0)
 		return because(why, -rc, "cannot open the log %s: %s", log, strerror(-rc));
 	rc = server_open(busd, why);
-	if (rc == 0 && !again && options->config)
-		keep_config(busd->config_path);
-	if (rc == 0)
-		rc = sandbox_become_user(busd->config, busd->socket_path, why);
-	if (rc < 0)
-		return rc;
-	/* whoever becomes another user is asked again; before the sandbox, which forbids it */
-	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || (uint32_t)getppid() != busd->pid)
-		return because(why, ESRCH, "the keeper has gone");
-	busd->uid = geteuid();
-	if (again)
+	if (rc == 0 && again)
 		rc = restore_all(busd, why);
 	if (rc < 0)
 		return rc;
@@ -383,6 +369,7 @@ static int run_keeper(const struct options *options)
 								    : NULL,
 				      .foreground = options->foreground,
 				      .private_ = options->private_,
+				      .config_fd = -1,
 				      .ready = ready };
 	const char *log = log_target(&busd, options);
 	struct why why = { "" };
@@ -401,6 +388,12 @@ static int run_keeper(const struct options *options)
 	rc = log_open(log);
 	if (rc < 0) {
 		fprintf(stderr, "busd: cannot open the log %s: %s\n", log, strerror(-rc));
+		return 1;
+	}
+	if (options->config)
+		setup.config_fd = keep_copy(options->config);
+	if (sandbox_become_user(busd.config, busd.socket_path, &why) < 0) {
+		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;
 	}
 	return keeper_run(&setup);

@@ -27,8 +27,8 @@ PATH=$shared:$PATH
 export BUS_SOCKET=$shared/run/bus.sock
 conf=$shared/busd.yaml
 
-# the processes of this busd: keeper and worker, or one
-busds() { pgrep -f -- "^[^ ]*busd .*--socket $BUS_SOCKET" | sort -n; }
+# the processes of this busd: keeper and worker
+busds() { pgrep -f -- "^[^ ]*busd .*--socket[ =]$BUS_SOCKET" | sort -n; }
 status_of() { sed -n "s/^$2:[[:space:]]*//p" "/proc/$1/status"; }
 # shellcheck disable=SC2317  # called by wait_for
 serves() { bus-topic ls; }
@@ -93,7 +93,7 @@ grep -c . "$TMPDIR/calls" >/dev/null || note_failure "strace saw nothing"
 # from the filter on
 sed -n '/seccomp(SECCOMP_SET_MODE_FILTER/,$p' "$TMPDIR/calls" >filtered
 [ "$(wc -l <filtered)" -gt 500 ] || note_failure "strace saw little: $(wc -l <filtered) calls after the filter"
-grep -E '= -1 (EPERM|ENOSYS)|SIGSYS' filtered | grep -vE 'clone3\(|F_ADD_SEALS' >refused &&
+grep -E '= -1 (EPERM|ENOSYS)|SIGSYS' filtered | grep -vE 'clone3(\(| resumed)|F_ADD_SEALS' >refused &&
   note_failure "refused by the filter: $(head -n 5 refused)"
 
 # ---- without
