@@ -315,8 +315,8 @@ static void restore_ring(struct ring *ring)
 	    bus_load_relaxed(&entry->state) == BOARD_RING_FREE)
 		board_put_ring(ring);
 	if (!ring->pub)
-		board_close_ring(ring, ring->next ? ring->next->id
-						  : bus_load_relaxed(&entry->next_ring));
+		board_close_ring(ring,
+				 ring->next ? ring->next->id : bus_load_relaxed(&entry->next_ring));
 }
 
 static void restore_sub(struct member *member)
@@ -330,8 +330,7 @@ static void restore_sub(struct member *member)
 	if (!there)
 		board_put_sub(member);
 	/* counted before its eviction was, or the other way round */
-	bus_store_release(&entry->evicted,
-			  bus_max_u64(there ? evicted : 0, member->evictions));
+	bus_store_release(&entry->evicted, bus_max_u64(there ? evicted : 0, member->evictions));
 	member->evictions = bus_load_relaxed(&entry->evicted);
 }
 

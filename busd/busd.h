@@ -59,7 +59,7 @@ struct busd {
 	bool private_;
 	uint32_t uid;
 	uint64_t started_ns; /* Unix */
-	uint32_t pid; /* that users see: the keeper's */
+	uint32_t pid;        /* that users see: the keeper's */
 	int lock_fd;
 	int epoll_fd;
 	struct watch listener, signals, finished, keeper;

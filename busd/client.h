@@ -37,10 +37,10 @@ struct client {
 	uint64_t id;
 	enum client_state state;
 	bool doomed;
-	bool absent;        /* of a former worker, and not back yet: it is told nothing now, all then */
-	bool left;          /* it said so: nothing of it is to be kept */
-	bool resumed;       /* it is back, and has not asked yet */
-	bool retrying;      /* what it asks now was begun by a former worker */
+	bool absent;   /* of a former worker, and not back yet: it is told nothing now, all then */
+	bool left;     /* it said so: nothing of it is to be kept */
+	bool resumed;  /* it is back, and has not asked yet */
+	bool retrying; /* what it asks now was begun by a former worker */
 	uint32_t begun_req; /* the request that was begun last */
 	uint64_t token[2];  /* chosen by the client, for coming back */
 	struct user *user;

@@ -188,9 +188,9 @@ static uint64_t take_place(struct journal *journal, uint32_t units)
 void journal_put(struct journal *journal, uint64_t *place, uint32_t kind, const void *body,
 		 size_t size)
 {
-	uint32_t units = (uint32_t)(BUS_ALIGN_UP(size + sizeof(struct journal_record),
-						 (size_t)JOURNAL_UNIT) /
-				    JOURNAL_UNIT);
+	uint32_t units =
+		(uint32_t)(BUS_ALIGN_UP(size + sizeof(struct journal_record), (size_t)JOURNAL_UNIT) /
+			   JOURNAL_UNIT);
 	struct journal_record record = { .units = units, .kind = kind };
 	const uint64_t *words = body;
 	uint64_t at = *place + sizeof(record);
@@ -242,8 +242,7 @@ const void *journal_next(const struct journal *journal, uint32_t kind, uint64_t 
 {
 	uint64_t used = journal->head ? bus_load_relaxed(&journal->head->used) : 0;
 
-	*at = *at ? *at + (uint64_t)record_at(journal, *at)->units * JOURNAL_UNIT
-		  : JOURNAL_ARENA_OFF;
+	*at = *at ? *at + (uint64_t)record_at(journal, *at)->units * JOURNAL_UNIT : JOURNAL_ARENA_OFF;
 	while (*at < used) {
 		const struct journal_record *record = record_at(journal, *at);
 

@@ -22,13 +22,17 @@
 #include <unistd.h>
 
 /*
- * A worker that lived so long died of something new; one that did not is one more of a row, and
- * after the first few of a row the next one is started only after a pause.
+ * A leaking bucket of deaths: each is one drop, that of a worker which never served many; one drop
+ * leaks in a second. As long as it is not full the next worker starts at once, beyond that after a
+ * pause that doubles with every DOUBLE_DROPS: for one that cannot start after four deaths, for one
+ * that serves for a moment each time after some sixty.
  */
-#define SOUND_NS    UINT64_C(1000000000)
-#define FREE_DEATHS 4
-#define PAUSE_NS    UINT64_C(50000000)
-#define PAUSE_MAX   7 /* doublings: 6.4 s */
+#define FREE_DROPS   64
+#define STILL_DROPS  16 /* it never served */
+#define DOUBLE_DROPS 16
+#define LEAK_NS      UINT64_C(1000000000)
+#define PAUSE_NS     UINT64_C(50000000)
+#define PAUSE_MAX    7 /* doublings: 6.4 s */
 /* What a worker has to leave by itself, or to make room for the next. */
 #define LEAVE_NS  UINT64_C(10000000000)
 #define RETIRE_NS UINT64_C(2000000000)
@@ -37,19 +41,19 @@ struct keeper {
 	const struct keeper_setup *setup;
 	struct idmap held; /* number -> descriptor + 1 */
 	int signal_fd;
-	int link_fd; /* -1: no worker, and all that it sent was read */
+	int link_fd;  /* -1: no worker, and all that it sent was read */
 	pid_t worker; /* 0: none */
 	bool serves;  /* it said READY */
 	bool ever_served;
 	bool leaving, retiring;
-	bool reload_next; /* a new worker is to read the configuration again */
+	bool reload_next;                 /* a new worker is to read the configuration again */
 	uint64_t started_ns, start_at_ns; /* 0: not to be started */
 	uint64_t kill_at_ns;              /* 0: it has time */
-	unsigned deaths;                  /* quick ones in a row */
+	uint64_t drops, drops_at_ns;      /* the bucket, as it was then */
 	char path[PATH_MAX];              /* of busd */
 	int good_fd;                      /* the program whose worker served last */
 	struct stat program;              /* what the present worker was started from */
-	bool fall_back;                   /* the program at the path never served: good_fd instead */
+	bool fall_back; /* the program at the path never served: good_fd instead */
 	int exit_code;
 };
 
@@ -139,8 +143,7 @@ static int write_table(struct keeper *keeper, int table_fd, int link_fd)
 	struct keep_entry entry = { .id = KEEP_LINK, .fd = link_fd };
 	size_t i;
 
-	if (write(table_fd, &entry, sizeof(entry)) != sizeof(entry) ||
-	    fcntl(link_fd, F_SETFD, 0) < 0)
+	if (write(table_fd, &entry, sizeof(entry)) != sizeof(entry) || fcntl(link_fd, F_SETFD, 0) < 0)
 		return -1;
 	for (i = 0; i < keeper->held.room; i++) {
 		const struct idmap_slot *slot = &keeper->held.slots[i];
@@ -258,8 +261,20 @@ static bool is_other_program(const struct keeper *keeper)
 {
 	struct stat good;
 
-	return fstat(keeper->good_fd, &good) == 0 && (good.st_ino != keeper->program.st_ino ||
-						      good.st_dev != keeper->program.st_dev);
+	return fstat(keeper->good_fd, &good) == 0 &&
+	       (good.st_ino != keeper->program.st_ino || good.st_dev != keeper->program.st_dev);
+}
+
+static void add_drops(struct keeper *keeper)
+{
+	uint64_t now_ns = bus_monotonic_ns();
+	uint64_t leaked = (now_ns - keeper->drops_at_ns) / LEAK_NS;
+
+	keeper->drops -= bus_min_u64(keeper->drops, leaked);
+	keeper->drops_at_ns = keeper->drops ? keeper->drops_at_ns + leaked * LEAK_NS : now_ns;
+	keeper->drops += keeper->serves ? 1 : STILL_DROPS;
+	/* more would have to leak for longer than anybody waits */
+	keeper->drops = bus_min_u64(keeper->drops, FREE_DROPS + DOUBLE_DROPS * (PAUSE_MAX + 1));
 }
 
 static void plan_next(struct keeper *keeper, int status)
@@ -269,16 +284,18 @@ static void plan_next(struct keeper *keeper, int status)
 	char text[64];
 
 	if (keeper->retiring && WIFEXITED(status) && WEXITSTATUS(status) == KEEP_EXIT_RETIRED) {
-		keeper->deaths = 0;
+		keeper->drops = 0;
 	} else {
-		keeper->deaths = lived_ns >= SOUND_NS && keeper->serves ? 0 : keeper->deaths + 1;
+		add_drops(keeper);
 		if (!keeper->serves && !keeper->fall_back && is_other_program(keeper)) {
 			log_error("what lies at %s does not serve; the program that served last goes on",
 				  keeper->path);
 			keeper->fall_back = true;
 		}
-		if (keeper->deaths > FREE_DEATHS)
-			pause_ns = PAUSE_NS << bus_min_u64(keeper->deaths - FREE_DEATHS - 1, PAUSE_MAX);
+		if (keeper->drops > FREE_DROPS)
+			pause_ns = PAUSE_NS
+				   << bus_min_u64((keeper->drops - FREE_DROPS - 1) / DOUBLE_DROPS,
+						  PAUSE_MAX);
 		log_error("worker %d %s after %.1f s; the next one starts %s%.0f ms",
 			  (int)keeper->worker, how(status, text, sizeof(text)),
 			  (double)lived_ns / 1e9,
@@ -306,7 +323,8 @@ static void reap(struct keeper *keeper)
 		keeper->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 1;
 	} else if (!keeper->ever_served) {
 		keeper->leaving = true; /* it has said why */
-		keeper->exit_code = WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1;
+		keeper->exit_code = WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status)
+									     : 1;
 	} else {
 		plan_next(keeper, status);
 	}
@@ -329,7 +347,7 @@ static void leave(struct keeper *keeper)
 static void replace_worker(struct keeper *keeper)
 {
 	keeper->fall_back = false;
-	keeper->deaths = 0;
+	keeper->drops = 0;
 	if (keeper->worker == 0) {
 		keeper->start_at_ns = bus_monotonic_ns();
 		return;

@@ -19,7 +19,7 @@ struct keeper_setup {
 	const char *data_dir;
 	bool foreground, private_;
 	int listener_fd, config_fd; /* config_fd: a copy of the file, -1: none */
-	void (*ready)(void); /* the first worker serves */
+	void (*ready)(void);        /* the first worker serves */
 };
 
 /* Until the worker leaves in order, or the first one cannot start. The exit code. */

@@ -100,8 +100,7 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 		answer_ok(client, &create->head, 1);
 		return 0;
 	}
-	if (client->retrying && topic->made_by == client->id &&
-	    topic->made_req == create->head.req) {
+	if (client->retrying && topic->made_by == client->id && topic->made_req == create->head.req) {
 		answer_ok(client, &create->head, 1);
 		return 0;
 	}

@@ -22,9 +22,9 @@ struct topic {
 	char name[CTL_TOPIC_MAX];
 	struct ctl_topic_settings settings; /* settled */
 	bool explicit_;
-	bool removed;  /* off the registry; freed with the last pin and ring */
-	bool owed;     /* the epoch is not raised to its number yet (change.h) */
-	uint32_t pins; /* publishers, and requests under way that will need it */
+	bool removed;     /* off the registry; freed with the last pin and ring */
+	bool owed;        /* the epoch is not raised to its number yet (change.h) */
+	uint32_t pins;    /* publishers, and requests under way that will need it */
 	uint64_t made_by; /* client, and its request: for when it asks again */
 	uint32_t made_req;
 	uint64_t place; /* in the journal, as in all below */
@@ -52,7 +52,7 @@ struct pub {
 	struct ring *pending;               /* handed out, not READY yet */
 	uint32_t req;                       /* the request that opened it */
 	uint64_t place;
-	uint64_t told;                      /* membership number that it was last told */
+	uint64_t told; /* membership number that it was last told */
 };
 
 struct ring {
@@ -63,8 +63,8 @@ struct ring {
 	struct segment *seg;
 	uint32_t board_index;
 	bool on_board;
-	bool succeeds;            /* it is not its publisher's first */
-	uint32_t req;             /* the request that it answers */
+	bool succeeds; /* it is not its publisher's first */
+	uint32_t req;  /* the request that it answers */
 	uint64_t place;
 	struct ring *next, *prev; /* succession; NULL where freed */
 	struct list readers;

@@ -44,7 +44,8 @@ static ssize_t find_all(struct busd *busd, enum record_kind kind, struct found *
 
 	while ((body = journal_next(&busd->journal, kind, &at))) {
 		if (count == room) {
-			struct found *larger = realloc(found, (room = room * 2 + 64) * sizeof(*found));
+			struct found *larger =
+				realloc(found, (room = room * 2 + 64) * sizeof(*found));
 
 			if (!larger) {
 				free(found);
@@ -166,7 +167,8 @@ static bool restore_topic(struct busd *busd, const void *record, uint64_t place)
 	struct namespace *space = NULL;
 	struct why why;
 
-	if (!topic || !user || namespace_find(busd, body->name, &space, &why) < 0 || idmap_put(&topics, body->id, topic) < 0) {
+	if (!topic || !user || namespace_find(busd, body->name, &space, &why) < 0 ||
+	    idmap_put(&topics, body->id, topic) < 0) {
 		free(topic);
 		return false;
 	}
@@ -313,8 +315,7 @@ static bool restore_pub(struct busd *busd, const void *record, uint64_t place)
 	struct topic *topic = idmap_get(&topics, body->topic_id);
 	struct pub *pub = client && topic ? calloc(1, sizeof(*pub)) : NULL;
 
-	if (!pub || !enter(client, topic->space) ||
-	    idmap_put(&busd->pubs_by_id, body->id, pub) < 0) {
+	if (!pub || !enter(client, topic->space) || idmap_put(&busd->pubs_by_id, body->id, pub) < 0) {
 		free(pub);
 		return false;
 	}
@@ -545,11 +546,11 @@ int restore_all(struct busd *busd, struct why *why)
 		enum record_kind kind;
 		bool (*restore)(struct busd *busd, const void *body, uint64_t place);
 	} kinds[] = {
-		{ RECORD_USER, restore_user },     { RECORD_TOPIC, restore_topic },
-		{ RECORD_CLIENT, restore_client }, { RECORD_GROUPS, restore_groups },
+		{ RECORD_USER, restore_user },       { RECORD_TOPIC, restore_topic },
+		{ RECORD_CLIENT, restore_client },   { RECORD_GROUPS, restore_groups },
 		{ RECORD_OBSERVE, restore_observe }, { RECORD_BELL, restore_bell },
-		{ RECORD_PUB, restore_pub },       { RECORD_RING, restore_ring },
-		{ RECORD_SUB, restore_sub },       { RECORD_MEMBER, restore_member },
+		{ RECORD_PUB, restore_pub },         { RECORD_RING, restore_ring },
+		{ RECORD_SUB, restore_sub },         { RECORD_MEMBER, restore_member },
 		{ RECORD_READER, restore_reader },
 	};
 	struct topic *topic;

@@ -266,8 +266,8 @@ void resume_end(struct busd *busd)
 		return;
 	busd->recovering = false;
 	busd->deadlines[TIMER_RECOVER] = 0;
-	log_info("clients of the former worker: %u are back, %u sleep", busd->client_count - busd->absent_count,
-		 busd->absent_count);
+	log_info("clients of the former worker: %u are back, %u sleep",
+		 busd->client_count - busd->absent_count, busd->absent_count);
 	client_send_due(busd);
 	/* from the end: one that nobody needs goes, and moves only those behind it */
 	for (i = busd->topic_count; i > 0; i--) {

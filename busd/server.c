@@ -166,8 +166,9 @@ static void signalled(struct busd *busd, struct watch *watch, uint32_t events)
 void server_init(struct busd *busd)
 {
 	*busd = (struct busd){ .uid = geteuid(),
-				 .pid = (uint32_t)getpid(),
-				 .started_ns = bus_realtime_ns(), .next_id = 1 };
+			       .pid = (uint32_t)getpid(),
+			       .started_ns = bus_realtime_ns(),
+			       .next_id = 1 };
 	list_init(&busd->clients);
 	list_init(&busd->handshakes);
 	list_init(&busd->doomed);

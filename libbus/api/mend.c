@@ -121,8 +121,7 @@ static int take_answer(struct bus *bus)
 		control_close_fds(&p);
 		return give_up(bus);
 	}
-	err = r.resumed == 1 && r.client_id == bus->client_id && r.slot == bus->slot &&
-			      p.fd_count == 2
+	err = r.resumed == 1 && r.client_id == bus->client_id && r.slot == bus->slot && p.fd_count == 2
 		      ? install(bus, p.fds)
 		      : give_up(bus);
 	control_close_fds(&p);
