@@ -20,7 +20,8 @@ make_clean_tree() {
   mkdir -p "$clean"/{libbus/{include,base,format,ring,os,api},busd,tools,tests,docs/examples}
   cp -r Makefile mk scripts .clang-format "$clean/"
   cp libbus/libbus.map libbus/libbus.pc.in "$clean/libbus/"
-  rm -f "$clean/mk/bench.mk" "$clean/mk/model.mk" "$clean/mk/tsan.mk" "$clean/mk/fuzz.mk"
+  # the programs of the other files are not in this tree
+  find "$clean/mk" -name '*.mk' ! -name build.mk ! -name test.mk ! -name install.mk -delete
   : >"$clean/scripts/lint/long.txt"
   cd "$clean"
   header libbus/include/bus.h <<<'int bus_answer(int x);'
