@@ -1,0 +1,593 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * attacks_memory.c - a user with every right on the topic does what he can to the memory that he is
+ * given, and to the words in it: each line is refused, or hurts nobody but himself, while two
+ * innocents go on exchanging messages on the same topic and lose none. Where he is in somebody's way
+ * he is taken out of it, and named.
+ *
+ * timeout: 100
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "lib/attack_rig.h"
+
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x10
+#endif
+
+static int reopen(int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return open(path, flags | O_CLOEXEC);
+}
+
+/* ---- the descriptors of others */
+
+/* Calls check for each descriptor that the subscription to the good topic was given. */
+static int for_each_loot(int (*check)(int fd, size_t size))
+{
+	struct proto_client client;
+	struct attack_loot loot;
+	struct proto_sub sub;
+	int line = 0;
+	unsigned i;
+
+	HOLDS(proto_greet(&client, attack_busd.path, "evil", true) == 0);
+	HOLDS(attack_subscribe(&client, &sub, &loot) == 0);
+	HOLDS(loot.segment_count >= 2);
+	for (i = 0; i < loot.segment_count && !line; i++)
+		line = check(loot.segments[i].fds[0], loot.segments[i].segment.size);
+	attack_drop_loot(&loot);
+	return line;
+}
+
+static int no_reopening(int fd, size_t size)
+{
+	int own = memfd_create("own", MFD_CLOEXEC);
+
+	(void)size;
+	/* what is one's own can be reopened: this process may use /proc/self/fd */
+	HOLDS(own >= 0 && reopen(own, O_RDWR) >= 0);
+	HOLDS(reopen(fd, O_RDWR) < 0 && errno == EACCES);
+	HOLDS(reopen(fd, O_WRONLY | O_TRUNC) < 0 && errno == EACCES);
+	HOLDS(fchmod(fd, 0666) < 0 && errno == EPERM);
+	HOLDS(fchown(fd, EVIL, EVIL) < 0 && errno == EPERM);
+	return 0;
+}
+
+static int reopening(void)
+{
+	return for_each_loot(no_reopening);
+}
+
+static int no_mprotect(int fd, size_t size)
+{
+	void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
+
+	HOLDS(map != MAP_FAILED);
+	HOLDS(mprotect(map, size, PROT_READ | PROT_WRITE) < 0 && errno == EACCES);
+	HOLDS(mprotect(map, size, PROT_WRITE) < 0 && errno == EACCES);
+	HOLDS(mprotect(map, size, PROT_READ | PROT_EXEC) < 0 || (fcntl(fd, F_GET_SEALS) & 0x20));
+	HOLDS(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
+	munmap(map, size);
+	return 0;
+}
+
+static int protection(void)
+{
+	return for_each_loot(no_mprotect);
+}
+
+static int no_holes(int fd, size_t size)
+{
+	HOLDS(fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0);
+	HOLDS(ftruncate(fd, 0) < 0);
+	HOLDS(ftruncate(fd, (off_t)size * 2) < 0);
+	HOLDS(pwrite(fd, "x", 1, 0) < 0);
+	HOLDS(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE) < 0);
+	return 0;
+}
+
+static int holes(void)
+{
+	return for_each_loot(no_holes);
+}
+
+/* busd's and the innocents' own descriptors and memory, by way of /proc */
+static int processes_of_others(void)
+{
+	const uint64_t pids[] = { (uint64_t)attack_busd.pid,
+				  bus_load_acquire(&attack_view->publisher),
+				  bus_load_acquire(&attack_view->subscriber) };
+	char path[64];
+	unsigned i;
+	int fd;
+
+	for (i = 0; i < BUS_ARRAY_LEN(pids); i++) {
+		for (fd = 0; fd < 40; fd++) {
+			snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)pids[i], fd);
+			HOLDS(open(path, O_RDWR | O_CLOEXEC) < 0 && errno == EACCES);
+		}
+		snprintf(path, sizeof(path), "/proc/%d/mem", (int)pids[i]);
+		HOLDS(open(path, O_RDWR | O_CLOEXEC) < 0 && errno == EACCES);
+		HOLDS(kill((pid_t)pids[i], SIGSTOP) < 0 && errno == EPERM);
+	}
+	return 0;
+}
+
+/* ---- his own segments, which others map */
+
+static int writing_after_the_seal(void)
+{
+	struct proto_client client;
+	struct proto_pub pub;
+	size_t size;
+	int kept;
+
+	HOLDS(proto_greet(&client, attack_busd.path, "evil", true) == 0);
+	HOLDS(proto_pub_open(&client, "pit.kept", 0, true, &pub) == 0);
+	size = pub.reply.geometry.size;
+	kept = fcntl(pub.fd, F_DUPFD_CLOEXEC, 100);
+	HOLDS(ftruncate(kept, 0) < 0 && errno == EPERM);
+	HOLDS(proto_pub_ready(&client, &pub) == 0);
+	HOLDS(mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, kept, 0) == MAP_FAILED &&
+	      errno == EPERM);
+	HOLDS(ftruncate(kept, 0) < 0 && errno == EPERM);
+	HOLDS(ftruncate(kept, (off_t)size * 2) < 0 && errno == EPERM);
+	HOLDS(pwrite(kept, "x", 1, 0) < 0 && errno == EPERM);
+	HOLDS(fallocate(kept, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 &&
+	      errno == EPERM);
+	HOLDS(madvise(pub.page, 4096, MADV_REMOVE) < 0);
+	HOLDS(fcntl(kept, F_ADD_SEALS, F_SEAL_WRITE) < 0);
+	return 0;
+}
+
+/* The good subscriber reads this ring too, and would die of a page that is not there. */
+static int a_hole_before_the_seal(void)
+{
+	struct proto_client client;
+	struct ring_slot *slots;
+	struct proto_pub pub;
+	uint64_t dirt = bus_load_acquire(&attack_view->dirt);
+	size_t size;
+
+	HOLDS(proto_greet(&client, attack_busd.path, "evil", true) == 0);
+	HOLDS(proto_pub_open(&client, "pit.hole", 0, true, &pub) == 0);
+	size = pub.reply.geometry.size;
+	slots = (struct ring_slot *)((char *)mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED,
+						  pub.fd, 0) +
+				     pub.reply.geometry.slots_off);
+	HOLDS(fallocate(pub.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, (off_t)size) == 0);
+	HOLDS(proto_pub_ready(&client, &pub) == 0);
+	/* a message whose payload lies where the hole was, longer than any page */
+	bus_store_relaxed(&slots[0].pos, 0);
+	bus_store_relaxed(&slots[0].lens, ring_pack_lens(50000, 0, 0));
+	bus_store_release(&slots[0].commit, 1);
+	proto_pub_publish(&pub, 1);
+	for (int i = 0; i < 3000 && bus_load_acquire(&attack_view->dirt) == dirt; i++)
+		usleep(1000);
+	HOLDS(bus_load_acquire(&attack_view->dirt) > dirt);
+	return 0;
+}
+
+static int seals_of_his_own(void)
+{
+	static const int seals[] = { F_SEAL_SEAL, F_SEAL_SEAL | F_SEAL_FUTURE_WRITE | F_SEAL_WRITE,
+				     F_SEAL_WRITE | F_SEAL_SEAL };
+	struct proto_client client;
+	struct proto_pub pub;
+	struct proto_sub sub;
+	unsigned i;
+
+	HOLDS(proto_greet(&client, attack_busd.path, "evil sealer", true) == 0);
+	for (i = 0; i < BUS_ARRAY_LEN(seals); i++) {
+		HOLDS(proto_pub_open(&client, "pit.sealed", 0, true, &pub) == 0);
+		munmap(pub.page, pub.reply.geometry.slots_off);
+		HOLDS(fcntl(pub.fd, F_ADD_SEALS, seals[i]) == 0);
+		HOLDS(proto_pub_ready(&client, &pub) == -EPERM);
+	}
+	HOLDS(strstr(client.why, "tampered"));
+	HOLDS(proto_sub_open(&client, PIT, 0, CTL_START_NOW, true, &sub) == 0);
+	munmap(sub.cursors, sub.reply.size);
+	HOLDS(fcntl(sub.fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SEAL) == 0);
+	HOLDS(proto_sub_join(&client, &sub) == -EPERM);
+	return 0;
+}
+
+static int he_is_named(void)
+{
+	HOLDS(proto_busd_logged(&attack_busd, "a ring of \"evil sealer\""));
+	HOLDS(proto_busd_logged(&attack_busd, "tampered"));
+	HOLDS(proto_busd_logged(&attack_busd, "uid 64103"));
+	return 0;
+}
+
+/* ---- his cursors */
+
+static int join_the_good(struct proto_client *client, struct proto_sub *sub,
+			 struct attack_loot *loot, const struct ring_writer_page **page)
+{
+	unsigned i;
+
+	HOLDS(proto_greet(client, attack_busd.path, "evil reader", true) == 0);
+	HOLDS(attack_subscribe(client, sub, loot) == 0);
+	for (i = 0; i < loot->segment_count; i++)
+		if (loot->segments[i].segment.kind == CTL_SEG_RING &&
+		    loot->segments[i].segment.segment_id == loot->ring.segment_id)
+			*page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, loot->segments[i].fds[0], 0);
+	HOLDS(*page && *page != MAP_FAILED);
+	bus_store_release(&sub->cursors->entry[loot->ring.entry].cursor,
+			  bus_load_acquire(&(*page)->head));
+	bus_store_release(&sub->cursors->entry[loot->ring.entry].ring_id, loot->ring.ring_id);
+	HOLDS(proto_sub_join(client, sub) == 0);
+	return 0;
+}
+
+static const struct board_sub *find_on_board(const struct attack_loot *loot)
+{
+	const char *board;
+	unsigned i;
+
+	for (i = 0; i < loot->segment_count; i++) {
+		if (loot->segments[i].segment.segment_id != loot->ring.board_id)
+			continue;
+		board = mmap(NULL, BOARD_SIZE, PROT_READ, MAP_SHARED, loot->segments[i].fds[0], 0);
+		return (const struct board_sub *)(const void *)(board + BOARD_SUBS_OFF) +
+		       loot->ring.sub_index;
+	}
+	return NULL;
+}
+
+/* Good messages read while the cursor is moved as next() says; they must go on as if it were not there. */
+static int cursor_moves(uint64_t (*next)(uint64_t head, uint64_t step))
+{
+	const struct ring_writer_page *page = NULL;
+	uint64_t got = bus_load_acquire(&attack_view->got);
+	struct proto_client client;
+	struct attack_loot loot;
+	struct proto_sub sub;
+	uint64_t i;
+
+	HOLDS(join_the_good(&client, &sub, &loot, &page) == 0);
+	for (i = 0; i < 3000; i++) {
+		uint64_t head = bus_load_acquire(&page->head);
+
+		bus_store_release(&sub.cursors->entry[loot.ring.entry].cursor, next(head, i));
+		bus_store_release(&sub.cursors->waiting, (uint32_t)i);
+		usleep(100);
+	}
+	/* three laps of the ring at least: nobody waited for him */
+	HOLDS(bus_load_acquire(&attack_view->got) > got + 3 * 256);
+	attack_drop_loot(&loot);
+	return 0;
+}
+
+static uint64_t backwards(uint64_t head, uint64_t step)
+{
+	return head > 10 * step ? head - 10 * step : 0;
+}
+
+static uint64_t ahead(uint64_t head, uint64_t step)
+{
+	return head + (step % 2 ? 1000 * step : UINT64_MAX / 2);
+}
+
+static uint64_t anywhere(uint64_t head, uint64_t step)
+{
+	uint64_t x = (head + step) * UINT64_C(0x9e3779b97f4a7c15);
+
+	return x ^ x >> 29;
+}
+
+static int cursor_backwards(void)
+{
+	return cursor_moves(backwards);
+}
+
+static int cursor_ahead(void)
+{
+	return cursor_moves(ahead);
+}
+
+static int cursor_anywhere(void)
+{
+	return cursor_moves(anywhere);
+}
+
+/* He reads nothing: the publisher waits its full_ns (300 ms), then he is out, on the board as well. */
+static int cursor_frozen(void)
+{
+	const struct ring_writer_page *page = NULL;
+	const struct board_sub *entry;
+	struct proto_client client;
+	struct attack_loot loot;
+	struct proto_sub sub;
+	int i;
+
+	HOLDS(join_the_good(&client, &sub, &loot, &page) == 0);
+	entry = find_on_board(&loot);
+	HOLDS(entry && entry->uid == EVIL && entry->pid == (uint32_t)getpid());
+	for (i = 0; i < 5000 && bus_load_acquire(&entry->evicted) == 0; i++)
+		usleep(1000);
+	HOLDS(bus_load_acquire(&entry->evicted) == 1);
+	attack_drop_loot(&loot);
+	return 0;
+}
+
+/* Evicted, he joins again and again, and freezes each time. */
+static int frozen_again(void)
+{
+	const struct ring_writer_page *page = NULL;
+	const struct board_sub *entry;
+	struct proto_client client;
+	struct attack_loot loot;
+	struct proto_sub sub;
+	uint64_t round;
+
+	HOLDS(join_the_good(&client, &sub, &loot, &page) == 0);
+	entry = find_on_board(&loot);
+	for (round = 1; round <= 3; round++) {
+		struct ctl_sub_join again = { .head = PROTO_HEAD(CTL_SUB_REJOIN, sizeof(again)),
+					      .sub_id = sub.reply.sub_id,
+					      .topic_id = loot.ring.topic_id };
+		struct proto_msg msg;
+
+		for (int i = 0; i < 5000 && bus_load_acquire(&entry->evicted) < round; i++)
+			usleep(1000);
+		HOLDS(bus_load_acquire(&entry->evicted) == round);
+		bus_store_release(&sub.cursors->entry[loot.ring.entry].cursor,
+				  bus_load_acquire(&page->head));
+		HOLDS(proto_ask(&client, &again, &msg) == 0);
+	}
+	return 0;
+}
+
+static int frozen_is_named(void)
+{
+	struct ctl_info_reply info;
+
+	HOLDS(proto_busd_logged(&attack_busd, "evicted: subscription \"sub\" of \"evil reader\""));
+	HOLDS(attack_info(&info) == 0 && info.evictions >= 4);
+	return 0;
+}
+
+/* ---- what he writes into his ring, read by the good subscriber's process */
+
+static uint64_t random_word(uint64_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 7;
+	*state ^= *state << 17;
+	return *state;
+}
+
+/* Sometimes near what is right, sometimes not at all. */
+static uint64_t wild(uint64_t *state, uint64_t near)
+{
+	switch (random_word(state) % 5) {
+	case 0:
+		return near;
+	case 1:
+		return near + random_word(state) % 3 - 1;
+	case 2:
+		return random_word(state) >> random_word(state) % 64;
+	case 3:
+		return UINT64_MAX - random_word(state) % 70;
+	default:
+		return random_word(state);
+	}
+}
+
+static void scribble(const struct proto_pub *pub, char *base, uint64_t *state)
+{
+	struct ring_slot *slots = (struct ring_slot *)(void *)(base + pub->reply.geometry.slots_off);
+	struct ring_writer_page *page = (struct ring_writer_page *)(void *)base;
+	uint64_t i;
+
+	for (i = 0; i < 40; i++) {
+		struct ring_slot *slot = &slots[i % pub->reply.geometry.slots];
+		uint32_t len = (uint32_t)wild(state, 100);
+
+		bus_store_relaxed(&slot->pos, wild(state, i * 64));
+		bus_store_relaxed(&slot->time, wild(state, 1));
+		bus_store_relaxed(&slot->lens,
+				  random_word(state) % 2
+					  ? ring_pack_lens(len, (uint32_t)wild(state, 16) & 0xffff,
+							   (uint32_t)wild(state, 3) & 0xff)
+					  : wild(state, 0));
+		bus_store_relaxed(&slot->attrs, wild(state, random_word(state) % 4));
+		bus_store_release(&slot->commit, random_word(state) % 4 ? i + 1 : wild(state, i + 1));
+		bus_store_release(&page->head, wild(state, i + 1));
+		if (random_word(state) % 8 == 0)
+			bus_store_release(&page->frontier_seq, wild(state, i));
+		if (random_word(state) % 8 == 0)
+			bus_store_release(&page->frontier_pos, wild(state, i * 64));
+		if (random_word(state) % 20 == 0)
+			bus_store_release(&page->final_seq, wild(state, i + 1));
+		bus_store_release(&page->waiting, (uint32_t)wild(state, 0));
+	}
+}
+
+static int wild_slots(void)
+{
+	uint64_t seen =
+		bus_load_acquire(&attack_view->dirt) + bus_load_acquire(&attack_view->refused);
+	uint64_t state = 88172645463325252u;
+	struct proto_client client;
+	unsigned round;
+
+	HOLDS(proto_greet(&client, attack_busd.path, "evil writer", true) == 0);
+	for (round = 0; round < 300; round++) {
+		struct proto_pub pub;
+		struct proto_msg msg;
+		char *base;
+
+		HOLDS(proto_pub_open(&client, "pit.wild", 4096u << round % 5, true, &pub) == 0);
+		base = mmap(NULL, pub.reply.geometry.size, PROT_READ | PROT_WRITE, MAP_SHARED,
+			    pub.fd, 0);
+		HOLDS(base != MAP_FAILED);
+		HOLDS(proto_pub_ready(&client, &pub) == 0);
+		for (int i = 0; i < 5; i++) {
+			scribble(&pub, base, &state);
+			usleep(200);
+		}
+		munmap(base, pub.reply.geometry.size);
+		HOLDS(proto_pub_close(&client, &pub) == 0);
+		while (proto_take(client.ev, &msg, 0) == 1)
+			proto_close_fds(&msg);
+	}
+	/* the good subscriber did look at it */
+	HOLDS(bus_load_acquire(&attack_view->dirt) + bus_load_acquire(&attack_view->refused) >
+	      seen + 100);
+	return 0;
+}
+
+/*
+ * He says that the good subscriber holds him up: his ring is full of messages that cannot be read.
+ * It loses its place at his ring, if any, and not those at the rings of others.
+ */
+static int false_accusation(void)
+{
+	struct ctl_evict evict = { .head = PROTO_HEAD(CTL_EVICT, sizeof(evict)), .grace_ns = 1 };
+	struct proto_client client;
+	struct proto_pub pub;
+	struct proto_msg msg;
+
+	HOLDS(proto_greet(&client, attack_busd.path, "evil accuser", true) == 0);
+	HOLDS(proto_pub_open(&client, PIT, 0, false, &pub) == 0);
+	proto_pub_publish(&pub, 1000000);
+	evict.pub_id = pub.reply.pub_id;
+	evict.ring_id = pub.reply.ring_id;
+	for (int i = 0; i < 100; i++) {
+		HOLDS(proto_ask(&client, &evict, &msg) == 0);
+		usleep(5000);
+	}
+	return 0;
+}
+
+/* ---- bells */
+
+/* Sleeps on each word of a page, as its sleepers do; a waker wakes all who sleep there. */
+static void steal_wakes(const _Atomic uint32_t *words, int seconds)
+{
+	for (int i = 0; i < 48; i++) {
+		if (fork() != 0)
+			continue;
+		for (uint64_t end = (uint64_t)time(NULL) + (uint64_t)seconds;
+		     (uint64_t)time(NULL) < end;) {
+			const struct timespec most = { .tv_nsec = 100000000 };
+
+			syscall(SYS_futex, &words[i], FUTEX_WAIT, words[i], &most, NULL, 0);
+		}
+		_exit(0);
+	}
+}
+
+static int wakes_of_others(void)
+{
+	const struct ring_writer_page *page = NULL;
+	struct proto_client client;
+	struct attack_loot loot;
+	struct proto_sub sub;
+	unsigned bells = 0;
+	unsigned i;
+
+	HOLDS(join_the_good(&client, &sub, &loot, &page) == 0);
+	for (i = 0; i < loot.segment_count; i++) {
+		const struct ctl_ev_segment *info = &loot.segments[i].segment;
+		void *map = mmap(NULL, 4096, PROT_READ, MAP_SHARED, loot.segments[i].fds[0], 0);
+
+		if (info->kind == CTL_SEG_BELL) {
+			/* a page on which the good publisher rings, for the sleepers of this user only */
+			HOLDS(info->uid == EVIL);
+			bells++;
+		}
+		steal_wakes(map, 2);
+		for (int w = 0; w < 1024; w++)
+			syscall(SYS_futex, (uint32_t *)map + w, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	}
+	steal_wakes(client.busd_bell->word, 2);
+	(void)bells;
+	for (i = 0; i < 2000; i++) {
+		bus_store_release(&sub.cursors->entry[loot.ring.entry].cursor,
+				  bus_load_acquire(&page->head));
+		usleep(1000);
+	}
+	return 0;
+}
+
+/* The page on which he is to wake the good publisher: he rings all its words without end. */
+static int ringing_for_nothing(void)
+{
+	struct ctl_evc want = { .head = PROTO_HEAD(CTL_EVC_WANT_BELL, sizeof(want)),
+				.id = GOOD_PUBLISHER };
+	struct ctl_evc ready = { .head = PROTO_HEAD(CTL_EVC_SEGMENT_READY, sizeof(ready)) };
+	const struct ring_writer_page *page = NULL;
+	struct bell_page *bell = NULL;
+	struct proto_client client;
+	struct attack_loot loot;
+	struct proto_sub sub;
+	struct proto_msg msg;
+
+	HOLDS(join_the_good(&client, &sub, &loot, &page) == 0);
+	HOLDS(proto_send(client.ev, &want, sizeof(want)) == 0);
+	while (!bell && proto_event(&client, CTL_EV_SEGMENT, &msg, 2000) == 1) {
+		if (msg.segment.kind == CTL_SEG_BELL && msg.segment.flags & CTL_SEG_OWN) {
+			HOLDS(msg.segment.uid == GOOD_PUBLISHER);
+			bell = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, msg.fds[0], 0);
+			ready.id = msg.segment.segment_id;
+		}
+		proto_close_fds(&msg);
+	}
+	HOLDS(bell && bell != MAP_FAILED);
+	HOLDS(proto_send(client.ev, &ready, sizeof(ready)) == 0);
+	for (int i = 0; i < 200; i++) {
+		for (int w = 0; w < BELL_WORDS; w++) {
+			bus_add_seq_cst(&bell->word[w], 1);
+			syscall(SYS_futex, &bell->word[w], FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+		}
+		bus_store_release(&sub.cursors->entry[loot.ring.entry].cursor,
+				  bus_load_acquire(&page->head));
+	}
+	return 0;
+}
+
+int main(void)
+{
+	int rc = attack_open("");
+
+	if (rc)
+		return rc;
+	attack("others' descriptors: reopened through /proc/self/fd", reopening);
+	attack("others' descriptors: mprotect, a writable mapping", protection);
+	attack("others' descriptors: holes, truncation, write, seals", holes);
+	attack("/proc of busd and of the innocents", processes_of_others);
+	attack("own ring: mapped, cut, punched after the seal", writing_after_the_seal);
+	attack("own ring: a hole before the seal", a_hole_before_the_seal);
+	attack("own ring and cursors: other seals before busd's", seals_of_his_own);
+	attack_check("  ... is named in the log", he_is_named);
+	attack("a cursor that runs backwards", cursor_backwards);
+	attack("a cursor ahead of what was published", cursor_ahead);
+	attack("a cursor that is anywhere", cursor_anywhere);
+	attack("a cursor that freezes", cursor_frozen);
+	attack("a cursor that freezes, joins again and freezes", frozen_again);
+	attack_check("  ... is evicted, counted and named", frozen_is_named);
+	attack("wild lengths, positions, numbers in slots", wild_slots);
+	attack("an innocent reader accused of standing still", false_accusation);
+	attack("sleeping on words, waking whom one can", wakes_of_others);
+	attack("ringing the publisher's bell for nothing", ringing_for_nothing);
+	return attack_close();
+}
