@@ -10,6 +10,8 @@
 
 #define SURVEY_BYTES (UINT64_C(64) << 20)
 #define SURVEY_BATCH 512
+#define NODES_MAX    1024 /* of the kernel, at its largest */
+#define WORD_BITS    (8 * sizeof(unsigned long))
 
 static bool available;
 static int highest; /* number of the last node */
@@ -89,30 +91,23 @@ const char *numa_text(int32_t placement, char *buf)
 	return buf;
 }
 
+/* Without libnuma's masks: where memory is short, making one ends the process. */
 int numa_place(void *addr, size_t size, int32_t placement, int node)
 {
-	struct bitmask *mask;
-	int mode = MPOL_PREFERRED;
-	int rc;
+	unsigned long only[NODES_MAX / WORD_BITS] = { 0 };
+	const struct bitmask *all = numa_all_nodes_ptr;
 
 	if (!available)
 		return 0;
+	if (placement < 0)
+		return mbind(addr, size, MPOL_INTERLEAVE, all->maskp, all->size + 1, 0) < 0 ? -errno
+											    : 0;
 	if (placement > 0)
 		node = placement - 1;
-	if (placement >= 0 && !usable(node))
+	if (!usable(node) || node >= NODES_MAX)
 		return 0; /* auto, and nobody said where it runs: where the kernel puts it */
-	mask = numa_allocate_nodemask();
-	if (!mask)
-		return -ENOMEM;
-	if (placement < 0) {
-		mode = MPOL_INTERLEAVE;
-		copy_bitmask_to_bitmask(numa_all_nodes_ptr, mask);
-	} else {
-		numa_bitmask_setbit(mask, (unsigned)node);
-	}
-	rc = mbind(addr, size, mode, mask->maskp, mask->size + 1, 0) < 0 ? -errno : 0;
-	numa_free_nodemask(mask);
-	return rc;
+	only[(size_t)node / WORD_BITS] |= 1ul << (size_t)node % WORD_BITS;
+	return mbind(addr, size, MPOL_PREFERRED, only, NODES_MAX + 1, 0) < 0 ? -errno : 0;
 }
 
 int numa_survey(const void *addr, size_t size, size_t page, uint32_t counts[BOARD_NODES])
