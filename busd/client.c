@@ -179,8 +179,11 @@ void client_accept(struct busd *busd, int fd)
 		rc = server_watch(busd, &client->process, identity.pidfd, EPOLLIN);
 	else if (identity.pidfd >= 0)
 		close(identity.pidfd);
-	if (rc < 0)
-		client_doom(client, "busd cannot watch it: %s", strerror(-rc));
+	if (rc < 0) {
+		because(&why, -rc, "busd cannot watch this connection: %s", strerror(-rc));
+		client_reply_error(client, CTL_VERSION, 0, -rc, why.text);
+		client_doom(client, "%s", why.text);
+	}
 }
 
 void client_doom(struct client *client, const char *format, ...)

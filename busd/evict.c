@@ -2,7 +2,8 @@
 /*
  * evict.c - taking the gate from a reliable subscription that stands still. The publisher says
  * that it is blocked; that the slowest reader does not move is what busd sees itself, twice, with
- * the grace between.
+ * the grace between. A cursor that runs backwards or ahead is what the publisher sees: it says so,
+ * and waits for it no longer.
  */
 #include "pub.h"
 
@@ -11,6 +12,7 @@
 #include "record.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 
 /* Where the reader stands in its ring; UINT64_MAX: it does not gate (parked, or it wrote nonsense, which its publisher
  * ignores as well). Its words are hostile: each is read once. */
@@ -35,7 +37,7 @@ static struct reader *slowest(struct ring *ring, uint64_t head, uint64_t *at)
 	for_each(reader, &ring->readers, ring_link) {
 		uint64_t here;
 
-		if (!reader->told || !member_gates(reader->member))
+		if (!reader->told || !reader_gates(reader))
 			continue;
 		here = position(reader, head);
 		if (here < *at) {
@@ -46,33 +48,77 @@ static struct reader *slowest(struct ring *ring, uint64_t head, uint64_t *at)
 	return found;
 }
 
-static void evict(struct reader *reader, uint64_t head, uint64_t at)
+/*
+ * From this ring only: what a publisher says of its own ring may cost a subscription its place
+ * there, and nowhere else.
+ */
+static void evict(struct reader *reader)
 {
 	struct member *member = reader->member;
 	struct topic *topic = member->topic;
-	const struct sub *sub = member->sub;
-	struct reader *each;
 
-	log_warning("evicted: subscription \"%s\" of %s on topic \"%s\", %llu messages behind \"%s\" (pid %u) and not moving",
-		    sub->name, client_label(sub->client), topic->name,
-		    (unsigned long long)(head - at), reader->ring->name, reader->ring->pid);
 	topic->busd->evictions++;
-	member->evicted = true;
+	reader->evicted = true;
+	reader->stuck_since = 0;
 	member->evictions++;
+	record_reader(reader);
 	record_member(member);
 	record_busd(topic->busd);
 	record_commit(topic->busd);
 	/* first: a reader that is overwritten from now on must be able to see why */
 	board_count_eviction(member);
 	change_begin(topic);
-	for_each(each, &member->readers, member_link) {
-		each->stuck_since = 0;
-		if (each->ring->pub && each->told)
-			change_add(each, false);
-	}
+	change_add(reader, false);
 	change_commit(topic);
-	client_bell_due(sub->client);
+	client_bell_due(member->sub->client);
 	client_ring_bells(topic->busd);
+}
+
+/*
+ * Is there a message where the reader stands? A publisher may say that its ring is full, and have
+ * published nothing: then whoever waits for a message stands still too.
+ */
+static bool has_message(const struct ring *ring, uint64_t at)
+{
+	const struct ring_geometry *geo = &ring->seg->info.geometry;
+	uint64_t off = geo->slots_off + (at & (geo->slots - 1)) * RING_SLOT_BYTES;
+	uint64_t begin = off & ~((uint64_t)ring->seg->page - 1);
+	const char *map =
+		mmap(NULL, ring->seg->page, PROT_READ, MAP_SHARED, ring->seg->ro_fd, (off_t)begin);
+	const struct ring_slot *slot;
+	uint64_t commit;
+
+	if (map == MAP_FAILED)
+		return true; /* who asks shall not wait because busd is short of memory */
+	slot = (const struct ring_slot *)(const void *)(map + (off - begin));
+	commit = bus_load_acquire(&slot->commit);
+	munmap((void *)(uintptr_t)map, ring->seg->page);
+	return commit > at;
+}
+
+void pub_reader_lies(struct client *client, uint64_t ring_id, uint64_t sub_id)
+{
+	struct ring *ring = idmap_get(&client->busd->rings_by_id, ring_id);
+	struct reader *reader;
+
+	if (!ring || !ring->pub || ring->pub->client != client)
+		return; /* it closed it at the same moment */
+	for_each(reader, &ring->readers, ring_link) {
+		const struct sub *sub = reader->member->sub;
+		const struct cursor_segment *page = sub->seg->map;
+
+		if (sub->id != sub_id || !reader->told || !reader_gates(reader))
+			continue;
+		if (user_may_log(sub->client->user))
+			log_warning("evicted: subscription \"%s\" of %s on topic \"%s\": its cursor (%llu) runs backwards, or "
+				    "ahead of \"%s\" (pid %u, %llu messages)",
+				    sub->name, client_label(sub->client), ring->topic->name,
+				    (unsigned long long)bus_load_acquire(
+					    &page->entry[reader->entry].cursor),
+				    ring->name, ring->pid, (unsigned long long)ring_head(ring));
+		evict(reader);
+		return;
+	}
 }
 
 /*
@@ -85,13 +131,16 @@ static void note_stuck(struct ring *ring, uint64_t head, uint64_t at, uint64_t n
 	struct reader *reader;
 
 	for_each(reader, &ring->readers, ring_link) {
-		bool here = at < head && reader->told && member_gates(reader->member) &&
+		bool here = at < head && reader->told && reader_gates(reader) &&
 			    position(reader, head) == at;
 
 		if (!here)
 			reader->stuck_since = 0;
-		else if (reader->stuck_since == 0 || reader->stuck_at != at)
+		else if (reader->stuck_since == 0 || reader->stuck_at != at) {
 			reader->stuck_since = now_ns;
+			/* perhaps it was not woken: its publisher may not want it to be */
+			client_bell_due(reader->member->sub->client);
+		}
 		reader->stuck_at = at;
 	}
 }
@@ -123,9 +172,21 @@ int pub_evict(struct client *client, const void *msg, struct why *why)
 		waited_ns = now_ns - reader->stuck_since;
 		if (at == head || waited_ns < grace_ns) {
 			reply.again_ns = at == head ? grace_ns : grace_ns - waited_ns;
+		} else if (!has_message(pub->ring, at)) {
+			reply.again_ns = grace_ns;
+			if (user_may_log(client->user))
+				log_warning("publisher \"%s\" of %s on \"%s\" says that it is blocked, and has published nothing that "
+					    "could be read",
+					    pub->name, client_label(client), pub->topic->name);
 		} else {
-			reply.evicted_sub = reader->member->sub->id;
-			evict(reader, head, at);
+			const struct sub *sub = reader->member->sub;
+
+			reply.evicted_sub = sub->id;
+			log_warning(
+				"evicted: subscription \"%s\" of %s on topic \"%s\", %llu messages behind \"%s\" (pid %u) and not moving",
+				sub->name, client_label(sub->client), pub->topic->name,
+				(unsigned long long)(head - at), pub->ring->name, pub->ring->pid);
+			evict(reader);
 			reply.again_ns = slowest(pub->ring, head, &at) ? grace_ns : 0;
 		}
 	}

@@ -109,6 +109,17 @@ static void announce_starved(const struct member *member, const struct ring *rin
 	event_push(member->sub->client, &msg, NULL, false);
 }
 
+/* What follows a ring holds nobody up either, until it joins again. */
+static bool was_evicted(const struct member *member, const struct ring *ring)
+{
+	const struct reader *reader;
+
+	for_each(reader, &member->readers, member_link)
+		if (reader->ring == ring->prev)
+			return reader->evicted;
+	return false;
+}
+
 struct reader *reader_new(struct member *member, struct ring *ring, uint64_t start, uint32_t flags)
 {
 	struct sub *sub = member->sub;
@@ -133,6 +144,7 @@ struct reader *reader_new(struct member *member, struct ring *ring, uint64_t sta
 	reader->entry = (uint32_t)entry;
 	reader->start = start;
 	reader->flags = flags;
+	reader->evicted = was_evicted(member, ring);
 	list_append(&ring->readers, &reader->ring_link);
 	list_append(&member->readers, &reader->member_link);
 	if (!member->has_board) {

@@ -266,7 +266,7 @@ static void put_into_service(struct pub *pub)
 	change_begin(topic);
 	for_each(reader, &ring->readers, ring_link)
 		if (reader->member->sub->active)
-			change_add(reader, member_gates(reader->member));
+			change_add(reader, reader_gates(reader));
 	if (before) {
 		/*
 		 * nothing more comes there: its publisher waits for our answer before it goes on

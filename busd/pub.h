@@ -14,6 +14,9 @@ int pub_grow(struct client *client, const void *msg, struct why *why);
 int pub_close(struct client *client, const void *msg, struct why *why);
 int pub_evict(struct client *client, const void *msg, struct why *why);
 
+/* CTL_EVC_LYING: the cursor of this subscription at its ring cannot be. */
+void pub_reader_lies(struct client *client, uint64_t ring_id, uint64_t sub_id);
+
 /* This client's publisher of that id, or NULL with a sentence. */
 struct pub *pub_of(struct client *client, uint64_t pub_id, struct why *why);
 

@@ -233,7 +233,6 @@ void record_member(struct member *member)
 		.sub_id = member->sub->id,
 		.evictions = member->evictions,
 		.board_index = member->board_index,
-		.evicted = member->evicted,
 		.has_board = member->has_board,
 	};
 
@@ -249,6 +248,7 @@ void record_reader(struct reader *reader)
 		.entry = reader->entry,
 		.open = reader->open,
 		.told = reader->told,
+		.evicted = reader->evicted,
 		.flags = reader->flags,
 	};
 

@@ -117,12 +117,12 @@ struct record_sub {
 
 struct record_member {
 	uint64_t topic_id, sub_id, evictions;
-	uint32_t board_index, evicted, has_board, pad;
+	uint32_t board_index, has_board;
 };
 
 struct record_reader {
 	uint64_t ring_id, sub_id, start;
-	uint32_t entry, open, told, flags;
+	uint32_t entry, open, told, evicted, flags, pad;
 };
 
 void record_busd(struct busd *busd);

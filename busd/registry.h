@@ -104,7 +104,6 @@ struct member {
 	struct topic *topic;
 	struct sub *sub;
 	uint32_t board_index;
-	bool evicted;   /* gates nothing until it joins again */
 	bool has_board; /* its client was given the board */
 	uint64_t evictions;
 	struct list readers;
@@ -119,6 +118,7 @@ struct reader {
 	uint32_t entry;
 	bool open;      /* the ring's publisher was there when last looked: peers of each other */
 	bool told;      /* the publisher was told of it */
+	bool evicted;   /* gates nothing until it joins again; the subscription's other rings do */
 	uint32_t flags; /* CTL_RING_*, as announced */
 	uint64_t place;
 	uint64_t start; /* the publisher counts from here until the entry carries the ring's id */
@@ -126,10 +126,10 @@ struct reader {
 	uint64_t stuck_since; /* since when (CLOCK_MONOTONIC); 0: not looked at */
 };
 
-/* Do publishers wait for it? */
-static inline bool member_gates(const struct member *member)
+/* Does its publisher wait for it? */
+static inline bool reader_gates(const struct reader *reader)
 {
-	return !(member->sub->flags & BOARD_SUB_LOSSY) && !member->evicted;
+	return !(reader->member->sub->flags & BOARD_SUB_LOSSY) && !reader->evicted;
 }
 
 /* ---- topics (registry.c) */

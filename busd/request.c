@@ -292,6 +292,9 @@ static void serve_ev(struct client *client, const struct ctl_evc *evc, size_t le
 	case CTL_EVC_RESEND:
 		share_again(client, evc->id);
 		break;
+	case CTL_EVC_LYING:
+		pub_reader_lies(client, evc->id, evc->value);
+		break;
 	case CTL_EVC_RING_DONE:
 		sub_ring_done(client, evc->value, evc->id);
 		break;

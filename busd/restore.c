@@ -465,7 +465,6 @@ static bool restore_member(struct busd *busd, const void *record, uint64_t place
 	member->sub = sub;
 	member->place = place;
 	member->board_index = body->board_index;
-	member->evicted = body->evicted;
 	member->evictions = body->evictions;
 	member->has_board = body->has_board;
 	board_retake_sub(&topic->board, member->board_index);
@@ -500,6 +499,7 @@ static bool restore_reader(struct busd *busd, const void *record, uint64_t place
 		reader->flags = body->flags;
 		reader->open = body->open && ring->pub;
 		reader->told = body->told && ring->pub;
+		reader->evicted = body->evicted;
 		sub->entry[body->entry] = reader;
 		list_append(&ring->readers, &reader->ring_link);
 		list_append(&member->readers, &reader->member_link);

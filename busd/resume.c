@@ -37,7 +37,7 @@ static void tell_member(struct pub *pub, const struct reader *reader)
 		.pub_id = pub->id,
 		.ring_id = reader->ring->id,
 		.op = CTL_MEMBER_ADD,
-		.flags = member_gates(reader->member) ? CTL_MEMBER_GATES : 0,
+		.flags = reader_gates(reader) ? CTL_MEMBER_GATES : 0,
 		.sub_id = sub->id,
 		.segment_id = sub->seg->info.segment_id,
 		.start = reader->start,

@@ -129,7 +129,7 @@ static int match_topics(struct sub *sub, uint32_t *rings, struct why *why)
 		member = member_new(sub, busd->topics[i], &rc, why);
 		if (member)
 			*rings += attach_rings(member);
-		else if (!sub->wild)
+		else if (!sub->wild || rc == -ENOMEM)
 			return rc;
 		else
 			log_warning("subscription \"%s\" of %s does not get \"%s\": %s", sub->pattern,
@@ -266,7 +266,7 @@ static void activate(struct member *member)
 			continue;
 		reader->start = ring_head(reader->ring);
 		record_reader(reader);
-		change_add(reader, member_gates(member));
+		change_add(reader, reader_gates(reader));
 	}
 	change_commit(member->topic);
 }
@@ -323,6 +323,25 @@ int sub_join(struct client *client, const void *msg, struct why *why)
 	return 0;
 }
 
+/* Those that were evicted, each from where busd finds its ring now. The others were never gone. */
+static void take_back(struct member *member)
+{
+	struct reader *reader;
+
+	change_begin(member->topic);
+	for_each(reader, &member->readers, member_link) {
+		if (!reader->evicted)
+			continue;
+		reader->evicted = false;
+		if (reader->ring->pub) {
+			reader->start = ring_head(reader->ring);
+			change_add(reader, true);
+		}
+		record_reader(reader);
+	}
+	change_commit(member->topic);
+}
+
 int sub_rejoin(struct client *client, const void *msg, struct why *why)
 {
 	const struct ctl_sub_join *join = msg;
@@ -337,9 +356,7 @@ int sub_rejoin(struct client *client, const void *msg, struct why *why)
 	for_each(member, &sub->members, sub_link) {
 		if (member->topic->id != join->topic_id)
 			continue;
-		member->evicted = false;
-		record_member(member);
-		activate(member);
+		take_back(member);
 		answer_ok(client, &join->head);
 		return 0;
 	}
@@ -383,7 +400,7 @@ static void feed(struct sub *sub)
 			if (!sub->active)
 				continue;
 			change_begin(member->topic);
-			change_add(reader, member_gates(member));
+			change_add(reader, reader_gates(reader));
 			change_commit(member->topic);
 		}
 	}
@@ -433,7 +450,9 @@ void sub_match_topic(struct topic *topic)
 		if (sub->client->doomed || !wants(sub, topic))
 			continue;
 		member = member_new(sub, topic, &rc, &why);
-		if (!member)
+		if (!member && rc == -ENOMEM)
+			client_doom(sub->client, "%s", why.text); /* it would never know */
+		else if (!member)
 			log_warning("subscription \"%s\" of %s does not get \"%s\": %s",
 				    sub->pattern, client_label(sub->client), topic->name, why.text);
 		else if (sub->active) {

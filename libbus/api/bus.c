@@ -122,6 +122,7 @@ static void free_bus(struct bus *bus)
 	if (bus->hello >= 0)
 		close(bus->hello);
 	bus__inbox_free(&bus->orphans);
+	free(bus->spare);
 	bus__segments_free(bus);
 	shm_unmap(&bus->busd_bell);
 	pthread_mutex_destroy(&bus->request_lock);

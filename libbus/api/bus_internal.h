@@ -101,6 +101,7 @@ struct bus {
 	struct bus__bell *bells;
 	struct bus_pub *pubs;
 	struct bus_sub *subs;
+	struct bus__event *spare;  /* for the next message on ev */
 	struct bus__inbox orphans; /* events for objects that are being opened */
 	int opening;
 	int observers; /* struct bus_stat, under lock: busd is told to stop with the last */

@@ -273,13 +273,8 @@ static void object_event(struct bus *bus, const struct control_packet *p, size_t
 
 	if (p->len != size)
 		return;
-	event = calloc(1, sizeof(*event));
-	if (event == NULL)
-		/*
-		 * a lost membership shows as an epoch without it: the publisher blocks rather than
-		 * guess
-		 */
-		return;
+	event = bus->spare;
+	bus->spare = NULL;
 	event->type = p->head.type;
 	memcpy(&event->member, p->bytes, size);
 	if (deliver(bus, event))
@@ -363,6 +358,14 @@ static void adopt_orphans(struct bus *bus)
 		bus__inbox_push(&bus->orphans, event);
 }
 
+/* Before a message is taken there is room for it: a lost membership would block its publisher. */
+static bool has_spare(struct bus *bus)
+{
+	if (bus->spare == NULL)
+		bus->spare = calloc(1, sizeof(*bus->spare));
+	return bus->spare != NULL;
+}
+
 /*
  * The bell is read before the socket: an event that comes after the last look rings it again, and
  * bus__rung() says so.
@@ -375,15 +378,16 @@ int bus__pump_locked(struct bus *bus)
 
 	if (bus->orphans.first != NULL) /* before what came after them */
 		adopt_orphans(bus);
-	while ((err = control_recv(bus->ev, &p)) == 1) {
+	while ((err = has_spare(bus) ? control_recv(bus->ev, &p) : -ENOMEM) == 1) {
 		if (p.head.type == CTL_EV_SEGMENT)
 			bus->unacked++;
 		one_event(bus, &p);
 	}
 	if (bus->unacked > 0 && bus__acknowledge(bus, CTL_EVC_ACK, 0, bus->unacked) == 0)
 		bus->unacked = 0; /* busd counts: what a full socket refused goes with the next */
-	bus_store_release(&bus->pumped, bell);
-	return err < 0 ? bus__hung_up(bus) : 0;
+	/* where memory is short the rest waits in the socket, and whoever looks next tries again */
+	bus_store_release(&bus->pumped, err == -ENOMEM ? bell - 1 : bell);
+	return err < 0 && err != -ENOMEM ? bus__hung_up(bus) : 0;
 }
 
 int bus__pump(struct bus *bus)

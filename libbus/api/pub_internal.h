@@ -18,6 +18,7 @@ struct pub_member {
 	struct bus__segment *cursors;
 	uint64_t client_id;
 	uint32_t uid, bell_word;
+	bool reported;                     /* busd knows that its cursor cannot be */
 	bool stale;                        /* not told again yet, by a new worker of busd's */
 	_Atomic uint32_t *bell;            /* ours; NULL: not here yet */
 	const _Atomic uint32_t *peer_bell; /* its, on which we sleep when it gates us */

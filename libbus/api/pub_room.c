@@ -23,6 +23,22 @@ struct block {
 	uint64_t ask_after;  /* when busd may be asked (again) */
 };
 
+/* Who writes what no cursor can be is not waited for any more; busd takes it away, and names it. */
+static void report_liars(struct bus_pub *pub)
+{
+	for (uint32_t i = 0; i < pub->ring.member_count; i++) {
+		const struct ring_member *m = &pub->ring.members[i];
+		struct pub_member *pm = m->owner;
+
+		if (!m->lying || pm->reported)
+			continue;
+		pthread_mutex_lock(&pub->bus->lock);
+		pm->reported =
+			bus__acknowledge(pub->bus, CTL_EVC_LYING, pub->ring.ring_id, m->sub_id) == 0;
+		pthread_mutex_unlock(&pub->bus->lock);
+	}
+}
+
 /*
  * refresh, with memberships received where the epoch moved. RING_NEWS: they are not there: an
  * unknown gate.
@@ -36,6 +52,7 @@ static enum ring_room look(struct bus_pub *pub, uint64_t need)
 			return RING_NEWS;
 		room = ring_pub_refresh(&pub->ring, need);
 	}
+	report_liars(pub);
 	return room;
 }
 

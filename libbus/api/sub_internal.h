@@ -35,6 +35,7 @@ struct sub_ring {
 	bool unbegun; /* attached, and its cursor not written yet */
 	bool stale;   /* not told again yet, by a new worker of busd's */
 	bool ignored; /* wrote what is not a message */
+	bool skips;   /* joins again, and has missed something */
 	bool chosen;  /* BUS_START_LAST: begins at its last message */
 	uint64_t prev_ring;
 	struct bus_peer peer;

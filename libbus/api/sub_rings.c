@@ -451,10 +451,21 @@ static bool rejoins(const struct sub_ring *r, const struct sub_topic *topic)
 	return r->topic == topic && !r->rd.drained && !r->ignored;
 }
 
+/* Has the publisher begun to overwrite what this reader has yet to read? */
+static bool was_lapped(const struct ring_reader *rd)
+{
+	struct ring_peeked p;
+
+	return ring_reader_peek(rd, &p) == RING_LAPPED;
+}
+
 /*
- * Joins a topic again, in the same three steps. What was missed is counted only when it is known
- * where reading goes on, and the cursor never goes back: the shared head lags the commit words.
- * Without busd reading goes on all the same, as a reader that nobody waits for.
+ * Joins a topic again, in the same three steps. At a ring in which nothing was missed yet reading
+ * goes on where it stands: its publisher may be one that never ceased to wait, for it is from single
+ * rings that one is evicted; and if not, it waits from now on, and until it knows that the frontier
+ * tells, as for any reader. At the others what was missed is counted only when it is known where
+ * reading goes on, and the cursor never goes back: the shared head lags the commit words. Without
+ * busd reading goes on all the same, as a reader that nobody waits for.
  */
 static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
 {
@@ -468,10 +479,12 @@ static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
 		struct ring_reader *rd = &sub->rings[i]->rd;
 		uint64_t head, was = rd->cur;
 
+		sub->rings[i]->skips = false;
 		if (!rejoins(sub->rings[i], topic))
 			continue;
+		sub->rings[i]->skips = was_lapped(rd);
 		head = bus_load_acquire(&rd->view.page->head);
-		if (head > rd->cur)
+		if (sub->rings[i]->skips && head > rd->cur)
 			rd->cur = rd->ahead = head;
 		ring_reader_tag(rd);
 		rd->cur = rd->ahead = was; /* counted below */
@@ -482,7 +495,7 @@ static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
 		struct ring_reader *rd = &sub->rings[i]->rd;
 		uint64_t was = rd->cur;
 
-		if (!rejoins(sub->rings[i], topic))
+		if (!sub->rings[i]->skips)
 			continue;
 		ring_reader_joined_now(rd);
 		rd->lost += rd->cur - was;

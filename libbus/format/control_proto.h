@@ -53,7 +53,8 @@
  *                 publisher then stores final_seq in the old ring.
  *   PUB_CLOSE  -> the ring is closed (state BOARD_RING_CLOSED), readers drain it.
  *   EVICT      -> asked while blocked: busd looks at the slowest gating reader of this ring itself.
- *                 See below.
+ *                 See below. Who is evicted loses its place at this ring only.
+ *   EVC_LYING  -> (on ev) the cursor of a reader of this ring ran backwards or ahead: it is evicted.
  *
  * ---- A subscription
  *   SUB_OPEN   -> SUB reply + fds { cursor segment (rw) }. Before the answer: CTL_EV_SEGMENT and
@@ -139,6 +140,7 @@ enum ctl_type {
 	CTL_EVC_WANT_BELL,
 	CTL_EVC_RESEND,
 	CTL_EVC_RING_DONE,
+	CTL_EVC_LYING,
 
 	CTL_REPLY = 0x4000, /* or-ed with the request's type */
 	CTL_ERROR = 0x7fff,
@@ -500,8 +502,8 @@ struct ctl_ev_resume {
 
 struct ctl_evc {
 	struct ctl_head head;
-	uint64_t id;    /* SEGMENT_READY, RESEND: segment_id; WANT_BELL: uid; RING_DONE: ring_id */
-	uint64_t value; /* ACK: messages read; RING_DONE: sub_id */
+	uint64_t id; /* SEGMENT_READY, RESEND: segment_id; WANT_BELL: uid; RING_DONE, LYING: ring_id */
+	uint64_t value; /* ACK: messages read; RING_DONE, LYING: sub_id */
 };
 
 static_assert(sizeof(struct ctl_head) == 16, "head");
