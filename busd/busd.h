@@ -42,6 +42,7 @@ enum busd_timer {
 	TIMER_KEPT,      /* a ring kept for late readers */
 	TIMER_IDLE,      /* a private busd without clients */
 	TIMER_RETRY,     /* a send that the kernel refused for reasons of its own */
+	TIMER_ACCEPT,    /* connections that the kernel could not hand over */
 	TIMER_RECOVER,   /* clients of a former worker have had their time to come back */
 	TIMER_COUNT,
 };

@@ -170,8 +170,10 @@ static void become_worker(struct keeper *keeper, int link_fd, pid_t parent)
 
 	/* a worker whose keeper has died could promise nothing */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != parent || table_fd < 0 ||
-	    write_table(keeper, table_fd, link_fd) < 0)
+	    write_table(keeper, table_fd, link_fd) < 0) {
+		log_error("the keeper cannot start a worker: %s", strerror(errno));
 		_exit(1);
+	}
 	snprintf(option, sizeof(option), "--worker=%d", table_fd);
 	snprintf(socket, sizeof(socket), "--socket=%s", setup->socket_path);
 	snprintf(config, sizeof(config), "--config=%s", setup->config_path);

@@ -17,7 +17,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define ACCEPT_BATCH 32
+#define ACCEPT_BATCH    32
+#define ACCEPT_AGAIN_NS UINT64_C(50000000)
+#define SAY_AGAIN_NS    UINT64_C(1000000000)
 
 char *listener_default_path(struct why *why)
 {
@@ -134,7 +136,23 @@ static void close_reserve(struct busd *busd)
 	}
 }
 
-/* No descriptor left: takes one connection by means of the reserve, tells it so, and lets it go. */
+/* Not for each of thousands. */
+static void say_refused(void)
+{
+	static uint64_t said_ns;
+	uint64_t now_ns = bus_monotonic_ns();
+
+	if (said_ns && now_ns - said_ns < SAY_AGAIN_NS)
+		return;
+	said_ns = now_ns;
+	log_error("connections are refused: no descriptor left (raise LimitNOFILE)");
+}
+
+/*
+ * No descriptor left: takes one connection by means of the reserve, tells it so, and lets it go.
+ * Where even that fails the machine is short of them, or the limit was lowered: nobody is called
+ * before a moment has passed.
+ */
 static bool turn_away(struct busd *busd)
 {
 	struct ctl_error msg = {
@@ -153,7 +171,11 @@ static bool turn_away(struct busd *busd)
 		if (send(fd, &msg, sizeof(msg), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
 			log_debug("a refusal could not be sent: %s", strerror(errno));
 		close(fd);
-		log_error("a connection was refused: no descriptor left (raise LimitNOFILE)");
+		say_refused();
+	} else if (errno == EMFILE || errno == ENFILE) {
+		say_refused();
+		server_watch_events(busd, &busd->listener, 0);
+		server_set_deadline(busd, TIMER_ACCEPT, bus_monotonic_ns() + ACCEPT_AGAIN_NS);
 	}
 	open_reserve(busd);
 	return fd >= 0;
@@ -186,7 +208,13 @@ static void connections_wait(struct busd *busd, struct watch *watch, uint32_t ev
 {
 	(void)watch;
 	(void)events;
+	open_reserve(busd); /* where it could not be had the last time */
 	accept_some(busd);
+}
+
+void listener_resume(struct busd *busd)
+{
+	server_watch_events(busd, &busd->listener, EPOLLIN);
 }
 
 /* Whether somebody, of whatever kind, listens there. */

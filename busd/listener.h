@@ -21,6 +21,8 @@ int listener_owner(const struct busd *busd);
 int listener_make(const struct busd *busd, struct why *why);
 /* Accepts from now on; takes over fd. */
 int listener_serve(struct busd *busd, int fd, struct why *why);
+/* TIMER_ACCEPT: looks at who waits again. */
+void listener_resume(struct busd *busd);
 /* Unlinks the path and closes. */
 void listener_close(struct busd *busd);
 /*

@@ -113,6 +113,9 @@ static void run_deadlines(struct busd *busd)
 		case TIMER_IDLE:
 			leave_if_idle(busd);
 			break;
+		case TIMER_ACCEPT:
+			listener_resume(busd);
+			break;
 		case TIMER_RETRY:
 			event_retry_stalled(busd);
 			break;
