@@ -187,8 +187,7 @@ static void every_length_of_every_type(void **state)
 
 static void bad_acknowledgements(void **state)
 {
-	static const uint16_t types[] = { 0, CTL_INFO, CTL_EVC_ACK - 1, CTL_EVC_RING_DONE + 1,
-					  0xffff };
+	static const uint16_t types[] = { 0, CTL_INFO, CTL_EVC_ACK - 1, CTL_EVC_LYING + 1, 0xffff };
 	struct ctl_evc evc = { .head = PROTO_HEAD(CTL_EVC_ACK, sizeof(evc)) };
 	struct proto_client client;
 	struct proto_msg msg;
@@ -208,7 +207,7 @@ static void bad_acknowledgements(void **state)
 	proto_leave(&client);
 	/* ids of nothing, and of others, are no offence */
 	assert_int_equal(proto_greet(&client, busd.path, "evc", true), 0);
-	for (uint16_t type = CTL_EVC_ACK; type <= CTL_EVC_RING_DONE; type++) {
+	for (uint16_t type = CTL_EVC_ACK; type <= CTL_EVC_LYING; type++) {
 		for (uint64_t id = 0; id < 20; id++) {
 			evc.head.type = type;
 			evc.id = evc.value = id;
