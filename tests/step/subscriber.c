@@ -56,8 +56,13 @@ static int read_some(struct bus_sub *sub, uint64_t turn)
 		check_message(&m[i]);
 	if (n == 0)
 		return 0;
-	step_notes->finished = m[n - 1].seq + 1;
-	OK(bus_sub_release(sub, n));
+	/* in two parts: what is borrowed still may not be given back with what is not */
+	step_notes->finished = m[n / 2].seq + 1;
+	OK(bus_sub_release(sub, n / 2 + 1));
+	if (n / 2 + 1 < n) {
+		step_notes->finished = m[n - 1].seq + 1;
+		OK(bus_sub_release(sub, n - n / 2 - 1));
+	}
 	return n;
 }
 
