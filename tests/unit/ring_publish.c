@@ -359,6 +359,30 @@ static void lossy_sleeper_is_woken_too(void **state)
 	assert_int_equal(rig->readers[1].wakes, 1);
 }
 
+/* One that sleeps on, and one that is awake again, while a third has to be woken. */
+static void others_are_left_alone_when_one_is_woken(void **state)
+{
+	struct ring_rig *rig = *state;
+
+	for (unsigned i = 0; i < 3; i++)
+		rig_join(rig, i, true);
+	send(rig, 8);
+	bus_store_relaxed(&rig->readers[0].cursors->waiting, 1);
+	bus_store_relaxed(&rig->readers[1].cursors->waiting, 1);
+	assert_int_equal(ring_pub_wake(&rig->pub), RING_ROOM);
+	bus_store_relaxed(&rig->readers[1].cursors->waiting, 0);
+	take(&rig->readers[0].rd);
+	take(&rig->readers[1].rd);
+	ring_reader_flush(&rig->readers[0].rd);
+	ring_reader_flush(&rig->readers[1].rd);
+	send(rig, 8);
+	bus_store_relaxed(&rig->readers[2].cursors->waiting, 1);
+	assert_int_equal(ring_pub_wake(&rig->pub), RING_ROOM);
+	assert_int_equal(rig->readers[0].wakes, 1);
+	assert_int_equal(rig->readers[1].wakes, 1);
+	assert_int_equal(rig->readers[2].wakes, 1);
+}
+
 static void wake_without_a_bell_is_tried_again(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -473,6 +497,7 @@ int main(void)
 		RIG_TEST(numbers_cross_2_to_the_63),
 		RIG_TEST(sleeper_is_woken_once_per_generation),
 		RIG_TEST(lossy_sleeper_is_woken_too),
+		RIG_TEST(others_are_left_alone_when_one_is_woken),
 		RIG_TEST(wake_without_a_bell_is_tried_again),
 		RIG_TEST(wake_says_that_somebody_joined_and_wakes_the_known),
 		RIG_TEST(waiting_word_that_counts_up_unread_is_not_obeyed),
