@@ -240,13 +240,14 @@ static void die_at(enum path path, const struct profile *p, uint64_t n)
 
 static void one_path(enum path path, uint64_t points)
 {
+	uint64_t wrong = step_counts.wrong;
 	struct holdings before;
 	static struct profile p;
 
 	measure(path, &p);
 	check_newcomers(path, 0);
 	before = settled_holdings();
-	for (uint64_t i = 0; i < points && step_counts.wrong == 0; i++) {
+	for (uint64_t i = 0; i < points && step_counts.wrong == wrong; i++) {
 		uint64_t n = p.length * i / points;
 
 		die_at(path, &p, n);

@@ -78,7 +78,7 @@ static void victim_reads(void *arg)
 		if (read_some(sub, turn) != 0)
 			continue;
 		/* nothing there: announces itself, looks, sleeps a little */
-		if (OK(bus_sub_wait(sub, 4000000)) == 1)
+		if (OK(bus_sub_wait(sub, 30000000)) == 1)
 			continue;
 		step_notes->want = 1;
 		while (step_notes->want == 1)
