@@ -9,6 +9,7 @@
 #include "pub.h"
 #include "query.h"
 #include "record.h"
+#include "resume.h"
 #include "server.h"
 #include "share.h"
 #include "sub.h"
@@ -238,6 +239,22 @@ static ssize_t receive(int fd, void *buf, size_t size)
 	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : len;
 }
 
+/*
+ * One that closed while no worker lived came back just to leave: its HELLO lies in the socket, and
+ * what it left with the former worker goes with this connection.
+ */
+static void take_leave(struct client *client)
+{
+	struct ctl_hello hello;
+	ssize_t len = -EAGAIN;
+
+	if (client->state == CLIENT_NEW && client->busd->absent_count)
+		len = receive(client->ctl.fd, &hello, sizeof(hello));
+	if (len != sizeof(hello) || request_check(&hello, sizeof(hello)) ||
+	    !(hello.flags & CTL_HELLO_RESUME) || !resume_client(client, &hello))
+		client_doom(client, NULL);
+}
+
 void request_ready(struct busd *busd, struct watch *watch, uint32_t events)
 {
 	struct client *client = BUS_CONTAINER_OF(watch, struct client, ctl);
@@ -250,7 +267,7 @@ void request_ready(struct busd *busd, struct watch *watch, uint32_t events)
 	(void)busd;
 	/* hung up: what it asked before it left concerns nobody any more */
 	if (events & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) {
-		client_doom(client, NULL);
+		take_leave(client);
 		return;
 	}
 	if (!may_ask(client)) {

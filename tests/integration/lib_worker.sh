@@ -26,3 +26,13 @@ kill_worker() {
   kill -KILL "$pid"
   wait_for "a new worker" another_than "$pid"
 }
+
+# no_worker: from now on there is none: its keeper stands still
+no_worker() {
+  local pid
+  pid=$(worker)
+  kill -STOP "$busd"
+  kill -KILL "$pid"
+  wait_for "the worker's end" grep -q '^State:.*Z' "/proc/$pid/status"
+}
+a_worker_again() { kill -CONT "$busd"; }
