@@ -158,15 +158,15 @@ static void opens_without_a_worker(void)
 
 static void closes_without_a_worker(void)
 {
-	struct bus *watcher = rig_connect("watcher"), *bus = rig_connect("closes");
+	struct bus *watcher = rig_connect("watcher"), *lives = rig_connect("lives"), *bus;
 	struct bus_topic_info info = { .name = "" };
 	unsigned before = clients(watcher);
 	struct bus_pub *pub;
 	struct bus_sub *sub;
 
 	OK(bus_topic_create(watcher, "closes", NULL));
-	OK(bus_pub_open(&pub, bus, "closes", NULL));
-	OK(bus_sub_open(&sub, bus, "closes", NULL));
+	OK(bus_pub_open(&pub, lives, "closes", NULL));
+	OK(bus_sub_open(&sub, lives, "closes", NULL));
 	OK(bus_connect(&bus, BUS_OPTS(connect, .name = "closes", .timeout_ns = 100000000)));
 	OK(bus_pub_open(&pub, bus, "closes", NULL));
 	EQUAL(clients(watcher), before + 1);
@@ -179,6 +179,7 @@ static void closes_without_a_worker(void)
 	}
 	EQUAL(OK(bus_topic_next(watcher, "closes", &info)), 1);
 	EQUAL(info.publishers, 1);
+	bus_close(lives);
 	bus_close(watcher);
 }
 
