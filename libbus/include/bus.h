@@ -39,7 +39,8 @@
  * -ECHILD: the object belongs to the process that forked this one. -EPIPE: busd has gone and the
  * call needed it.
  *
- * Where busd dies, attached peers go on. A subscriber that busd did not come to announce to a
+ * busd's worker may die and be replaced: calls that are under way take longer, nothing else happens.
+ * Where all of busd dies, attached peers go on. A subscriber that busd did not come to announce to a
  * publisher before it died is a lossy one to that publisher: what it misses is counted, and it
  * finds the messages in bus_sub_wait(), which looks every 10 ms then; bus_sub_fd() does not tell of
  * them.
