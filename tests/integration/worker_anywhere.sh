@@ -20,7 +20,7 @@ traced() { grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"; }
 round() {
   local topic=round.$1 rc
   bus-topic create "$topic" || echo "create: $?"
-  timeout 30 bus-sub "$topic" --raw --count=4 >got 2>said &
+  timeout 30 bus-sub "$topic" --raw --from=oldest --count=4 >got 2>said &
   local sub=$!
   for _ in {1..500}; do
     attached "$topic" 1 && break

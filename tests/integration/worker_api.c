@@ -294,6 +294,28 @@ static void evictions(void)
 	bus_close(b);
 }
 
+/* A publisher that slept through the restart learns of who came after it, when it sends again. */
+static void an_idle_publisher(void)
+{
+	struct bus *a = rig_connect("idle"), *b = rig_connect("late");
+	struct bus_pub *pub;
+	struct bus_sub *sub;
+
+	OK(bus_pub_open(&pub, a, "idle", NULL));
+	for (uint64_t i = 0; i < 10; i++) {
+		if (i % 2 == 0)
+			kill_worker();
+		OK(bus_sub_open(&sub, b, "idle", NULL));
+		if (i % 4 == 1)
+			kill_worker(); /* before the publisher has heard of it */
+		send_number(pub, i);
+		expect_number(sub, i);
+		bus_sub_close(sub);
+	}
+	bus_close(a);
+	bus_close(b);
+}
+
 /* Opens and closes without a pause while workers die: each is done, and nothing stays. */
 static void request_after_request(void)
 {
@@ -339,6 +361,7 @@ int main(void)
 	rings_that_are_over();
 	observers_look_on();
 	evictions();
+	an_idle_publisher();
 	request_after_request();
 	return rig_done();
 }

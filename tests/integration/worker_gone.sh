@@ -37,7 +37,8 @@ grep -q '\bt\b' stat.out || note_failure "bus-stat said: $(cat stat.out)"
 kill_worker
 timeout 20 bus-sub t --raw --count=1 >late 2>late.err &
 late=$!
-wait_for "a second subscriber" attached t 2
+reads() { [ "$(bus-stat topic t --json | grep -o '"subscribers":\[.*' | grep -o '"pid"' | wc -l)" = "$1" ]; }
+wait_for "a second subscriber, joined" reads 2
 echo "to both" >&5
 wait $late
 same "the late subscriber's exit code" 0 "$?"

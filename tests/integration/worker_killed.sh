@@ -57,7 +57,7 @@ comer() {
   local n=$1 round=0
   while [ ! -e enough ] && [ -d "$TMPDIR" ]; do
     round=$((round + 1))
-    timeout 60 bus-sub "comer.$n.$round" --raw --count=500 >"got.$n" 2>"said.$n" &
+    timeout 60 bus-sub "comer.$n.$round" --raw --from=oldest --count=500 >"got.$n" 2>"said.$n" &
     local s=$!
     for _ in {1..500}; do
       [ "$(bus-stat topic "comer.$n.$round" --json 2>/dev/null | grep -o '"subscribers":\[{' | wc -l)" = 1 ] && break

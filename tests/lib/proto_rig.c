@@ -195,8 +195,10 @@ int proto_ask(struct proto_client *client, void *request, struct proto_msg *answ
 	int rc;
 
 	head->req = ++client->req;
-	if (proto_send(client->ctl, request, head->len) < 0)
-		return -EPIPE;
+	rc = proto_send(client->ctl, request, head->len);
+	/* a refusal may be there, and the connection gone, before the first word */
+	if (rc < 0 && rc != -EPIPE && rc != -ECONNRESET)
+		return rc;
 	rc = proto_take(client->ctl, answer, ANSWER_MS);
 	if (rc <= 0)
 		return rc < 0 ? -EPIPE : -ETIMEDOUT;
