@@ -86,6 +86,20 @@ static bool find_ring(struct mapping *ret)
 	return ret->addr != NULL;
 }
 
+/* The worker: its keeper has the same files, a moment later. */
+static int worker_pid(void)
+{
+	int keeper = (int)rig_busd_pid(), pid = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", keeper, keeper);
+	f = fopen(path, "re");
+	CHECK(f != NULL && fscanf(f, "%d", &pid) == 1);
+	fclose(f);
+	return pid;
+}
+
 /* busd's memory files of a kind: each allocated to its last byte. How many there are. */
 static unsigned check_blocks(const char *kind)
 {
@@ -94,7 +108,7 @@ static unsigned check_blocks(const char *kind)
 	unsigned count = 0;
 	DIR *d;
 
-	snprintf(dir, sizeof(dir), "/proc/%d/fd", (int)rig_busd_pid());
+	snprintf(dir, sizeof(dir), "/proc/%d/fd", worker_pid());
 	snprintf(wanted, sizeof(wanted), "/memfd:%s (deleted)", kind);
 	d = opendir(dir);
 	CHECK(d != NULL);
