@@ -102,6 +102,22 @@ int proto_busd_stop(struct proto_busd *busd)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
 }
 
+pid_t proto_busd_worker(const struct proto_busd *busd)
+{
+	char path[64];
+	int pid = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)busd->pid, (int)busd->pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return 0;
+	if (fscanf(file, "%d", &pid) != 1)
+		pid = 0;
+	fclose(file);
+	return pid;
+}
+
 bool proto_busd_logged(const struct proto_busd *busd, const char *text)
 {
 	char line[2048];

@@ -24,6 +24,8 @@ struct proto_busd {
 int proto_busd_start(struct proto_busd *busd, const char *config, unsigned files);
 /* SIGTERM; removes the directory. The exit code, or -errno. */
 int proto_busd_stop(struct proto_busd *busd);
+/* The pid of its worker now; busd->pid is the keeper. 0: there is none. */
+pid_t proto_busd_worker(const struct proto_busd *busd);
 /* Does its log have a line with this text? */
 bool proto_busd_logged(const struct proto_busd *busd, const char *text);
 
