@@ -203,7 +203,7 @@ static void untouched(void)
 
 	large.pair = small.pair = true;
 	large.untouched = large.in_place = true;
-	large.bytes = 4 << 20; /* four messages */
+	large.bytes = 16 << 20; /* sixteen messages */
 	versus(&f, &large, &small, ROUND_NS);
 }
 

@@ -51,6 +51,17 @@ static uint64_t lazy(uint64_t whole, uint64_t most)
 	return bus_max_u64(1, bus_min_u64(whole / 8, most));
 }
 
+/*
+ * The same for the payload area, where a message is large: four of them, if that is no more than a
+ * quarter of the ring. Else each would pay for a refresh, which costs more than its hand-over.
+ */
+static uint64_t lazy_bytes(uint64_t whole, uint64_t need)
+{
+	uint64_t some = bus_min_u64(4 * need, whole / 4);
+
+	return bus_max_u64(bus_max_u64(lazy(whole, LAZY_BYTES), some), need);
+}
+
 enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 {
 	const struct ring_view *v = &pub->view;
@@ -86,7 +97,7 @@ enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 	gp = gs < pub->n && !RING_MUTANT(no_byte_gate) ? bus_load_relaxed(&ring_slot_of(v, gs)->pos)
 						       : pub->pos;
 	ls = bus_min_u64(gs + v->slot_count, pub->n + lazy(v->slot_count, LAZY_SLOTS));
-	lp = bus_min_u64(gp + v->bytes, pub->pos + bus_max_u64(lazy(v->bytes, LAZY_BYTES), need));
+	lp = bus_min_u64(gp + v->bytes, pub->pos + lazy_bytes(v->bytes, need));
 	if (lp < pub->pos + need)
 		return RING_BLOCKED;
 	pub->limit_seq = bus_max_u64(pub->limit_seq, ls);
