@@ -151,8 +151,13 @@ static void limit_runs_ahead_4096_slots_and_a_mebibyte_at_most(void **state)
 	assert_int_equal(rig_send(&rig, 8), RING_ROOM);
 	assert_int_equal(rig.pub.limit_seq, 4096);
 	assert_int_equal(rig.pub.limit_pos, 1 << 20);
-	assert_int_equal(rig_send(&rig, 1 << 22), RING_ROOM); /* one message may need more */
-	assert_int_equal(rig.pub.limit_pos, 1 << 22);
+	/* four messages where they are large, and no more than a quarter of the ring */
+	rig.pub.limit_pos = rig.pub.pos;
+	assert_int_equal(rig_send(&rig, 1 << 19), RING_ROOM);
+	assert_int_equal(rig.pub.limit_pos, 1 << 21);
+	rig.pub.limit_pos = rig.pub.pos;
+	assert_int_equal(rig_send(&rig, 1 << 22), RING_ROOM);
+	assert_int_equal(rig.pub.limit_pos, (1 << 19) + (1 << 23));
 	rig_free(&rig);
 }
 
