@@ -116,6 +116,14 @@ static pid_t worker_pid(void)
 	return (pid_t)pid;
 }
 
+/* With --verbose: what was done, and when, for whoever looks into a finding. */
+static void tell(const char *what, const char *whom, unsigned slot, pid_t pid)
+{
+	if (notes->verbose)
+		fprintf(stderr, "%.6f %s %s %u (pid %d)\n", (double)now_ns() / 1e9, what, whom,
+			slot, (int)pid);
+}
+
 /* ---- killing ---- */
 
 /* The notes of a publisher that was reaped: what was open is dead now. */
@@ -157,6 +165,7 @@ static void kill_party(struct party *p, uint64_t away_ns)
 		notes->gen++; /* odd: before anybody can notice */
 		stopped_worker = 0;
 	}
+	tell("kill", kind_names[p->kind], p->slot, p->pid);
 	kill(p->pid, SIGKILL);
 	reap(p, true);
 	p->return_at = now_ns() + away_ns;
@@ -167,6 +176,7 @@ static void stop_party(struct party *p, uint64_t ns, bool kill_then)
 {
 	if (p->pid == 0 || p->stopped)
 		return;
+	tell("stop", kind_names[p->kind], p->slot, p->pid);
 	kill(p->pid, SIGSTOP);
 	p->stopped = true;
 	p->kill_then = kill_then;
@@ -183,6 +193,7 @@ static void continue_party(struct party *p)
 		kill_party(p, 1000000);
 		return;
 	}
+	tell("continue", kind_names[p->kind], p->slot, p->pid);
 	kill(p->pid, SIGCONT);
 	deeds.conts[p->kind]++;
 }
@@ -205,7 +216,9 @@ static void kill_worker(void)
 		return;
 	}
 	notes->worker_ns = now_ns();
+	notes->worker_kill_ns[notes->worker_kills % WORKER_KILLS] = notes->worker_ns;
 	notes->worker_kills++;
+	tell("kill", kind_names[PARTY_WORKER], 0, pid);
 	kill(pid, SIGKILL);
 	if (pid == stopped_worker)
 		stopped_worker = 0;
@@ -220,6 +233,7 @@ static void stop_worker(uint64_t ns)
 		deeds.skipped++;
 		return;
 	}
+	tell("stop", kind_names[PARTY_WORKER], 0, pid);
 	kill(pid, SIGSTOP);
 	stopped_worker = pid;
 	worker_cont_at = now_ns() + ns;

@@ -17,16 +17,17 @@
 
 #include <bus.h>
 
-#define TOPICS      4
-#define PUBS        6
-#define SUBS        6
-#define PUB_LIVES   16384 /* of one slot */
-#define SIZE_MAX_   60000 /* of a message: four times what the ring takes before it grows */
-#define SLOTS_MAX   256   /* of a ring */
-#define FULL_NS     350000000
-#define STUCK_NS    UINT64_C(20000000000)
-#define LINGER_NS   400000000u /* how long a party goes on when busd was killed */
-#define WRONG_SHOWN 20
+#define TOPICS       4
+#define PUBS         6
+#define SUBS         6
+#define PUB_LIVES    16384 /* of one slot */
+#define SIZE_MAX_    60000 /* of a message: four times what the ring takes before it grows */
+#define WORKER_KILLS 65536
+#define SLOTS_MAX    256 /* of a ring */
+#define FULL_NS      350000000
+#define STUCK_NS     UINT64_C(20000000000)
+#define LINGER_NS    400000000u /* how long a party goes on when busd was killed */
+#define WRONG_SHOWN  20
 
 enum life_state {
 	LIFE_NONE = 0,
@@ -45,6 +46,7 @@ struct pub_life {
 	_Atomic uint32_t gen; /* of busd, if it was the same before and after the opening; else 0 */
 	uint32_t topic;
 	uint32_t pid;
+	uint64_t began_ns;
 	uint32_t full;
 	uint32_t grown; /* how often its ring was replaced, and at which numbers (the last four) */
 	uint64_t grown_at[4];
@@ -75,6 +77,7 @@ struct chaos_notes {
 	_Atomic uint64_t gen_ns;       /* when it became odd */
 	_Atomic uint32_t worker_kills; /* noted before the kill */
 	_Atomic uint64_t worker_ns;
+	_Atomic uint64_t worker_kill_ns[WORKER_KILLS];
 	_Atomic uint64_t removals; /* forced removals of a topic, noted before the call */
 	_Atomic uint64_t removals_done;
 	_Atomic uint64_t wrong, excused;

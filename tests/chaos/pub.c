@@ -189,6 +189,7 @@ static void one_life(struct bus *bus, uint32_t gen, unsigned slot, struct chance
 	life->topic = chance_below(c, TOPICS);
 	life->full = chance_below(c, 3);
 	life->pid = (uint32_t)getpid();
+	life->began_ns = now_ns();
 	life->state = LIFE_OPENING;
 	own->lives = index + 1;
 	if (notes->removals != removals) /* one is under way */

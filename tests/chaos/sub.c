@@ -50,7 +50,9 @@ struct reading {
 	uint32_t evictions;   /* told by -ESTALE from peek */
 	uint32_t unjustified; /* messages that may still come before an eviction explains a loss */
 	uint64_t told;        /* lost, by the messages that followed */
-	bool sure;            /* opened in a busd that was the same before and after */
+	uint64_t opened_ns;
+	uint32_t worker_kills; /* until it began to open */
+	bool sure;             /* opened in a busd that was the same before and after */
 	struct at_open before[PUBS], after[PUBS];
 };
 
@@ -301,14 +303,26 @@ static uint64_t missing_of(struct reading *r, unsigned slot, uint32_t index, uin
 	return until > next ? until - next : 0;
 }
 
+/*
+ * A subscriber that makes no call while the worker is replaced comes back to the new one late; what
+ * opened meanwhile is announced to it then. Where the keeper is killed before that, nobody can.
+ */
+static bool never_announced(const struct reading *r, const struct pub_life *life)
+{
+	return notes->gen != r->gen && notes->worker_kills != r->worker_kills &&
+	       life->began_ns + 1000000000u > notes->worker_kill_ns[r->worker_kills % WORKER_KILLS];
+}
+
 /* Whether this subscription must have what that life committed. */
 static bool owed(const struct reading *r, unsigned slot, uint32_t index)
 {
 	const struct pub_life *life = &pub_notes[slot]->life[index];
 	uint32_t state = life->state;
 
-	return !life->removed && (state == LIFE_OPEN || state == LIFE_CLOSED || state == LIFE_DEAD) &&
-	       life->gen == r->gen && (matching[r->pattern] >> life->topic & 1) != 0;
+	if (life->removed || life->gen != r->gen || never_announced(r, life))
+		return false;
+	return (state == LIFE_OPEN || state == LIFE_CLOSED || state == LIFE_DEAD) &&
+	       (matching[r->pattern] >> life->topic & 1) != 0;
 }
 
 struct snapshot {
@@ -379,10 +393,10 @@ static void check_complete(struct reading *r, bool copying)
 		      kind_of(r), r->slot, r->life, (unsigned long long)r->told,
 		      (unsigned long long)info.lost);
 	else if (left > untold)
-		wrong("%s subscriber %u.%u on %s misses %llu messages that were committed (%llu counted), "
-		      "some of publisher %u (state %u, committed %llu)",
-		      kind_of(r), r->slot, r->life, patterns[r->pattern], (unsigned long long)left,
-		      (unsigned long long)untold, who,
+		wrong("%s subscriber %u.%u on %s (open since %.6f, %u rings) misses %llu messages that were "
+		      "committed (%llu counted), some of publisher %u (state %u, committed %llu)",
+		      kind_of(r), r->slot, r->life, patterns[r->pattern], (double)r->opened_ns / 1e9,
+		      info.rings, (unsigned long long)left, (unsigned long long)untold, who,
 		      pub_notes[who / PUB_LIVES]->life[who % PUB_LIVES].state,
 		      (unsigned long long)pub_notes[who / PUB_LIVES]->life[who % PUB_LIVES].committed);
 	if (r->unjustified != 0)
@@ -412,6 +426,7 @@ static void one_life(struct bus *bus, struct reading *r, bool copying)
 	uint64_t until = now_ns() + (uint64_t)chance_below(r->chance, 800) * 1000000u;
 	int err;
 
+	r->worker_kills = kills;
 	look_at_publishers(r->before, false);
 	err = bus_sub_open(&r->sub, bus, patterns[r->pattern],
 			   BUS_OPTS(sub, .start = r->start, .policy = r->policy,
@@ -424,6 +439,7 @@ static void one_life(struct bus *bus, struct reading *r, bool copying)
 	}
 	look_at_publishers(r->after, true);
 	r->sure = notes->gen == r->gen;
+	r->opened_ns = now_ns();
 	notes->sub[r->slot].lives++;
 	for (;;) {
 		bool going = notes->phase == PHASE_END;
