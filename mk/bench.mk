@@ -2,9 +2,10 @@
 #
 #   bench/figures.c        the two-process figures, with their targets
 #   bench/gbench.cc        what single calls cost (Google Benchmark over bench/harness.c)
+#   bench/worker_restart.sh  round trips while busd's worker is killed (make bench-restart)
 #   bench/ring_variants.c  what each part of the ring's protocol costs (run by hand)
 
-.PHONY: bench bench-doc
+.PHONY: bench bench-doc bench-restart
 
 BENCH_DIR   := $(BUILD)/bench
 BENCH_PROGS := $(BENCH_DIR)/figures $(BENCH_DIR)/ring_variants $(BENCH_DIR)/gbench
@@ -38,6 +39,9 @@ bench: all $(BENCH_PROGS) ## speed beside the machine's limits (2 to 3 minutes),
 	@echo; echo 'What single calls cost, in one process:'
 	@$(BENCH_DIR)/gbench --busd=$(BUILD)/busd --benchmark_min_time=0.05 \
 		--benchmark_out=$(BENCH_DIR)/gbench.json --benchmark_out_format=json
+
+bench-restart: all ## what a pair of attached processes notices while busd's worker is killed (a minute)
+	@BUS_BUILD=$(BUILD) bench/worker_restart.sh
 
 bench-doc: ## put the figures of the last `make bench` into docs/benchmarks.md
 	@scripts/bench-doc.sh $(BENCH_DIR)/results.md docs/benchmarks.md
