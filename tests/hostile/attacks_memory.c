@@ -355,11 +355,18 @@ static int frozen_again(void)
 	return 0;
 }
 
+static int liars_are_named(void)
+{
+	HOLDS(proto_busd_logged(&attack_busd, "evicted: subscription \"sub\" of \"evil reader\""));
+	HOLDS(proto_busd_logged(&attack_busd, "runs backwards, or ahead of"));
+	return 0;
+}
+
 static int frozen_is_named(void)
 {
 	struct ctl_info_reply info;
 
-	HOLDS(proto_busd_logged(&attack_busd, "evicted: subscription \"sub\" of \"evil reader\""));
+	HOLDS(proto_busd_logged(&attack_busd, "and not moving"));
 	HOLDS(attack_info(&info) == 0 && info.evictions >= 4);
 	return 0;
 }
@@ -478,6 +485,47 @@ static int false_accusation(void)
 	return 0;
 }
 
+static void show_messages(struct ring_slot *slots, uint64_t count, uint64_t commit)
+{
+	for (uint64_t i = 0; i < count; i++)
+		bus_store_relaxed(&slots[i].commit, commit);
+	bus_fence_seq_cst();
+}
+
+/*
+ * The same by one who shows busd a message, each time that it looks, and takes it back before the
+ * reader comes: that one is evicted, again and again, from his ring; not from that of others.
+ */
+static int false_evidence(void)
+{
+	struct ctl_evict evict = { .head = PROTO_HEAD(CTL_EVICT, sizeof(evict)), .grace_ns = 1 };
+	uint64_t evictions = 0;
+	struct ring_slot *slots;
+	struct proto_client client;
+	struct proto_pub pub;
+	struct proto_msg msg;
+
+	HOLDS(proto_greet(&client, attack_busd.path, "evil witness", true) == 0);
+	HOLDS(proto_pub_open(&client, PIT, 0, true, &pub) == 0);
+	slots = mmap(NULL, pub.reply.geometry.slots * sizeof(*slots), PROT_READ | PROT_WRITE,
+		     MAP_SHARED, pub.fd, (off_t)pub.reply.geometry.slots_off);
+	HOLDS(slots != MAP_FAILED && proto_pub_ready(&client, &pub) == 0);
+	evict.pub_id = pub.reply.pub_id;
+	evict.ring_id = pub.reply.ring_id;
+	proto_pub_publish(&pub, 1000);
+	bus_store_release(&attack_view->bearable, UINT64_MAX);
+	for (int i = 0; i < 300 && evictions < 10; i++) {
+		show_messages(slots, pub.reply.geometry.slots, UINT64_C(1) << 40);
+		HOLDS(proto_ask(&client, &evict, &msg) == 0);
+		show_messages(slots, pub.reply.geometry.slots, 0);
+		evictions += msg.evict.evicted_sub != 0;
+		proto_pub_publish(&pub, 1000);
+		usleep(6000);
+	}
+	HOLDS(evictions > 0);
+	return 0;
+}
+
 /* ---- bells */
 
 /* Sleeps on each word of a page, as its sleepers do; a waker wakes all who sleep there. */
@@ -582,11 +630,13 @@ int main(void)
 	attack("a cursor that runs backwards", cursor_backwards);
 	attack("a cursor ahead of what was published", cursor_ahead);
 	attack("a cursor that is anywhere", cursor_anywhere);
+	attack_check("  ... is named, and taken off the ring", liars_are_named);
 	attack("a cursor that freezes", cursor_frozen);
 	attack("a cursor that freezes, joins again and freezes", frozen_again);
 	attack_check("  ... is evicted, counted and named", frozen_is_named);
 	attack("wild lengths, positions, numbers in slots", wild_slots);
 	attack("an innocent reader accused of standing still", false_accusation);
+	attack("  ... with evidence that he takes back", false_evidence);
 	attack("sleeping on words, waking whom one can", wakes_of_others);
 	attack("ringing the publisher's bell for nothing", ringing_for_nothing);
 	return attack_close();

@@ -22,13 +22,14 @@
 
 /* What the innocents see, in memory that all processes share. */
 struct attack_view {
-	_Atomic uint64_t sent, got;  /* good messages */
-	_Atomic uint64_t wrong;      /* a gap, a loss, other bytes, another sender, an error */
-	_Atomic uint64_t dirt;       /* messages of other publishers, read to their last byte */
-	_Atomic uint64_t dirty_ids;  /* of them, not attested to be of EVIL */
-	_Atomic uint64_t refused;    /* peeks that found no message (-EBADMSG, ...) */
-	_Atomic uint64_t evictions;  /* of the good subscriber */
-	_Atomic uint64_t longest_ns; /* between two good messages read */
+	_Atomic uint64_t sent, got; /* good messages */
+	_Atomic uint64_t wrong;     /* a gap, a loss, other bytes, another sender, an error */
+	_Atomic uint64_t dirt;      /* messages of other publishers, read to their last byte */
+	_Atomic uint64_t dirty_ids; /* of them, not attested to be of EVIL */
+	_Atomic uint64_t refused;   /* peeks that found no message (-EBADMSG, ...) */
+	_Atomic uint64_t evictions; /* of the good subscriber, */
+	_Atomic uint64_t bearable; /* so many of which an attacker may bring about, from his own ring */
+	_Atomic uint64_t longest_ns;            /* between two good messages read */
 	_Atomic uint64_t publisher, subscriber; /* their pids */
 	char said[256];                         /* the first thing that was wrong */
 };
