@@ -468,6 +468,60 @@ static int wild_slots(void)
 	return 0;
 }
 
+/* Each of them alone, as the first message of a ring: it is refused, and none is delivered. */
+static int wrong_messages(void)
+{
+	const uint64_t bytes = 4096;
+	const struct {
+		uint64_t pos, lens, attrs;
+	} wrong[] = {
+		{ 0, ring_pack_lens((uint32_t)bytes + 1, 0, 0), 0 },
+		{ 0, ring_pack_lens(UINT32_MAX, 0, 0), 0 },
+		{ 0, ring_pack_lens((uint32_t)bytes - 15, 16, 0), 0 },
+		{ 0, ring_pack_lens(UINT32_MAX, 65520, 255), 0 },
+		{ 0, ring_pack_lens(10, 16, 17), 0 },
+		{ 8, ring_pack_lens(10, 0, 0), 0 },
+		{ UINT64_MAX, ring_pack_lens(10, 0, 0), 0 },
+		{ 0, ring_pack_lens(RING_INLINE_MAX + 1, 0, 0), RING_FLAG_INLINE },
+		{ 0, ring_pack_lens(RING_INLINE_MAX, 16, 0), RING_FLAG_INLINE },
+		{ 0, 10, 0 },                                             /* version 0 */
+		{ 0, ring_pack_lens(10, 0, 0) + (UINT64_C(1) << 56), 0 }, /* a version to come */
+		{ 0, ring_pack_lens(10, 0, 0), 1u << 31 }, /* what must be understood, and is not */
+	};
+	struct proto_client client;
+	uint64_t dirt;
+	unsigned i;
+
+	HOLDS(proto_greet(&client, attack_busd.path, "evil writer", true) == 0);
+	dirt = bus_load_acquire(&attack_view->dirt);
+	for (i = 0; i < BUS_ARRAY_LEN(wrong); i++) {
+		uint64_t refused = bus_load_acquire(&attack_view->refused);
+		struct ring_slot *slot;
+		struct proto_pub pub;
+		struct proto_msg msg;
+
+		HOLDS(proto_pub_open(&client, "pit.wrong", bytes, true, &pub) == 0);
+		HOLDS(pub.reply.geometry.bytes == bytes);
+		slot = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, pub.fd,
+			    (off_t)pub.reply.geometry.slots_off);
+		HOLDS(slot != MAP_FAILED && proto_pub_ready(&client, &pub) == 0);
+		bus_store_relaxed(&slot->pos, wrong[i].pos);
+		bus_store_relaxed(&slot->lens, wrong[i].lens);
+		bus_store_relaxed(&slot->attrs, wrong[i].attrs);
+		bus_store_release(&slot->commit, 1);
+		proto_pub_publish(&pub, 1);
+		for (int n = 0; n < 3000 && bus_load_acquire(&attack_view->refused) == refused; n++)
+			usleep(1000);
+		HOLDS(bus_load_acquire(&attack_view->refused) > refused);
+		HOLDS(bus_load_acquire(&attack_view->dirt) == dirt);
+		munmap(slot, 4096);
+		HOLDS(proto_pub_close(&client, &pub) == 0);
+		while (proto_take(client.ev, &msg, 0) == 1)
+			proto_close_fds(&msg);
+	}
+	return 0;
+}
+
 /*
  * He says that the good subscriber holds him up: his ring is full of messages that cannot be read.
  * It loses its place at his ring, if any, and not those at the rings of others.
@@ -643,6 +697,7 @@ int main(void)
 	attack("a cursor that freezes", cursor_frozen);
 	attack("a cursor that freezes, joins again and freezes", frozen_again);
 	attack_check("  ... is evicted, counted and named", frozen_is_named);
+	attack("lengths, positions, flags that cannot be", wrong_messages);
 	attack("wild lengths, positions, numbers in slots", wild_slots);
 	attack("an innocent reader accused of standing still", false_accusation);
 	attack("  ... with evidence that he takes back", false_evidence);

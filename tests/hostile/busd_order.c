@@ -319,7 +319,7 @@ static void eviction_needs_a_standstill(void **state)
 {
 	struct ctl_evict_reply reply = { .again_ns = 0 };
 	const struct board_head *board;
-	struct proto_pub pub;
+	struct proto_pub pub, other;
 	struct proto_sub sub, lossy;
 	struct proto_msg msg;
 	struct ring_slot *slots;
@@ -371,7 +371,9 @@ static void eviction_needs_a_standstill(void **state)
 	assert_int_equal(evict(&pub, 1, &reply), 0);
 	assert_int_equal(reply.evicted_sub, 0);
 	assert_true(reply.again_ns > 0 && reply.again_ns <= 10000000);
-	usleep(11000);
+	assert_int_equal(proto_pub_open(&p, "e", 0, false, &other), 0);
+	while (proto_event(&p, CTL_EV_MEMBER, &msg, 50) == 1)
+		continue;
 	assert_int_equal(sub_on(board, 1)->evicted, 0);
 	assert_int_equal(evict(&pub, 1, &reply), 0);
 	assert_int_equal(reply.evicted_sub, sub.reply.sub_id);
@@ -379,8 +381,13 @@ static void eviction_needs_a_standstill(void **state)
 	next_member(&p, &msg);
 	assert_int_equal(msg.member.op, CTL_MEMBER_ADD);
 	assert_int_equal(msg.member.flags, 0);
+	assert_int_equal(msg.member.ring_id, ring_id);
 	assert_int_equal(msg.member.sub_id, sub.reply.sub_id);
 	assert_int_equal(msg.member.number, epoch(board));
+	/* the other publisher goes on waiting for it */
+	next_event(&p, CTL_EV_MEMBER, &msg);
+	assert_int_equal(msg.member.pub_id, other.reply.pub_id);
+	assert_int_equal(msg.member.op, CTL_MEMBER_NONE);
 	assert_true(proto_busd_logged(&busd, "evicted: subscription \"sub\" of \"s\""));
 	assert_int_equal(evict(&pub, 1, &reply), 0);
 	assert_int_equal(reply.again_ns, 0); /* it gates no more */
