@@ -69,7 +69,7 @@ everything: all $(TEST_PROGS) $(MORE_PROGRAMS)
 # Packages: each target asks for its own set, once, before anything is compiled.
 GOALS := $(or $(MAKECMDGOALS),all)
 DEP_SETS := build \
-	$(if $(filter test tests check asan ubsan tsan model everything,$(GOALS)),test) \
+	$(if $(filter test tests check asan ubsan tsan model step chaos mutants everything,$(GOALS)),test) \
 	$(if $(filter bench bench-peers everything,$(GOALS)),bench) \
 	$(if $(filter lint tidy format,$(GOALS)),test bench lint) \
 	$(if $(filter fuzz,$(GOALS)),fuzz) \
