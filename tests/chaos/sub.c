@@ -51,6 +51,7 @@ struct reading {
 	uint32_t unjustified; /* messages that may still come before an eviction explains a loss */
 	uint64_t told;        /* lost, by the messages that followed */
 	uint64_t opened_ns;
+	uint64_t awake_ns;     /* its last call that ended before busd was killed */
 	uint32_t worker_kills; /* until it began to open */
 	bool sure;             /* opened in a busd that was the same before and after */
 	struct at_open before[PUBS], after[PUBS];
@@ -282,6 +283,8 @@ static int step(struct reading *r, bool copying)
 {
 	int n = copying ? read_copy(r) : read_in_place(r);
 
+	if (notes->gen == r->gen)
+		r->awake_ns = now_ns();
 	if (n != 0)
 		return n < 0 ? -1 : 1;
 	n = bus_sub_wait(r->sub, 50000000);
@@ -304,13 +307,23 @@ static uint64_t missing_of(struct reading *r, unsigned slot, uint32_t index, uin
 }
 
 /*
- * A subscriber that makes no call while the worker is replaced comes back to the new one late; what
- * opened meanwhile is announced to it then. Where the keeper is killed before that, nobody can.
+ * busd has a limited number of descriptors under way to one client; to a subscriber that makes no
+ * call (it is stopped, or busy) it announces the rest later. One that makes no call while the
+ * worker is replaced comes back to the new one later, too. Where all of busd is killed before that,
+ * nobody can announce what has opened meanwhile.
  */
 static bool never_announced(const struct reading *r, const struct pub_life *life)
 {
-	return notes->gen != r->gen && notes->worker_kills != r->worker_kills &&
-	       life->began_ns + 1000000000u > notes->worker_kill_ns[r->worker_kills % WORKER_KILLS];
+	uint64_t told_ns = r->awake_ns;
+
+	if (notes->gen == r->gen)
+		return false;
+	if (notes->worker_kills != r->worker_kills) {
+		uint64_t kill_ns = notes->worker_kill_ns[r->worker_kills % WORKER_KILLS];
+
+		told_ns = kill_ns < told_ns ? kill_ns : told_ns;
+	}
+	return life->began_ns + 200000000u > told_ns;
 }
 
 /* Whether this subscription must have what that life committed. */
