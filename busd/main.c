@@ -396,7 +396,9 @@ static int run_keeper(const struct options *options)
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;
 	}
-	return keeper_run(&setup);
+	rc = keeper_run(&setup);
+	free((char *)setup.data_dir);
+	return rc;
 }
 
 int main(int argc, char **argv)

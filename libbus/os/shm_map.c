@@ -70,6 +70,16 @@ void shm_unmap(struct shm_map *map)
 	map->size = 0;
 }
 
+/* The leak checker does not look into mappings by itself. */
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/lsan_interface.h>
+#define FIND_POINTERS_IN(p, bytes)   __lsan_register_root_region((p), (bytes))
+#define FORGET_POINTERS_IN(p, bytes) __lsan_unregister_root_region((p), (bytes))
+#else
+#define FIND_POINTERS_IN(p, bytes)   ((void)0)
+#define FORGET_POINTERS_IN(p, bytes) ((void)0)
+#endif
+
 void *shm_private_alloc(size_t size)
 {
 	size_t bytes = BUS_ALIGN_UP(size, shm_page_bytes());
@@ -81,11 +91,16 @@ void *shm_private_alloc(size_t size)
 		munmap(p, bytes);
 		return NULL;
 	}
+	FIND_POINTERS_IN(p, bytes);
 	return p;
 }
 
 void shm_private_free(void *ptr, size_t size)
 {
-	if (ptr != NULL)
-		munmap(ptr, BUS_ALIGN_UP(size, shm_page_bytes()));
+	size_t bytes = BUS_ALIGN_UP(size, shm_page_bytes());
+
+	if (ptr == NULL)
+		return;
+	FORGET_POINTERS_IN(ptr, bytes);
+	munmap(ptr, bytes);
 }

@@ -63,12 +63,14 @@ kill -HUP "$busd"
 more() { bus-stat | grep -q 'of 512 MiB'; }
 wait_for "the new limit" more
 bus-topic create wide --bytes=64M --max-bytes=64M || exit 1
-expect 4 'cannot map a ring of 6[0-9]* bytes: Cannot allocate memory' \
-  bash -c 'ulimit -v 60000; bus-pub wide x'
-expect 0 '' bus-pub wide x
-expect 1 'cannot subscribe to "wide": the rings of a subscription did not arrive: .*memory' \
-  bash -c 'ulimit -v 60000; bus-sub wide --from=oldest --until-end'
-same "with memory" x "$(bus-sub wide --from=oldest --until-end)"
+if [ -z "$BUS_SAN" ]; then # a sanitizer needs all of the address space
+  expect 4 'cannot map a ring of 6[0-9]* bytes: Cannot allocate memory' \
+    bash -c 'ulimit -v 60000; bus-pub wide x'
+  expect 0 '' bus-pub wide x
+  expect 1 'cannot subscribe to "wide": the rings of a subscription did not arrive: .*memory' \
+    bash -c 'ulimit -v 60000; bus-sub wide --from=oldest --until-end'
+  same "with memory" x "$(bus-sub wide --from=oldest --until-end)"
+fi
 flows
 
 # ---- the client's descriptors: at every limit it works, or says why
