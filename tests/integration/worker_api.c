@@ -51,9 +51,16 @@ static bool is_dead(pid_t pid)
 /* From now on there is none; its keeper stands still. */
 static void no_worker(void)
 {
-	pid_t pid = worker();
+	pid_t pid;
 
-	rig_kill(keeper, SIGSTOP);
+	for (;;) {
+		pid = worker();
+		rig_kill(keeper, SIGSTOP);
+		if (!is_dead(pid))
+			break;
+		rig_kill(keeper, SIGCONT); /* one that it has not reaped yet */
+		rig_sleep_ms(1);
+	}
 	rig_kill(pid, SIGKILL);
 	while (!is_dead(pid))
 		rig_sleep_ms(1);
