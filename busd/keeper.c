@@ -22,10 +22,9 @@
 #include <unistd.h>
 
 /*
- * A leaking bucket of deaths: each is one drop, that of a worker which never served many; one drop
- * leaks in a second. As long as it is not full the next worker starts at once, beyond that after a
- * pause that doubles with every DOUBLE_DROPS: for one that cannot start after four deaths, for one
- * that serves for a moment each time after some sixty.
+ * A leaking bucket of deaths: each is one drop, that of a worker which never served many. While it
+ * is not full the next worker starts at once (after four deaths of one that cannot start, after
+ * some sixty of one that serves for a moment), then after a pause that doubles.
  */
 #define FREE_DROPS   64
 #define STILL_DROPS  16 /* it never served */
@@ -220,7 +219,6 @@ static void start_worker(struct keeper *keeper)
 	keeper->link_fd = pair[0];
 	keeper->serves = false;
 	keeper->started_ns = bus_monotonic_ns();
-	log_debug("worker %d started", (int)pid);
 }
 
 /* It serves: its program is one that can be fallen back to. */
@@ -389,16 +387,11 @@ static void signalled(struct keeper *keeper)
 	struct signalfd_siginfo info;
 
 	while (read(keeper->signal_fd, &info, sizeof(info)) == sizeof(info)) {
-		switch (info.ssi_signo) {
-		case SIGCHLD:
-			break;
-		case SIGHUP:
+		if (info.ssi_signo == SIGHUP) {
 			hang_up(keeper);
-			break;
-		case SIGUSR2:
+		} else if (info.ssi_signo == SIGUSR2) {
 			replace_worker(keeper);
-			break;
-		default:
+		} else if (info.ssi_signo != SIGCHLD) {
 			log_info("leaving on signal %u from pid %u", info.ssi_signo, info.ssi_pid);
 			leave(keeper);
 		}
