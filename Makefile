@@ -82,8 +82,8 @@ demo: all ## the main job on real input: publisher, subscribers, checksums (FILE
 	@BUS_BUILD=$(abspath $(BUILD)) $(if $(FILE),FILE='$(FILE)') scripts/demo.sh
 endif
 
-check: ## everything that can be checked: test, lint, sanitizers, model, step, chaos, mutants and exhaustion
-	@set -e; for t in test lint asan ubsan $(filter tsan model step chaos mutants exhaustion,$(OPTIONAL)); do \
+check: ## everything that can be checked: test, lint, sanitizers, model, spin, step, chaos, mutants and exhaustion
+	@set -e; for t in test lint asan ubsan $(filter tsan model spin step chaos mutants exhaustion,$(OPTIONAL)); do \
 		echo "== make $$t"; $(MAKE) --no-print-directory $$t; done
 
 lint: | deps ## layers, names, symbols, format, sizes, cppcheck, warnings as errors

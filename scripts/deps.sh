@@ -1,7 +1,7 @@
 #!/bin/bash
 # Checks for the Debian packages that a make target needs, and installs what is missing.
 #
-#   scripts/deps.sh SET...     SET: build test bench lint fuzz deb
+#   scripts/deps.sh SET...     SET: build test bench lint fuzz deb spin
 #
 # Called by make before it compiles, so it looks only for files: nothing missing costs no
 # call of apt. Missing packages are installed by root, or by sudo where it asks no password;
@@ -32,6 +32,7 @@ lint|shellcheck|!shellcheck
 fuzz|clang|!clang
 fuzz|libclang-rt-dev|+include/fuzzer/FuzzedDataProvider.h
 deb|dpkg-dev|!dpkg-shlibdeps
+spin|spin|!spin
 '
 
 have_header() {
