@@ -22,7 +22,7 @@ check() {
   rm -rf "${work:?}"/*
   cp "$here/$model.pml" "$work/"
   if ! (cd "$work" && spin -a "${defs[@]}" "$model.pml" >spin.out 2>&1 &&
-    ${CC:-gcc} -O1 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=2000 -o pan pan.c >>spin.out 2>&1); then
+    ${CC:-gcc} -O2 -w -DSAFETY -DCOLLAPSE -DVECTORSZ=2048 -DMEMLIM=2000 -o pan pan.c >>spin.out 2>&1); then
     cat "$work/spin.out"
     printf '%-9s %-18s DOES NOT BUILD\n' "$model" "${mutant:--}"
     return 1
