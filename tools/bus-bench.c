@@ -374,7 +374,7 @@ static void receive(const struct job *job, struct bus_sub *sub, struct received 
 static void conclude_sub(struct job *job, const struct received *got, struct bench_flow *flow)
 {
 	double seconds = (double)(got->last_ns - got->first_ns) / 1e9;
-	struct bench_ring_shape shape = { .slots = job->plan.slots ? job->plan.slots : 1024,
+	struct bench_ring_shape shape = { .slots = job->plan.slots ? job->plan.slots : 4096,
 					  .bytes = job->plan.bytes ? job->plan.bytes : 256 << 10,
 					  .size = (uint32_t)(got->bytes / got->messages) };
 

@@ -24,7 +24,7 @@ enum {
 };
 
 static const struct tool_option options[] = {
-	{ OPT_SLOTS, "slots", "N", "create: messages that each ring holds (1024)" },
+	{ OPT_SLOTS, "slots", "N", "create: messages that each ring holds (4096)" },
 	{ OPT_BYTES, "bytes", "B", "create: payload that each ring holds (256K)" },
 	{ OPT_MAX_BYTES, "max-bytes", "B", "create: how far a ring may grow for a large message" },
 	{ OPT_NUMA, "numa", "WHERE",

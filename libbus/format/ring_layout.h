@@ -29,7 +29,7 @@
 #define RING_MAX_SLOTS      (1u << 26)
 #define RING_MIN_BYTES      4096
 #define RING_MAX_BYTES      (UINT64_C(1) << 36)
-#define RING_DEFAULT_SLOTS  1024
+#define RING_DEFAULT_SLOTS  4096 /* as many of 64 bytes as the payload area holds */
 #define RING_DEFAULT_BYTES  (256 * 1024)
 #define RING_KEY_MAX        255   /* bytes */
 #define RING_HEAD_MAX       65520 /* key + headers, padded to RING_HEAD_ALIGN */

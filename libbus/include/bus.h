@@ -165,7 +165,7 @@ const char *bus_version(void);
 /* Of each ring on the topic; every publisher has one. */
 struct bus_topic_opts {
 	size_t size;
-	uint32_t slots; /* messages, 16 to 2^26, rounded up to a power of two; 0: 1024 */
+	uint32_t slots; /* messages, 16 to 2^26, rounded up to a power of two; 0: 4096 */
 	int32_t numa;   /* BUS_NUMA_* */
 	/* payload area, rounded up to a power of two and the page size; 0: 256 KiB */
 	uint64_t bytes;

@@ -23,7 +23,7 @@
 #include "base/clock.h"
 #include "lib/attack_rig.h"
 
-#define MEMORY     (16u << 20) /* user_memory_limit */
+#define MEMORY     (64u << 20) /* user_memory_limit */
 #define HANDSHAKES 100
 #define CLIENTS    300
 #define TOPICS     10000

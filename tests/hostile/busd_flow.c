@@ -362,7 +362,7 @@ static void out_of_memory_quota(void **state)
 	while (count < 16 && (rc = proto_pub_open(&client, "q", 0, false, &pubs[count])) == 0)
 		count++;
 	assert_int_equal(rc, -EDQUOT);
-	assert_int_equal(count, 6); /* of 324 KiB each, in 2 MiB */
+	assert_int_equal(count, 3); /* of 516 KiB each, in 2 MiB */
 	assert_non_null(strstr(client.why, "memory_limit"));
 	assert_non_null(strstr(client.why, "limit 2.0 MiB"));
 	assert_int_equal(proto_ask(&client, &info, &msg), 0);

@@ -55,7 +55,7 @@ done
 # shellcheck disable=SC2317  # called by wait_for
 refused() { [ "$(cat code.* 2>/dev/null | grep -c 4)" -ge 5 ]; }
 wait_for "five publishers to be refused" refused
-grep -hvE "cannot allocate a ring of 16.1 MiB: of the memory of busd's control group" said.* &&
+grep -hvE "cannot allocate a ring of 16.3 MiB: of the memory of busd's control group" said.* &&
   note_failure "what those said who were refused"
 flows
 exec 6>&-

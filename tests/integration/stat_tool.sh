@@ -85,6 +85,7 @@ expect 3 bus-stat check t
 expect 3 bus-stat check 'a..b'
 
 # ---- one slow subscriber, a publisher that waits for it, one that keeps up, one that does not care
+bus-topic create prices --slots=1024 || bad "the topic cannot be made"
 bus-sub prices --name slow >/dev/null & slow=$!
 bus-sub prices --name quick >/dev/null &
 bus-sub 'prices' --lossy --name lossy >/dev/null &

@@ -15,7 +15,7 @@ expect 0 '^\{"topic":"b.two","explicit":true,"publishers":0,"subscribers":0,"rin
   bus-topic info b.two --json
 expect 0 'a new ring +2048 slots, 128 KiB of payload, may grow to 4 MiB' bus-topic info b.two
 expect 1 'cannot describe topic "c": there is no such topic' bus-topic info c
-expect 1 'cannot create topic "b.two": .*exists with slots 2048, not 1024' bus-topic create b.two
+expect 1 'cannot create topic "b.two": .*exists with slots 2048, not 4096' bus-topic create b.two
 expect 1 'cannot create topic "a.one": .*exists' bus-topic create a.one --exclusive
 expect 2 'cannot create topic "n": .*NUMA node 999' bus-topic create n --numa=999
 expect 0 '' bus-topic create i --numa=interleave

@@ -117,6 +117,7 @@ static void geometry_parts_start_on_the_page_size_in_use(void **state)
 	geo.payload_off += 64;
 	assert_false(ok(geo));
 	geo = good();
+	geo.slots = 1024;
 	geo.bytes = 32768;
 	geo.payload_off = 131072;
 	geo.size = geo.payload_off + geo.bytes;
