@@ -75,13 +75,12 @@ static void tell_nothing(struct pub *pub)
 	client_bell_due(pub->client);
 }
 
-void change_add(struct reader *reader, bool gates)
+struct ctl_ev_member change_describe(const struct reader *reader, bool gates)
 {
 	const struct sub *sub = reader->member->sub;
-	struct ring *ring = reader->ring;
-	struct client *publisher = ring->pub->client;
-	struct ctl_ev_member msg = {
-		.ring_id = ring->id,
+
+	return (struct ctl_ev_member){
+		.ring_id = reader->ring->id,
 		.op = CTL_MEMBER_ADD,
 		.flags = gates ? CTL_MEMBER_GATES : 0,
 		.sub_id = sub->id,
@@ -92,7 +91,14 @@ void change_add(struct reader *reader, bool gates)
 		.client_id = sub->client->id,
 		.uid = sub->client->uid,
 	};
+}
 
+void change_add(struct reader *reader, bool gates)
+{
+	const struct sub *sub = reader->member->sub;
+	struct ring *ring = reader->ring;
+	struct client *publisher = ring->pub->client;
+	struct ctl_ev_member msg = change_describe(reader, gates);
 	bool introduces = drop_older(ring->pub, sub->id);
 	struct event *event;
 

@@ -21,6 +21,8 @@ uint64_t change_begin(struct topic *topic);
 /* Tells the publisher of the reader's ring to count the reader from reader->start on. */
 void change_add(struct reader *reader, bool gates);
 void change_remove(struct reader *reader);
+/* What its publisher is told of a reader; without head, publisher and number. */
+struct ctl_ev_member change_describe(const struct reader *reader, bool gates);
 void change_commit(struct topic *topic);
 /* The board's epoch follows. By change_commit(), or once the publishers of a former worker are back. */
 void change_raise(struct topic *topic);

@@ -63,26 +63,31 @@ static int make_own_bell(struct client *client, struct why *why)
 	return 0;
 }
 
+struct ctl_hello_reply greet_reply(const struct client *client, const struct ctl_hello *hello)
+{
+	return (struct ctl_hello_reply){
+		.head = { .magic = CTL_MAGIC,
+			  .type = CTL_REPLY | CTL_HELLO,
+			  .version = CTL_VERSION,
+			  .len = sizeof(struct ctl_hello_reply),
+			  .req = hello->head.req },
+		.client_id = client->id,
+		.uid = client->uid,
+		.slot = client->slot,
+		.bell_id = client->bells ? client->bells->seg->info.segment_id : 0,
+		.busd_bell_id = client->user->busd_bell->info.segment_id,
+		.busd_pid = client->busd->pid,
+		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
+		.version = BUSD_VERSION,
+	};
+}
+
 static void answer(struct client *client, const struct ctl_hello *hello, int ev_fd)
 {
 	const struct segment *busd_bell = client->user->busd_bell;
 	const struct segment *own = client->bells->seg;
 	const int fds[] = { ev_fd, busd_bell->ro_fd, own->rw_fd };
-	struct ctl_hello_reply reply = {
-		.head = { .magic = CTL_MAGIC,
-			  .type = CTL_REPLY | CTL_HELLO,
-			  .version = CTL_VERSION,
-			  .len = sizeof(reply),
-			  .req = hello->head.req },
-		.client_id = client->id,
-		.uid = client->uid,
-		.slot = client->slot,
-		.bell_id = own->info.segment_id,
-		.busd_bell_id = busd_bell->info.segment_id,
-		.busd_pid = client->busd->pid,
-		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
-		.version = BUSD_VERSION,
-	};
+	struct ctl_hello_reply reply = greet_reply(client, hello);
 
 	client_reply(client, &reply, fds, BUS_ARRAY_LEN(fds));
 }

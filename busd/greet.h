@@ -11,6 +11,9 @@
 /* Is this the beginning of a conversation in our protocol and version? Pure. */
 int greet_check(const struct ctl_head *head, size_t len, struct why *why);
 
+/* The answer to a HELLO of somebody new. */
+struct ctl_hello_reply greet_reply(const struct client *client, const struct ctl_hello *hello);
+
 int greet_hello(struct client *client, const void *msg, struct why *why);
 int greet_attach(struct client *client, const void *msg, struct why *why);
 int greet_leave(struct client *client, const void *msg, struct why *why);

@@ -4,6 +4,7 @@
 
 #include "change.h"
 #include "event.h"
+#include "greet.h"
 #include "log.h"
 #include "observe.h"
 #include "record.h"
@@ -31,22 +32,12 @@ static void tell_mark(struct client *client, uint32_t end)
 
 static void tell_member(struct pub *pub, const struct reader *reader)
 {
-	const struct sub *sub = reader->member->sub;
-	struct ctl_ev_member msg = {
-		.head = { .type = CTL_EV_MEMBER, .version = CTL_VERSION, .len = sizeof(msg) },
-		.pub_id = pub->id,
-		.ring_id = reader->ring->id,
-		.op = CTL_MEMBER_ADD,
-		.flags = reader_gates(reader) ? CTL_MEMBER_GATES : 0,
-		.sub_id = sub->id,
-		.segment_id = sub->seg->info.segment_id,
-		.start = reader->start,
-		.entry = reader->entry,
-		.bell_word = sub->client->slot,
-		.client_id = sub->client->id,
-		.uid = sub->client->uid,
-	};
+	struct ctl_ev_member msg = change_describe(reader, reader_gates(reader));
 
+	msg.head = (struct ctl_head){ .type = CTL_EV_MEMBER,
+				      .version = CTL_VERSION,
+				      .len = sizeof(msg) };
+	msg.pub_id = pub->id;
 	event_push(pub->client, &msg, NULL, false);
 }
 
@@ -131,23 +122,9 @@ static struct client *find_absent(const struct client *newcomer, const struct ct
 static void answer(struct client *client, const struct ctl_hello *hello, int ev_fd)
 {
 	const int fds[] = { ev_fd, client->user->busd_bell->ro_fd };
-	struct ctl_hello_reply reply = {
-		.head = { .magic = CTL_MAGIC,
-			  .type = CTL_REPLY | CTL_HELLO,
-			  .version = CTL_VERSION,
-			  .len = sizeof(reply),
-			  .req = hello->head.req },
-		.client_id = client->id,
-		.uid = client->uid,
-		.slot = client->slot,
-		.bell_id = client->bells ? client->bells->seg->info.segment_id : 0,
-		.busd_bell_id = client->user->busd_bell->info.segment_id,
-		.busd_pid = client->busd->pid,
-		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
-		.resumed = 1,
-		.version = BUSD_VERSION,
-	};
+	struct ctl_hello_reply reply = greet_reply(client, hello);
 
+	reply.resumed = 1;
 	client_reply(client, &reply, fds, BUS_ARRAY_LEN(fds));
 }
 
