@@ -34,9 +34,8 @@ static void tell_member(struct pub *pub, const struct reader *reader)
 {
 	struct ctl_ev_member msg = change_describe(reader, reader_gates(reader));
 
-	msg.head = (struct ctl_head){ .type = CTL_EV_MEMBER,
-				      .version = CTL_VERSION,
-				      .len = sizeof(msg) };
+	msg.head =
+		(struct ctl_head){ .type = CTL_EV_MEMBER, .version = CTL_VERSION, .len = sizeof(msg) };
 	msg.pub_id = pub->id;
 	event_push(pub->client, &msg, NULL, false);
 }
