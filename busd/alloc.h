@@ -30,7 +30,7 @@ struct job {
 	/* what the request needs to go on */
 	struct topic *topic;     /* pinned, or NULL */
 	struct namespace *space; /* pays for the plan as well; NULL */
-	uint64_t id;
+	uint64_t id, line;
 	struct ctl_topic_settings settings;
 	char name[CTL_NAME_MAX];
 	char pattern[CTL_TOPIC_MAX];

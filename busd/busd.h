@@ -87,7 +87,8 @@ struct busd {
 	struct list subs; /* all subscriptions */
 	uint64_t ring_count, sub_count;
 	uint64_t evictions;
-	uint64_t next_id; /* of everything: never reused */
+	uint64_t next_id;  /* of everything: never reused */
+	uint32_t instance; /* random: the same for all workers of one keeper */
 
 	struct quota quota;
 	struct calibrator calibrator;

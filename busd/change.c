@@ -90,6 +90,7 @@ struct ctl_ev_member change_describe(const struct reader *reader, bool gates)
 		.bell_word = sub->client->slot,
 		.client_id = sub->client->id,
 		.uid = sub->client->uid,
+		.line = sub->line,
 	};
 }
 

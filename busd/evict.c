@@ -20,12 +20,16 @@ static uint64_t position(const struct reader *reader, uint64_t head)
 {
 	const struct cursor_segment *page = reader->member->sub->seg->map;
 	const struct cursor_entry *entry = &page->entry[reader->entry];
+	const struct ring_writer_page *writer = reader->ring->seg->map;
+	/* nothing below it is in this ring */
+	uint64_t said = bus_load_acquire(&writer->begin_seq);
+	uint64_t begin = said == 0 ? 0 : bus_min_u64(said - 1, head);
 	uint64_t cursor;
 
 	if (bus_load_acquire(&entry->ring_id) != reader->ring->id)
-		return reader->start;
+		return bus_max_u64(reader->start, begin);
 	cursor = bus_load_acquire(&entry->cursor);
-	return cursor > head ? UINT64_MAX : cursor;
+	return cursor > head ? UINT64_MAX : bus_max_u64(cursor, begin);
 }
 
 static struct reader *slowest(struct ring *ring, uint64_t head, uint64_t *at)

@@ -24,7 +24,7 @@
 #include "base/base.h"
 
 #define JOURNAL_MAGIC   UINT64_C(0x4c4e524a42535542) /* "BUSBJRNL" */
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 2
 #define JOURNAL_UNIT    64 /* records are a multiple of it */
 #define JOURNAL_UNITS   32 /* at most */
 #define JOURNAL_UNDO    16384

@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -252,6 +253,23 @@ static int read_worker_config(struct busd *busd, const struct options *options, 
 	return busd->config ? 0 : because(why, ENOMEM, "out of memory");
 }
 
+/*
+ * Clients of a former busd come to this one with the numbers that they had there, and take both for
+ * one name space: so none begins where another did. 52 bits are whole numbers in JSON, too.
+ */
+#define FIRST_ID_MASK ((UINT64_C(1) << 52) - 1)
+
+static int be_somebody_else(struct busd *busd, struct why *why)
+{
+	uint64_t random[2];
+
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return because(why, errno, "no random numbers: %s", strerror(errno));
+	busd->next_id = (random[0] & FIRST_ID_MASK) + 1;
+	busd->instance = (uint32_t)random[1] | 1;
+	return 0;
+}
+
 static int open_worker(struct busd *busd, const struct options *options, struct why *why)
 {
 	const char *log = log_target(busd, options);
@@ -262,6 +280,8 @@ static int open_worker(struct busd *busd, const struct options *options, struct 
 	if (rc < 0)
 		return because(why, -rc, "the journal cannot be opened: %s", strerror(-rc));
 	again = restore_clocks(busd);
+	if (!again && be_somebody_else(busd, why) < 0)
+		return -EIO;
 	rc = log_open(log);
 	if (rc < 0 && again)
 		log_open("syslog"); /* who is attached shall not suffer for a directory that went */

@@ -85,6 +85,7 @@ void reader_announce(struct reader *reader)
 		.pid = ring->pid,
 		.uid = ring->uid,
 		.bell_word = ring->pub ? ring->pub->client->slot : 0,
+		.line = ring->line,
 	};
 
 	memcpy(msg.topic, member->topic->name, sizeof(msg.topic));

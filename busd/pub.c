@@ -43,6 +43,7 @@ static struct pub *pub_new(struct client *client, const struct job *job)
 	pub->topic = job->topic;
 	topic_pin(pub->topic);
 	pub->settings = job->settings;
+	pub->line = job->line;
 	memcpy(pub->name, job->name, sizeof(pub->name));
 	list_init(&pub->topic_link);
 	list_append(&client->pubs, &pub->client_link);
@@ -197,6 +198,9 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 
 	if (wrong)
 		return because(why, EINVAL, "topic name %s", wrong);
+	if (open->first_seq > UINT64_MAX / 2)
+		return because(why, EINVAL, "first_seq %llu cannot be",
+			       (unsigned long long)open->first_seq);
 	if (answered_again(client, &open->head))
 		return 0;
 	if (!acl_allows(&busd->config->acl, busd->uid, &subject, ACL_PUBLISH, open->topic))
@@ -227,8 +231,9 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 	job->settings = settings;
 	job->node = open->node >= 0 ? open->node : client->node;
 	client_copy_name(job->name, open->name[0] ? open->name : client->name);
+	job->line = open->line;
 	job->done = opened;
-	plan_ring(job, 0);
+	plan_ring(job, open->first_seq);
 	alloc_build(job);
 	return 0;
 }

@@ -41,6 +41,7 @@ void record_busd(struct busd *busd)
 {
 	struct record_busd body = { .started_ns = busd->started_ns,
 				    .evictions = busd->evictions,
+				    .instance = busd->instance,
 				    .calibrator = busd->calibrator };
 
 	PUT(busd, &busd->place, RECORD_BUSD, body);
@@ -173,6 +174,7 @@ void record_pub(struct pub *pub)
 		.ring_id = pub->ring ? pub->ring->id : 0,
 		.pending_id = pub->pending ? pub->pending->id : 0,
 		.req = pub->req,
+		.line = pub->line,
 		.settings = pub->settings,
 	};
 
@@ -192,6 +194,7 @@ void record_ring(struct ring *ring)
 		.closed_ns = ring->closed_ns,
 		.client_id = ring->client_id,
 		.pub_id = ring->pub_id,
+		.line = ring->line,
 		.board_index = ring->board_index,
 		.on_board = ring->on_board,
 		.succeeds = ring->succeeds,
@@ -211,6 +214,7 @@ void record_sub(struct sub *sub)
 		.id = sub->id,
 		.client_id = sub->client->id,
 		.opened_ns = sub->opened_ns,
+		.line = sub->line,
 		.active = sub->active,
 		.starved = sub->starved,
 		.flags = sub->flags,

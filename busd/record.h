@@ -40,6 +40,7 @@ struct record_segment {
 
 struct record_busd {
 	uint64_t started_ns, evictions;
+	uint32_t instance, pad;
 	struct calibrator calibrator;
 };
 
@@ -90,6 +91,7 @@ struct record_pub {
 	uint64_t id, client_id, topic_id;
 	uint64_t ring_id, pending_id; /* 0: none */
 	uint32_t req, pad;
+	uint64_t line;
 	struct ctl_topic_settings settings;
 	char name[CTL_NAME_MAX];
 };
@@ -98,7 +100,7 @@ struct record_ring {
 	uint64_t id, topic_id, open_pub_id; /* 0: closed */
 	uint64_t next_id, prev_id;
 	uint64_t opened_ns, closed_ns;
-	uint64_t client_id, pub_id;
+	uint64_t client_id, pub_id, line;
 	uint32_t board_index, on_board, succeeds, req;
 	uint32_t pid, uid;
 	struct record_segment seg;
@@ -106,7 +108,7 @@ struct record_ring {
 };
 
 struct record_sub {
-	uint64_t id, client_id, opened_ns;
+	uint64_t id, client_id, opened_ns, line;
 	uint32_t active, starved, flags, start, entries, req;
 	int32_t node;
 	uint32_t pad;

@@ -51,6 +51,7 @@ struct pub {
 	struct ring *ring;                  /* the one on the board; NULL before the first */
 	struct ring *pending;               /* handed out, not READY yet */
 	uint32_t req;                       /* the request that opened it */
+	uint64_t line;                      /* what it says that it continues, from a former busd */
 	uint64_t place;
 	uint64_t told; /* membership number that it was last told */
 };
@@ -71,7 +72,7 @@ struct ring {
 	uint64_t opened_ns; /* Unix */
 	uint64_t closed_ns; /* monotonic */
 	/* of its publisher, which may have gone */
-	uint64_t client_id, pub_id;
+	uint64_t client_id, pub_id, line;
 	uint32_t pid, uid;
 	char name[CTL_NAME_MAX];
 };
@@ -94,7 +95,8 @@ struct sub {
 	uint32_t entry_hint; /* where to look for a free one */
 	struct reader **entry;
 	struct list members;
-	uint32_t req; /* the request that opened it */
+	uint32_t req;  /* the request that opened it */
+	uint64_t line; /* what it says that it continues, from a former busd */
 	uint64_t place;
 };
 

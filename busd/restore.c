@@ -324,6 +324,7 @@ static bool restore_pub(struct busd *busd, const void *record, uint64_t place)
 	pub->client = client;
 	pub->topic = topic;
 	pub->req = body->req;
+	pub->line = body->line;
 	pub->settings = body->settings;
 	memcpy(pub->name, body->name, sizeof(pub->name));
 	topic_pin(topic);
@@ -381,6 +382,7 @@ static bool restore_ring(struct busd *busd, const void *record, uint64_t place)
 	ring->closed_ns = body->closed_ns;
 	ring->client_id = body->client_id;
 	ring->pub_id = body->pub_id;
+	ring->line = body->line;
 	ring->pid = body->pid;
 	ring->uid = body->uid;
 	memcpy(ring->name, body->name, sizeof(ring->name));
@@ -439,6 +441,7 @@ static bool restore_sub(struct busd *busd, const void *record, uint64_t place)
 	sub->starved = body->starved;
 	sub->flags = body->flags;
 	sub->start = body->start;
+	sub->line = body->line;
 	sub->req = body->req;
 	sub->node = body->node;
 	sub->opened_ns = body->opened_ns;
@@ -519,6 +522,7 @@ bool restore_clocks(struct busd *busd)
 	busd->place = at;
 	busd->started_ns = body->started_ns;
 	busd->evictions = body->evictions;
+	busd->instance = body->instance;
 	busd->calibrator = body->calibrator;
 	return true;
 }

@@ -120,6 +120,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	ring->opened_ns = bus_realtime_ns();
 	ring->client_id = pub->client->id;
 	ring->pub_id = pub->id;
+	ring->line = pub->line;
 	ring->pid = pub->client->pid;
 	ring->uid = pub->client->uid;
 	memcpy(ring->name, pub->name, sizeof(ring->name));

@@ -58,6 +58,7 @@ static struct sub *sub_new(struct client *client, struct job *job)
 	memcpy(sub->name, job->name, sizeof(sub->name));
 	sub->wild = topic_is_wild(sub->pattern);
 	sub->start = job->start;
+	sub->line = job->line;
 	sub->node = job->node;
 	sub->opened_ns = bus_realtime_ns();
 	sub->entries = job->entries;
@@ -239,6 +240,7 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 	memcpy(job->pattern, open->pattern, sizeof(job->pattern));
 	client_copy_name(job->name, open->name[0] ? open->name : client->name);
 	job->start = open->start;
+	job->line = open->line;
 	job->node = open->node >= 0 ? open->node : client->node;
 	job->entries = entries;
 	job->flags = open->flags;

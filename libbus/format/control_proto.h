@@ -39,6 +39,16 @@
  *   was not answered is sent again with the same number, before any other: it is not done twice.
  *   resumed 0: this busd does not know the token; the connection is a new one (ATTACH follows).
  *
+ * ---- Another busd
+ *   Where all of busd died, keeper included, the next one knows nobody: it answers resumed 0 with
+ *   another `instance`. Publishers and subscriptions are opened there anew, each with its `line`:
+ *   the number that it had when it was opened first (pub_id, sub_id; numbers of one busd begin at a
+ *   random one, so that those of two do not meet). busd passes the line on, in CTL_EV_RING and
+ *   CTL_EV_MEMBER, with the uid that the kernel attests, and does nothing else with it: a reader
+ *   thereby knows which ring the new one follows, a publisher which of its readers has come back.
+ *   Until all have, the publisher writes on in the old ring; so the new one may begin later than
+ *   its first_seq (ring_writer_page.begin_seq).
+ *
  * ---- A publisher
  *   PUB_OPEN   -> PUB reply + fds { ring (rw) }; the topic is created where it does not exist.
  *                 Before it: CTL_EV_SEGMENT for the topic's board.
@@ -97,7 +107,7 @@
 #include "format/ring_layout.h"
 
 #define CTL_MAGIC        0x42535542u /* "BUSB" */
-#define CTL_VERSION      2u
+#define CTL_VERSION      3u
 #define CTL_MAX          1024 /* bytes of a message */
 #define CTL_MAX_FDS      4
 #define CTL_EV_IN_FLIGHT 16
@@ -181,7 +191,7 @@ struct ctl_hello_reply {
 	uint32_t busd_pid;
 	uint32_t page_bytes; /* run-time page size */
 	uint32_t resumed;    /* 1: it is attached as before; 0: everything is to be opened anew */
-	uint32_t pad;
+	uint32_t instance;   /* of busd, random and not 0: another one knows nothing of the former */
 	char version[32]; /* of busd, for people */
 };
 
@@ -249,6 +259,8 @@ struct ctl_pub_open {
 	uint32_t pad;
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX];
+	uint64_t line;      /* 0, or what it continues: see "Another busd" */
+	uint64_t first_seq; /* number of the new ring's first message, or of an earlier one */
 };
 
 struct ctl_pub_grow {
@@ -321,6 +333,7 @@ struct ctl_sub_open {
 	int32_t node;
 	char pattern[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX];
+	uint64_t line; /* 0, or what it continues: see "Another busd" */
 };
 
 /* fd 0: the cursor segment, read-write. */
@@ -446,6 +459,7 @@ struct ctl_ev_member {
 	uint64_t client_id; /* of the subscriber: its bell page wakes this publisher when blocked */
 	uint32_t uid;
 	uint32_t pad;
+	uint64_t line; /* as the subscription says it: to be believed of its uid only */
 };
 
 /* To a subscription: one more ring to read. Precedes the first message of the ring. */
@@ -470,6 +484,7 @@ struct ctl_ev_ring {
 	uint32_t pad;
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX]; /* of the publisher */
+	uint64_t line;           /* as the publisher says it: to be believed of its uid only */
 };
 #define CTL_RING_FRESH  1u /* attached after the subscription was active: read it from `start` */
 #define CTL_RING_CLOSED 2u /* its publisher has gone: nothing gates; read what is there */
@@ -511,6 +526,7 @@ static_assert(sizeof(struct ctl_error) <= CTL_MAX, "error");
 static_assert(sizeof(struct ctl_topic_next) <= CTL_MAX, "topic_next");
 static_assert(sizeof(struct ctl_topic_next_reply) <= CTL_MAX, "topic_next_reply");
 static_assert(sizeof(struct ctl_pub_open) <= CTL_MAX, "pub_open");
+static_assert(sizeof(struct ctl_sub_open) <= CTL_MAX, "sub_open");
 static_assert(sizeof(struct ctl_ev_ring) <= CTL_MAX, "ev_ring");
 
 #endif
