@@ -55,6 +55,7 @@ struct ring_geometry {
  * | bytes, ...        | publisher | tools                        | relaxed, for show |
  * | waiting           | publisher | gating readers after W2      | generation; 0: awake |
  * | final_seq         | publisher | readers that found nothing   | release; next seq + 1, 0: unset |
+ * | begin_seq         | publisher | readers that found nothing, busd | release, before final_seq of the ring before; + 1, 0: unset |
  * | blocked_*, ...    | publisher | tools                        | relaxed, for show |
  */
 struct ring_writer_page {
@@ -71,7 +72,12 @@ struct ring_writer_page {
 	uint32_t pad2;
 	/* next seq + 1 once the publisher ended this ring itself; 0: it did not */
 	_Atomic uint64_t final_seq;
-	uint64_t pad3[14];
+	/*
+	 * the first message of this ring, where that is a later one than the geometry's first_seq:
+	 * what comes before it stands in the ring of a former busd; + 1, 0: not said
+	 */
+	_Atomic uint64_t begin_seq;
+	uint64_t pad3[13];
 	/* pair 3: counters for people */
 	_Atomic uint64_t blocked_ns; /* time spent blocked, finished blocks only */
 	/* counter at which the present block began; 0 not blocked */

@@ -100,6 +100,23 @@ void ring_reader_lapped(struct ring_reader *rd)
 	ring_reader_flush(rd);
 }
 
+bool ring_reader_skip_hole(struct ring_reader *rd)
+{
+	uint64_t begin;
+
+	if (!rd->late || rd->ahead != rd->cur)
+		return false;
+	begin = bus_load_acquire(&rd->view.page->begin_seq);
+	if (begin == 0)
+		return false;
+	rd->late = false;
+	if (begin - 1 <= rd->cur)
+		return false;
+	rd->cur = rd->ahead = begin - 1;
+	ring_reader_flush(rd);
+	return true;
+}
+
 bool ring_reader_ready(const struct ring_reader *rd)
 {
 	if (rd->drained)

@@ -20,6 +20,7 @@ struct ring_reader {
 	uint64_t ring_id;
 	uint32_t woken; /* generation for which the publisher was woken */
 	bool drained;
+	bool late; /* it may begin later than its first number: ring_reader_skip_hole() */
 	/* accounts */
 	uint64_t lost, delivered;
 	uint64_t lost_unsaid; /* lost and not yet told in a message */
@@ -49,6 +50,12 @@ void ring_reader_joined_now(struct ring_reader *rd);
  * any more.
  */
 void ring_reader_begin_oldest(struct ring_reader *rd);
+
+/*
+ * A ring that continues one of a former busd is empty below its publisher's begin_seq. Where nothing
+ * is borrowed, and before its end is looked for: moves beyond that hole; true if it did.
+ */
+bool ring_reader_skip_hole(struct ring_reader *rd);
 
 /* Publishes the cursor and wakes the publisher if it waits. */
 void ring_reader_flush(struct ring_reader *rd);

@@ -80,7 +80,7 @@ enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 
 		if (!m->gates || m->lying)
 			continue;
-		c = member_cursor(m, pub->ring_id, pub->n);
+		c = bus_max_u64(member_cursor(m, pub->ring_id, pub->n), pub->begin);
 		if (c < gs) {
 			gs = c;
 			pub->slowest = m->sub_id;
@@ -129,6 +129,18 @@ void ring_pub_wait_begin(struct ring_pub *pub)
 void ring_pub_wait_end(struct ring_pub *pub)
 {
 	bus_store_relaxed(&pub->view.page->waiting, 0);
+}
+
+void ring_pub_begin(struct ring_pub *pub, uint64_t n)
+{
+	struct ring_writer_page *page = pub->view.page;
+
+	pub->n = n;
+	pub->begin = n;
+	pub->limit_seq = n; /* the first publish refreshes */
+	bus_store_relaxed(&page->frontier_seq, n);
+	bus_store_release(&page->head, n);
+	bus_store_release(&page->begin_seq, n + 1);
 }
 
 /*

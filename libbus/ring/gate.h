@@ -55,6 +55,7 @@ struct ring_pub {
 	/* payload below this may have been written, by a claim that was not published too */
 	uint64_t written_pos;
 	uint64_t ring_id;
+	uint64_t begin;   /* nothing below it is in this ring: no reader has that to read here */
 	uint64_t slowest; /* sub_id of the slowest gating member at the last refresh, 0 none */
 	uint32_t waiting_gen;
 	/*
@@ -84,6 +85,12 @@ static inline void ring_pub_seen(struct ring_pub *pub, uint64_t number)
  * once more); end clears it. */
 void ring_pub_wait_begin(struct ring_pub *pub);
 void ring_pub_wait_end(struct ring_pub *pub);
+
+/*
+ * Before the first message: numbers begin at n, later than at the ring's first one, since those
+ * before it went into another ring meanwhile. Readers who sleep are to be woken: to move there.
+ */
+void ring_pub_begin(struct ring_pub *pub, uint64_t n);
 
 /* Ends the ring: readers that reach n know that nothing follows. */
 void ring_pub_final(struct ring_pub *pub);
