@@ -231,6 +231,24 @@ static bool is_listening(const struct sockaddr_un *addr)
 }
 
 /*
+ * The worker of a keeper that was killed dies with it, but a moment later: until then it listens.
+ */
+#define DYING_NS      UINT64_C(1000000000)
+#define DYING_LOOK_US 10000
+
+static bool goes_on_listening(const struct sockaddr_un *addr)
+{
+	uint64_t until_ns = bus_monotonic_ns() + DYING_NS;
+
+	while (is_listening(addr)) {
+		if (bus_monotonic_ns() >= until_ns)
+			return true;
+		usleep(DYING_LOOK_US);
+	}
+	return false;
+}
+
+/*
  * What a busd that died left there, and nothing else: a path may be mistyped. A busd that listens
  * though we got its lock has lost the file, to something that clears directories of old files.
  */
@@ -246,7 +264,7 @@ static int remove_old_socket(const struct sockaddr_un *addr, struct why *why)
 	if (!S_ISSOCK(st.st_mode))
 		return because(why, ENOTSOCK,
 			       "%s is there and no socket; choose another path by --socket", path);
-	if (is_listening(addr))
+	if (goes_on_listening(addr))
 		return because(why, EEXIST,
 			       "somebody listens at %s already; choose another path by --socket",
 			       path);

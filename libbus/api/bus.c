@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/bus_internal.h"
@@ -55,30 +56,57 @@ void bus__calibration(const struct board_head *board, struct bus_calibration *re
 	}
 }
 
-static int take_hello(struct bus *bus, const struct ctl_hello_reply *r, const int *fds, int nfds)
+/* Whether what busd calls its pid is what the kernel calls it here: one pid namespace. */
+static bool same_pids(int ctl, const struct ctl_hello_reply *r)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return getsockopt(ctl, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 && cred.pid > 0 &&
+	       (uint32_t)cred.pid == r->busd_pid;
+}
+
+int bus__greeting_map(struct bus__greeting *g, const struct bus *bus, int ctl,
+		      const struct ctl_hello_reply *r, const int *fds, int nfds)
 {
 	int err;
 
 	if (nfds != 3 || r->slot >= BELL_WORDS || !bus_is_pow2(r->page_bytes))
 		return bus__fail(-EPROTO, "busd at %s sent a greeting that makes no sense",
 				 bus->socket);
-	bus->client_id = r->client_id;
-	bus->uid = r->uid;
-	bus->slot = r->slot;
-	bus->page_bytes = r->page_bytes;
-	err = shm_map_segment(&bus->busd_bell, fds[1], sizeof(struct bell_page), false);
-	if (err == 0)
-		err = bus__own_bell_add(bus, r->uid, fds[2]);
+	g->reply = *r;
+	g->same_pids = same_pids(ctl, r);
+	err = shm_map_segment(&g->busd_bell, fds[1], sizeof(struct bell_page), false);
 	if (err < 0)
 		return bus__fail(err, "cannot map bell pages: %s", strerror(-err));
-	bus->bell = &((const struct bell_page *)bus->busd_bell.base)->word[r->slot];
+	g->own = bus__bell_map(r->uid, fds[2], &err);
+	if (g->own == NULL) {
+		shm_unmap(&g->busd_bell);
+		return bus__fail(err, "cannot map bell pages: %s", strerror(-err));
+	}
 	return 0;
+}
+
+void bus__greeting_take(struct bus *bus, const struct bus__greeting *g)
+{
+	const struct bell_page *page = g->busd_bell.base;
+
+	bus->bells = g->own;
+	bus->busd_bell = g->busd_bell;
+	bus->client_id = g->reply.client_id;
+	bus->uid = g->reply.uid;
+	bus->slot = g->reply.slot;
+	bus->page_bytes = g->reply.page_bytes;
+	bus->instance = g->reply.instance;
+	bus->same_pids = g->same_pids;
+	bus_store_release(&bus->bell, &page->word[g->reply.slot]);
 }
 
 static int greet(struct bus *bus)
 {
 	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello), .node = bus__node() };
 	struct ctl_head attach = BUS__HEAD(CTL_ATTACH, ctl_head);
+	struct bus__greeting greeting;
 	struct ctl_hello_reply reply;
 	struct ctl_ok ok;
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
@@ -92,11 +120,12 @@ static int greet(struct bus *bus)
 	if (reply.head.magic != CTL_MAGIC)
 		err = bus__fail(-EPROTO, "what listens at %s is not busd", bus->socket);
 	else
-		err = take_hello(bus, &reply, fds, nfds);
+		err = bus__greeting_map(&greeting, bus, bus->ctl, &reply, fds, nfds);
 	for (int i = err < 0 ? 0 : 1; i < nfds; i++)
 		close(fds[i]);
 	if (err < 0)
 		return err;
+	bus__greeting_take(bus, &greeting);
 	bus->ev = fds[0];
 	err = bus__request_locked(bus, &attach, &ok, sizeof(ok), NULL, NULL);
 	bus->attached = err == 0;
@@ -124,6 +153,7 @@ static void free_bus(struct bus *bus)
 	bus__inbox_free(&bus->orphans);
 	free(bus->spare);
 	bus__segments_free(bus);
+	bus__past_free(bus);
 	shm_unmap(&bus->busd_bell);
 	pthread_mutex_destroy(&bus->request_lock);
 	pthread_mutex_destroy(&bus->lock);
@@ -139,6 +169,7 @@ static struct bus *new_bus(const struct bus_connect_opts *opts, const uint64_t t
 	bus->ctl = -1;
 	bus->ev = -1;
 	bus->hello = -1;
+	bus->gen = 1;
 	memcpy(bus->token, token, sizeof(bus->token));
 	bus->timeout_ns = opts->timeout_ns > 0 ? (uint64_t)opts->timeout_ns : BUS__TIMEOUT_NS;
 	bus->fences = wake_barrier_register() < 0;
@@ -158,7 +189,8 @@ static int connect_once(struct bus **ret, const struct bus_connect_opts *opts,
 
 	if (bus == NULL)
 		return bus__fail(-ENOMEM, "out of memory");
-	bus->ctl = bus__find_and_connect(opts, deadline_ns, bus->socket, sizeof(bus->socket));
+	bus->ctl = bus__find_and_connect(opts, deadline_ns, bus->socket, sizeof(bus->socket),
+					 &bus->autostart);
 	if (bus->ctl < 0) {
 		err = bus->ctl;
 		free_bus(bus);

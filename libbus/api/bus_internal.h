@@ -48,7 +48,9 @@ struct bus__segment {
 	struct shm_map map;
 	uint32_t refs;
 	bool gone;
-	bool stale; /* not told again yet, by a new worker of busd's */
+	bool stale;             /* not told again yet, by a new worker of busd's */
+	struct bus__past *past; /* of a former busd: in its table; NULL: in the connection's */
+	bool loose;             /* that is gone, too: it goes with its last user */
 	struct bus__segment *next;
 };
 
@@ -59,6 +61,18 @@ struct bus__bell {
 	struct bell_page *page;
 	struct shm_map map;
 	struct bus__bell *next;
+};
+
+/*
+ * What a former busd gave us, and who still reads and writes its rings sleeps on: kept until nobody
+ * here does.
+ */
+struct bus__past {
+	uint32_t gen;
+	struct bus__segment *segments[BUS__BUCKETS];
+	struct bus__bell *bells;
+	struct shm_map busd_bell;
+	struct bus__past *next;
 };
 
 /* An event that waits for the thread that owns its object. */
@@ -80,14 +94,27 @@ struct bus__inbox {
 struct bus {
 	uint64_t magic; /* reads 0 in a forked child */
 	int ctl, ev;
-	const _Atomic uint32_t *bell; /* busd's word for this client: moves when there are events */
-	_Atomic uint32_t pumped;      /* its value before the last complete reception */
-	_Atomic uint32_t gone;        /* busd has gone for good, or does not know us any more */
-	_Atomic uint32_t lost;        /* its worker hung up: bus__mend() */
-	bool attached;                /* by token: a new worker knows us */
+	/* busd's word for this client: moves when there are events. bus__bell() */
+	const _Atomic uint32_t *_Atomic bell;
+	_Atomic uint32_t pumped; /* its value before the last complete reception */
+	_Atomic uint32_t gone;   /* busd has gone for good, or does not know us any more */
+	_Atomic uint32_t lost;   /* its worker hung up: bus__mend() */
+	bool attached;           /* by token: a new worker knows us */
 	uint64_t token[2];
 	int hello; /* under request_lock: a connection on which the answer to HELLO is due; -1 */
 	uint64_t hello_after; /* under request_lock: do not connect before */
+	/* another busd (succeed.c) */
+	_Atomic uint32_t gen;       /* how many we have been connected to; changes under lock */
+	_Atomic uint32_t orphaned;  /* all of busd is dead, and no other one has answered yet */
+	_Atomic uint32_t heirs_due; /* there may be subscriptions that it does not know yet */
+	_Atomic uint64_t look_at;   /* CLOCK_MONOTONIC: look at the connection then */
+	uint32_t instance;          /* of the present busd */
+	bool autostart;             /* it is a private one, which may be started again */
+	bool same_pids;     /* busd's pids are ours: who has such a number no more is dead */
+	bool opening_heirs; /* under lock: a thread does */
+	uint64_t pace_ns, start_after; /* under request_lock */
+	struct bus__past *past;        /* under lock */
+	uint64_t serial;               /* of objects; under lock */
 	pthread_mutex_t request_lock;
 	pthread_mutex_t lock;
 	uint64_t client_id;
@@ -122,8 +149,11 @@ void bus__why_save(char text[CTL_WHY_MAX]);
 void bus__why_restore(const char text[CTL_WHY_MAX]);
 
 /* ---- find.c: which socket, and starting a private busd ---- */
+/* *may_start: it is a private one, which this process may start. */
 int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
-			  size_t path_size);
+			  size_t path_size, bool *may_start);
+/* Runs a private busd and waits until it listens, or another one won. */
+int bus__start_private(const char *path);
 
 /* ---- mend.c: coming back to a new worker of busd's ---- */
 /*
@@ -143,6 +173,47 @@ int bus__hung_up(struct bus *bus);
 /* An event may have come, or the connection is back, or the deadline has passed. */
 void bus__await_event(struct bus *bus, uint64_t deadline_ns);
 
+/* ---- succeed.c: all of busd died, and another one serves ---- */
+#define BUS__LOOK_NS 100000000u /* between two looks at a connection that is well */
+#define BUS__SOON_NS 2000000u   /* while it is not, or somebody has not come back */
+
+static inline uint32_t bus__gen(const struct bus *bus)
+{
+	return bus_load_acquire(&bus->gen);
+}
+
+static inline uint32_t bus__older(uint32_t a, uint32_t b)
+{
+	return a < b ? a : b;
+}
+
+/* Whether the busd of that generation will never say anything any more. */
+static inline bool bus__is_over(const struct bus *bus, uint32_t gen)
+{
+	return bus_load_acquire(&bus->gone) != 0 || bus_load_acquire(&bus->orphaned) != 0 ||
+	       bus__gen(bus) != gen;
+}
+
+/*
+ * Looks whether the connection is well, and takes steps if not: without a lock, now or when it is
+ * due. Blocks for a few ms at most, where a busd answers; 250 ms where it does not.
+ */
+void bus__look(struct bus *bus, bool now);
+/* Whether that which has happened since is due to be looked at more often. */
+bool bus__is_well(const struct bus *bus);
+/*
+ * Under request_lock: on bus->hello a busd answered that does not know us. 1: it does now; -errno:
+ * not.
+ */
+int bus__begin_anew(struct bus *bus, const struct ctl_hello_reply *r, struct control_packet *p);
+/* Bells of that generation; under lock. */
+struct bus__bell *bus__bells_of(struct bus *bus, uint32_t gen);
+/* Frees what no object needs any more; under lock. */
+void bus__past_sweep(struct bus *bus);
+void bus__past_free(struct bus *bus);
+/* Whether the kernel says that there is no such process (any more). false: unknown. */
+bool bus__process_died(uint32_t pid);
+
 /* ---- control.c ---- */
 
 /*
@@ -151,6 +222,11 @@ void bus__await_event(struct bus *bus, uint64_t deadline_ns);
  * be NULL. 0, or -errno with the sentence set.
  */
 int bus__request(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds);
+/* The same about an object that only the busd of that generation knows: else -EPIPE. */
+int bus__request_of(struct bus *bus, uint32_t gen, void *req, void *reply, size_t reply_size,
+		    int *fds, int *nfds);
+/* The generation to which requests go now: that of an object that is to be opened. */
+uint32_t bus__settle(struct bus *bus);
 int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
 			int *nfds);
 
@@ -158,10 +234,15 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 int bus__pump(struct bus *bus);
 int bus__pump_locked(struct bus *bus);
 
+static inline const _Atomic uint32_t *bus__bell(const struct bus *bus)
+{
+	return bus_load_acquire(&bus->bell);
+}
+
 /* Whether busd rang since the last complete reception. One load of a shared word. */
 static inline bool bus__rung(const struct bus *bus)
 {
-	return bus_load_acquire(bus->bell) != bus_load_relaxed(&bus->pumped);
+	return bus_load_acquire(bus__bell(bus)) != bus_load_relaxed(&bus->pumped);
 }
 
 /* 0, or -errno where the message was not sent. */
@@ -178,10 +259,10 @@ void bus__inbox_free(struct bus__inbox *inbox);
 	}
 
 /* ---- segments.c: under bus->lock ---- */
-struct bus__segment *bus__segment_get(struct bus *bus, uint64_t id);
+struct bus__segment *bus__segment_get(struct bus *bus, uint32_t gen, uint64_t id);
 void bus__segment_put(struct bus *bus, struct bus__segment *seg);
 /* Waits until a segment that busd has sent or queued is here; NULL: not in time. Takes the lock. */
-struct bus__segment *bus__segment_await(struct bus *bus, uint64_t id);
+struct bus__segment *bus__segment_await(struct bus *bus, uint32_t gen, uint64_t id);
 void bus__segments_each(struct bus *bus, int (*fn)(struct bus__segment *seg, void *arg), void *arg);
 struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segment *ev, int fd,
 				      int *err);
@@ -190,6 +271,11 @@ void bus__segments_free(struct bus *bus);
 /* A new worker begins to tell all segments again; it has told all. */
 void bus__segments_stale(struct bus *bus);
 void bus__segments_settled(struct bus *bus);
+/* Another busd: they are the past's from now on. */
+void bus__segments_former(struct bus *bus, struct bus__past *past);
+void bus__past_segments_free(struct bus__past *past);
+/* A bell page's mapping of our own; the descriptor stays the caller's. NULL with *err. */
+struct bus__bell *bus__bell_map(uint32_t uid, int fd, int *err);
 void bus__segment_missing(struct bus *bus, uint64_t id); /* asks busd to send it again */
 /* Our own bell page for the sleepers of a user; NULL: asked for. */
 struct bell_page *bus__own_bell(struct bus *bus, uint32_t uid);
@@ -202,6 +288,17 @@ const _Atomic uint32_t *bus__peer_bell(struct bus *bus, uint64_t client_id,
 				       struct bus__segment **seg);
 
 /* ---- bus.c ---- */
+/* What the answer to HELLO brings: of its descriptors fds[1] and fds[2], which stay the caller's. */
+struct bus__greeting {
+	struct ctl_hello_reply reply;
+	struct shm_map busd_bell;
+	struct bus__bell *own;
+	bool same_pids;
+};
+int bus__greeting_map(struct bus__greeting *g, const struct bus *bus, int ctl,
+		      const struct ctl_hello_reply *r, const int *fds, int nfds);
+/* Instead of all bells that the connection has; under lock, where it has been in use. */
+void bus__greeting_take(struct bus *bus, const struct bus__greeting *g);
 int bus__check_topic(const char *topic);
 int bus__node(void); /* NUMA node on which the caller runs, -1 unknown */
 void bus__calibration(const struct board_head *board, struct bus_calibration *ret);

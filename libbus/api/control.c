@@ -16,7 +16,6 @@
 
 static int busd_is_gone(struct bus *bus)
 {
-	bus_store_release(&bus->gone, 1);
 	return bus__fail(
 		-EPIPE,
 		"busd at %s has gone; messages still flow between attached peers, but this needs it",
@@ -145,8 +144,8 @@ static int ask(struct bus *bus, struct ctl_head *head, void *reply, size_t reply
  * Across the death of busd's worker: the same request, under the same number, is sent to the next
  * one, which knows what of it was done.
  */
-int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
-			int *nfds)
+static int request(struct bus *bus, uint32_t gen, void *req, void *reply, size_t reply_size,
+		   int *fds, int *nfds)
 {
 	struct ctl_head *head = req;
 	uint64_t most = patience(bus, head), began = bus_monotonic_ns();
@@ -161,6 +160,11 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 		err = bus__mend_until(bus, deadline);
 		if (err == -EPIPE)
 			return busd_is_gone(bus);
+		if (err == 0 && gen == 0)
+			gen = bus__gen(bus);
+		if (err == 0 && gen != bus__gen(bus))
+			return bus__fail(-EPIPE, "busd at %s died, and is another one now; try again",
+					 bus->socket);
 		if (err == 0) {
 			if (nfds != NULL)
 				*nfds = room;
@@ -181,16 +185,39 @@ int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_si
 	}
 }
 
-int bus__request(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds)
+int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
+			int *nfds)
+{
+	return request(bus, 0, req, reply, reply_size, fds, nfds);
+}
+
+/* gen 0: whichever busd is there. */
+int bus__request_of(struct bus *bus, uint32_t gen, void *req, void *reply, size_t reply_size,
+		    int *fds, int *nfds)
 {
 	int err;
 
 	if (bus->magic != BUS__MAGIC)
 		return -ECHILD;
 	pthread_mutex_lock(&bus->request_lock);
-	err = bus__request_locked(bus, req, reply, reply_size, fds, nfds);
+	err = request(bus, gen, req, reply, reply_size, fds, nfds);
 	pthread_mutex_unlock(&bus->request_lock);
 	return err;
+}
+
+int bus__request(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds)
+{
+	return bus__request_of(bus, 0, req, reply, reply_size, fds, nfds);
+}
+
+uint32_t bus__settle(struct bus *bus)
+{
+	if (bus_load_acquire(&bus->lost)) {
+		pthread_mutex_lock(&bus->request_lock);
+		bus__mend_until(bus, bus_monotonic_ns() + bus->timeout_ns);
+		pthread_mutex_unlock(&bus->request_lock);
+	}
+	return bus__gen(bus);
 }
 
 /* ---- inboxes ---- */
@@ -372,7 +399,7 @@ static bool has_spare(struct bus *bus)
  */
 int bus__pump_locked(struct bus *bus)
 {
-	uint32_t bell = bus_load_acquire(bus->bell);
+	uint32_t bell = bus_load_acquire(bus__bell(bus));
 	struct control_packet p;
 	int err;
 

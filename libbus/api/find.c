@@ -88,7 +88,7 @@ static void find_busd(char *ret, size_t size)
  * Runs `busd --private --socket PATH` and waits for its parent half, which leaves once it listens
  * or has lost the race.
  */
-static int start_private(const char *path)
+int bus__start_private(const char *path)
 {
 	char busd[PATH_MAX];
 	/* path may lie in memory that a child sees as zeros, where spawning forks */
@@ -184,7 +184,7 @@ static int connect_to(const char *path, char *ret, size_t size)
 
 /* Starts a private busd unless one is there; connects. */
 static int connect_private(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
-			   size_t size)
+			   size_t size, bool *may_start)
 {
 	const char *autostart = getenv("BUS_AUTOSTART");
 	bool allowed = !(opts->flags & BUS_CONNECT_NO_AUTOSTART) &&
@@ -193,6 +193,7 @@ static int connect_private(const struct bus_connect_opts *opts, uint64_t deadlin
 
 	if (err < 0)
 		return err;
+	*may_start = allowed;
 	for (;;) {
 		int fd = control_connect(path);
 
@@ -209,16 +210,18 @@ static int connect_private(const struct bus_connect_opts *opts, uint64_t deadlin
 		if (bus_monotonic_ns() >= deadline_ns)
 			return bus__fail(-ETIMEDOUT,
 					 "a private busd for %s did not come up in time", path);
-		err = start_private(path);
+		err = bus__start_private(path);
 		if (err < 0)
 			return err;
 	}
 }
 
 int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
-			  size_t path_size)
+			  size_t path_size, bool *may_start)
 {
 	const char *env = getenv("BUS_SOCKET");
+
+	*may_start = false;
 
 	if (opts->socket != NULL)
 		return connect_to(opts->socket, path, path_size);
@@ -226,5 +229,5 @@ int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline
 		return connect_to(env, path, path_size);
 	if (exists(SYSTEM_DIR "/" SOCKET_NAME))
 		return connect_to(SYSTEM_DIR "/" SOCKET_NAME, path, path_size);
-	return connect_private(opts, deadline_ns, path, path_size);
+	return connect_private(opts, deadline_ns, path, path_size, may_start);
 }

@@ -5,8 +5,8 @@
  * connect (the keeper's socket queues us while there is no worker), HELLO with our token, the
  * answer. What was mapped stays mapped, numbers and bells stay what they were.
  *
- * A busd whose keeper has gone does not listen any more, and one that does not know our token is
- * another one: then the connection is gone for good, and attached peers go on without it.
+ * A busd whose keeper has gone does not listen any more: then the connection is an orphan until
+ * another busd serves at the same path, which does not know our token (succeed.c).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +18,10 @@
 
 #define AGAIN_NS 1000000u  /* after a hang-up */
 #define SHORT_NS 20000000u /* busd is short of descriptors or memory */
+/* nobody listens: that doubles, from the first time on */
+#define PACE_NS       50000000u
+#define PACE_MOST_NS  500000000u
+#define START_PACE_NS 2000000000u /* between two tries to start a private busd */
 
 int bus__hung_up(struct bus *bus)
 {
@@ -46,6 +50,30 @@ static int try_later(struct bus *bus, uint64_t after_ns)
 	return 0;
 }
 
+/*
+ * Nobody listens: all of busd is dead. One that serves this user only is started again by whoever
+ * comes first; another one is waited for, while attached peers go on.
+ */
+static int orphaned(struct bus *bus)
+{
+	uint64_t now = bus_monotonic_ns();
+	char why[CTL_WHY_MAX];
+
+	bus->pace_ns = bus_load_relaxed(&bus->orphaned) == 0
+			       ? PACE_NS
+			       : bus_min_u64(2 * bus->pace_ns, PACE_MOST_NS);
+	bus_store_release(&bus->orphaned, 1);
+	bus->hello_after = now + bus->pace_ns;
+	if (!bus->autostart || now < bus->start_after)
+		return -EPIPE;
+	bus->start_after = now + START_PACE_NS;
+	bus__why_save(why);
+	if (bus__start_private(bus->socket) == 0)
+		bus->hello_after = 0;
+	bus__why_restore(why);
+	return bus->hello_after == 0 ? 0 : -EPIPE;
+}
+
 static int dial(struct bus *bus)
 {
 	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello),
@@ -54,10 +82,10 @@ static int dial(struct bus *bus)
 	int fd;
 
 	if (bus_monotonic_ns() < bus->hello_after)
-		return 0;
+		return bus_load_relaxed(&bus->orphaned) ? -EPIPE : 0;
 	fd = control_connect(bus->socket);
 	if (fd == -ECONNREFUSED || fd == -ENOENT)
-		return give_up(bus);
+		return orphaned(bus);
 	if (fd < 0) /* the queue is full, or we are out of descriptors */
 		return try_later(bus, AGAIN_NS);
 	bus->hello = fd;
@@ -84,6 +112,7 @@ static int install(struct bus *bus, const int *fds)
 	close(bus->ctl);
 	bus->ctl = bus->hello;
 	bus->hello = -1;
+	bus_store_release(&bus->orphaned, 0);
 	bus_store_release(&bus->lost, 0);
 	return 1;
 }
@@ -117,13 +146,19 @@ static int take_answer(struct bus *bus)
 		return give_up(bus);
 	}
 	memcpy(&r, p.bytes, sizeof(r));
-	if (p.fds_lost) { /* hung up on, it counts us as absent no more: nothing is left to do */
-		control_close_fds(&p);
-		return give_up(bus);
+	if (r.resumed == 0 && r.instance != bus->instance) {
+		err = p.fds_lost ? -EMFILE : bus__begin_anew(bus, &r, &p);
+		err = err < 0 ? try_later(bus, SHORT_NS) : err;
+	} else if (r.resumed == 1 && r.client_id == bus->client_id && r.slot == bus->slot &&
+		   p.fd_count == 2 && !p.fds_lost) {
+		err = install(bus, p.fds);
+	} else {
+		/*
+		 * it lives and hung up on us; or we have no descriptor left, and it counts us as
+		 * absent no more
+		 */
+		err = give_up(bus);
 	}
-	err = r.resumed == 1 && r.client_id == bus->client_id && r.slot == bus->slot && p.fd_count == 2
-		      ? install(bus, p.fds)
-		      : give_up(bus);
 	control_close_fds(&p);
 	return err;
 }

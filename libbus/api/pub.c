@@ -72,6 +72,13 @@ static inline bool may_write(const struct bus_pub *pub, uint64_t need)
 	return bus_likely(pub->go) && ring_pub_room(&pub->ring, need);
 }
 
+/* Nobody rings when busd dies. Before a publish, since another ring may be the one to write. */
+static inline void look_if_due(struct bus_pub *pub, uint64_t counter)
+{
+	if (bus_unlikely(counter >= pub->look_at) && pub->magic == BUS__PUB_MAGIC && !pub->claimed)
+		bus__pub_look(pub);
+}
+
 /* The way to room where there is none, or to the reason why nothing may be published. */
 static BUS_COLD int clear_the_way(struct bus_pub *pub, uint64_t need)
 {
@@ -171,9 +178,9 @@ BUS_INLINE void put_plain(struct bus_pub *pub, const void *data, uint32_t len, u
 
 /* What bus_pub_send() leaves to a function that may call others: it saves no register itself. */
 static __attribute__((noinline)) int send_long(struct bus_pub *pub, const void *data, uint32_t len,
-					       uint64_t need)
+					       uint64_t need, uint64_t stamp)
 {
-	put_plain(pub, data, len, need, take_stamp(pub));
+	put_plain(pub, data, len, need, stamp);
 	ring_pub_tell(&pub->ring);
 	return wake_readers(pub);
 }
@@ -183,6 +190,7 @@ static BUS_COLD int send_slowly(struct bus_pub *pub, const void *data, uint32_t 
 {
 	uint64_t need = ring_need(0, len);
 
+	look_if_due(pub, bus_counter());
 	if (!may_write(pub, need)) {
 		int err = clear_the_way(pub, need);
 
@@ -191,18 +199,21 @@ static BUS_COLD int send_slowly(struct bus_pub *pub, const void *data, uint32_t 
 	}
 	if (data == NULL && len != 0)
 		return -EINVAL;
-	return send_long(pub, data != NULL ? data : "", len, need);
+	return send_long(pub, data != NULL ? data : "", len, need, take_stamp(pub));
 }
 
 int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
 {
-	uint64_t need = ring_need(0, len);
+	uint64_t need = ring_need(0, len), stamp;
 
 	if (bus_unlikely(!may_write(pub, need) || data == NULL))
 		return send_slowly(pub, data, len);
+	stamp = take_stamp(pub);
+	if (bus_unlikely(stamp >= pub->look_at))
+		return send_slowly(pub, data, len);
 	if (need > RING_POS_ALIGN)
-		return send_long(pub, data, len, need);
-	put_plain(pub, data, len, need, take_stamp(pub));
+		return send_long(pub, data, len, need, stamp);
+	put_plain(pub, data, len, need, stamp);
 	ring_pub_tell(&pub->ring);
 	return wake_readers(pub);
 }
@@ -296,6 +307,7 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 	if (count <= 0)
 		return count < 0 ? -EINVAL : 0;
 	stamp = bus_counter();
+	look_if_due(pub, stamp);
 	for (done = 0; done < count; done++) {
 		err = send_one(pub, &msgs[done], &stamp);
 		if (bus_unlikely(err < 0))
@@ -373,7 +385,8 @@ int bus_pub_claim_with(struct bus_pub *pub, uint32_t len, const struct bus_out *
 
 int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
 {
-	uint64_t attrs = pub->claim_attrs, need;
+	uint64_t attrs = pub->claim_attrs, need, stamp;
+	int err;
 
 	if (bus_unlikely(pub->magic != BUS__PUB_MAGIC))
 		return -ECHILD;
@@ -391,10 +404,13 @@ int bus_pub_commit(struct bus_pub *pub, struct bus_claim *claim)
 		ring_pub_inline(&pub->ring, in);
 		attrs |= RING_FLAG_INLINE;
 	}
-	ring_pub_commit_words(&pub->ring, take_stamp(pub), pub->claim_lens | claim->len, attrs,
-			      need, claim->len);
+	stamp = take_stamp(pub);
+	ring_pub_commit_words(&pub->ring, stamp, pub->claim_lens | claim->len, attrs, need,
+			      claim->len);
 	ring_pub_tell(&pub->ring);
-	return wake_readers(pub);
+	err = wake_readers(pub);
+	look_if_due(pub, stamp);
+	return err;
 }
 
 void bus_pub_abort(struct bus_pub *pub, struct bus_claim *claim)
@@ -418,6 +434,7 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 				       .pub_id = r->pub_id,
 				       .ring_id = r->ring_id };
 	struct ctl_pub_ready_reply ready_reply;
+	const struct board_ring *before = pub->board_ring;
 	struct ring_member *members = pub->ring.members;
 	struct ring_view view;
 	int err;
@@ -444,9 +461,17 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 	pub->ring.wake = bus__pub_wake;
 	pub->ring.fences = pub->bus->fences;
 	pub->ring.bytes = 0;
-	err = bus__request(pub->bus, &ready, &ready_reply, sizeof(ready_reply), NULL, NULL);
+	err = bus__request_of(pub->bus, pub->gen, &ready, &ready_reply, sizeof(ready_reply), NULL,
+			      NULL);
 	if (err == 0)
 		err = bus__pub_await_members(pub, ready_reply.number);
+	if (err < 0 && before != NULL && bus__is_over(pub->bus, pub->gen) &&
+	    bus_load_acquire(&before->next_ring) == r->ring_id &&
+	    bus_load_acquire(&before->state) == BOARD_RING_CLOSED) {
+		/* busd did it, and died before it said so: the readers go on there */
+		bus__pub_receive(pub);
+		err = 0;
+	}
 	if (err < 0)
 		shm_unmap(map);
 	return err;
@@ -458,6 +483,7 @@ static int set_opts(struct bus_pub *pub, const struct bus_pub_opts *o)
 	    o->spin_ns < -1 || (o->full_ns == -1 && o->full != BUS_FULL_BLOCK))
 		return bus__fail(-EINVAL, "bus_pub_open: bad options");
 	pub->full = o->full;
+	pub->numa = o->numa;
 	pub->burst_time = (o->flags & BUS_PUB_BURST_TIME) != 0;
 	pub->full_ns = o->full_ns == 0    ? 10000000000u
 		       : o->full_ns == -1 ? UINT64_MAX
@@ -473,7 +499,7 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 	struct bus *bus = pub->bus;
 	struct bus_calibration cal = { 0 };
 
-	pub->board_segment = bus__segment_await(bus, board_id);
+	pub->board_segment = bus__segment_await(bus, pub->gen, board_id);
 	if (pub->board_segment == NULL || pub->board_segment->kind != CTL_SEG_BOARD)
 		return bus__fail(
 			-EMFILE,
@@ -485,27 +511,33 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 				 "the board of \"%s\" has version %u, this library reads %u",
 				 pub->topic, pub->board->version, BOARD_VERSION);
 	bus__calibration(pub->board, &cal);
+	pub->tick_mult = cal.mult;
+	pub->look_at = bus_counter() + bus__pub_ticks(pub, BUS__LOOK_NS);
 	pub->burst_ticks =
 		cal.mult == 0 ? 0 : (((uint64_t)PUB_STAMP_GROUP * PUB_BURST_NS) << 32) / cal.mult;
 	return 0;
 }
 
-static int open_ring(struct bus_pub *pub, const struct bus_pub_opts *o)
+static int open_ring(struct bus_pub *pub, const struct ctl_topic_settings *settings,
+		     uint64_t first_seq)
 {
 	struct ctl_pub_open req = { .head = BUS__HEAD(CTL_PUB_OPEN, ctl_pub_open),
-				    .node = bus__node() };
+				    .settings = *settings,
+				    .node = bus__node(),
+				    .line = pub->line,
+				    .first_seq = first_seq };
 	struct ctl_pub_reply reply;
-	const char *name = o->name != NULL ? o->name : pub->bus->name;
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
 
-	req.settings =
-		(struct ctl_topic_settings){ .slots = o->slots, .bytes = o->bytes, .numa = o->numa };
-	strcpy(req.topic, pub->topic);
-	memcpy(req.name, name, strnlen(name, sizeof(req.name) - 1));
-	err = bus__request(pub->bus, &req, &reply, sizeof(reply), fds, &nfds);
+	pub->gen = bus__settle(pub->bus);
+	memcpy(req.topic, pub->topic, sizeof(req.topic));
+	memcpy(req.name, pub->name, sizeof(req.name));
+	err = bus__request_of(pub->bus, pub->gen, &req, &reply, sizeof(reply), fds, &nfds);
 	if (err < 0)
 		return err;
 	pub->id = reply.pub_id;
+	pub->line = pub->line != 0 ? pub->line : pub->id;
+	pub->same_pids = pub->bus->same_pids;
 	pub->topic_id = reply.topic_id;
 	err = nfds == 1 ? find_board(pub, reply.board_id)
 			: bus__fail(-EPROTO, "busd handed over %d descriptors", nfds);
@@ -535,6 +567,8 @@ static void free_pub(struct bus_pub *pub)
 	}
 	bus__inbox_free(&pub->inbox);
 	bus__segment_put(bus, pub->board_segment);
+	bus__pub_drop_formers(pub, true);
+	bus__past_sweep(bus);
 	pthread_mutex_unlock(&bus->lock);
 	wake_crowd_free(pub->crowd);
 	shm_unmap(&pub->map);
@@ -549,18 +583,68 @@ static void tell_closed(struct bus_pub *pub)
 	char why[CTL_WHY_MAX];
 	struct ctl_ok ok;
 
-	if (pub->id == 0 || bus_load_acquire(&pub->bus->gone))
+	if (pub->id == 0 || bus__is_over(pub->bus, pub->gen))
 		return;
 	bus__why_save(why);
-	if (bus__request(pub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+	if (bus__request_of(pub->bus, pub->gen, &req, &ok, sizeof(ok), NULL, NULL) < 0)
 		bus__why_restore(why); /* busd hears of it when the connection ends */
+}
+
+void bus__pub_discard(struct bus_pub *pub)
+{
+	tell_closed(pub);
+	free_pub(pub);
+}
+
+/* What the topic's board says, but for the ring's own size where that is another. */
+static struct ctl_topic_settings settings_of(const struct bus_pub *pub)
+{
+	const struct board_head *board = pub->board;
+
+	return (struct ctl_topic_settings){
+		.slots = pub->geometry.slots,
+		.numa = pub->numa != 0 ? pub->numa : board->numa,
+		.bytes = pub->geometry.bytes,
+		.max_bytes = board->max_bytes,
+		.flags = board->flags & BOARD_TOPIC_HUGE ? CTL_TOPIC_HUGE_OR_NOT : 0,
+	};
+}
+
+struct bus_pub *bus__pub_open_heir(struct bus_pub *pub, int *err)
+{
+	struct ctl_topic_settings settings = settings_of(pub);
+	struct bus_pub *heir = NULL;
+
+	/* what the new busd's configuration does not allow gives way to what it says */
+	for (int i = 0; i < 2 && heir == NULL; i++) {
+		heir = shm_private_alloc(sizeof(*heir));
+		*err = -ENOMEM;
+		if (heir == NULL)
+			return NULL;
+		heir->bus = pub->bus;
+		bus__inbox_init(&heir->inbox);
+		heir->line = pub->line;
+		memcpy(heir->topic, pub->topic, sizeof(heir->topic));
+		memcpy(heir->name, pub->name, sizeof(heir->name));
+		*err = open_ring(heir, &settings, pub->ring.n);
+		if (*err == 0)
+			return heir;
+		bus__pub_discard(heir);
+		heir = NULL;
+		if (*err != -EINVAL)
+			return NULL;
+		settings = (struct ctl_topic_settings){ .slots = 0 };
+	}
+	return NULL;
 }
 
 int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
 		 const struct bus_pub_opts *opts)
 {
+	struct ctl_topic_settings settings;
 	struct bus_pub_opts o;
 	struct bus_pub *pub;
+	const char *name;
 	int err;
 
 	bus__why_clear();
@@ -581,12 +665,14 @@ int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
 	pub->bus = bus;
 	bus__inbox_init(&pub->inbox);
 	strcpy(pub->topic, topic);
+	name = o.name != NULL ? o.name : bus->name;
+	memcpy(pub->name, name, strnlen(name, sizeof(pub->name) - 1));
+	settings = (struct ctl_topic_settings){ .slots = o.slots, .bytes = o.bytes, .numa = o.numa };
 	err = set_opts(pub, &o);
 	if (err == 0)
-		err = open_ring(pub, &o);
+		err = open_ring(pub, &settings, 0);
 	if (err < 0) {
-		tell_closed(pub);
-		free_pub(pub);
+		bus__pub_discard(pub);
 		return err;
 	}
 	pub->magic = BUS__PUB_MAGIC;
@@ -603,6 +689,8 @@ void bus_pub_close(struct bus_pub *pub)
 	pub->magic = 0;
 	ring_pub_final(&pub->ring);
 	bus__pub_wake_news(pub); /* sleepers look at final_seq; also when busd is away */
+	if (pub->heir != NULL)
+		bus__pub_discard(pub->heir);
 	tell_closed(pub);
 	free_pub(pub);
 }

@@ -20,14 +20,27 @@ struct pub_member {
 	uint32_t uid, bell_word;
 	bool reported;                     /* busd knows that its cursor cannot be */
 	bool stale;                        /* not told again yet, by a new worker of busd's */
+	bool dead;                         /* no busd says so, the kernel does */
+	uint64_t line;                     /* what it was called first, by whichever busd */
 	_Atomic uint32_t *bell;            /* ours; NULL: not here yet */
 	const _Atomic uint32_t *peer_bell; /* its, on which we sleep when it gates us */
 	struct bus__segment *peer_segment;
 };
 
+/* A ring of a former busd after its end, until its readers have read it. */
+struct pub_former {
+	struct ring_pub ring;
+	struct shm_map map;
+	struct bus__segment *board_segment;
+	uint32_t gen;
+	uint64_t since; /* CLOCK_MONOTONIC */
+	struct pub_former *next;
+};
+
 struct bus_pub {
 	uint64_t magic;
 	bool go; /* nothing is in the way of the next publish: a child reads it as false, too */
+	uint64_t look_at; /* raw counter: look at the connection before that publish */
 	struct ring_pub ring;
 	/* time stamps */
 	uint64_t stamp, stamp_began, burst_ticks;
@@ -59,8 +72,27 @@ struct bus_pub {
 	struct bus__inbox inbox;
 	struct wake_crowd *crowd;
 	struct bus_pub *next; /* of bus->pubs */
+	/* another busd: pub_succeed.c */
+	uint32_t gen;         /* of the busd that we are known to */
+	uint64_t line;        /* our id at the first of them */
+	struct bus_pub *heir; /* opened at the present busd, not in use yet */
+	struct pub_former *formers;
+	uint64_t tick_mult;  /* ns for a tick of the counter, << 32 */
+	uint64_t heir_since; /* CLOCK_MONOTONIC, as the next two */
+	uint64_t heir_after, nudged_at, buried_at;
+	bool same_pids;    /* busd's pids are ours */
+	uint32_t failures; /* to open an heir, in a row */
+	int refusal;       /* why a newer busd does not let us */
+	int32_t numa;      /* as asked when it was opened */
 	char topic[CTL_TOPIC_MAX];
+	char name[CTL_NAME_MAX];
+	char refusal_why[CTL_WHY_MAX];
 };
+
+static inline uint64_t bus__pub_ticks(const struct bus_pub *pub, uint64_t ns)
+{
+	return pub->tick_mult == 0 ? ns : (ns << 32) / pub->tick_mult;
+}
 
 /* Whether busd closed the present ring: the topic was removed. */
 static inline bool bus__pub_ring_closed(const struct bus_pub *pub)
@@ -73,7 +105,7 @@ static inline bool bus__pub_ring_closed(const struct bus_pub *pub)
 static inline void bus__pub_set_go(struct bus_pub *pub)
 {
 	pub->go = pub->magic == BUS__PUB_MAGIC && !pub->claimed && !pub->ring.wake_owed &&
-		  !pub->broken && !pub->removed;
+		  !pub->broken && !pub->removed && pub->refusal == 0;
 }
 
 /*
@@ -94,6 +126,8 @@ bool bus__pub_wake(struct ring_pub *ring, struct ring_member *member);
 /* Waits (bounded) until all that was sent before the answer with `number` is applied. */
 int bus__pub_await_members(struct bus_pub *pub, uint64_t number);
 void bus__pub_drop_members(struct bus_pub *pub);
+void bus__pub_free_members(struct bus *bus, struct ring_pub *ring); /* under lock */
+void bus__pub_receive(struct bus_pub *pub);                         /* applies what has come */
 /*
  * The words on which a blocked publisher sleeps. *count may be fewer than members where a bell is
  * missing: *slice then.
@@ -102,5 +136,20 @@ int bus__pub_bells(struct bus_pub *pub, struct wake_word **words, int *count, bo
 
 /* pub.c: maps a ring from a reply and tells busd. */
 int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, struct shm_map *map);
+/* What `pub` is opened with at the present busd: its line, its next number, its ring's settings. NULL with *err. */
+struct bus_pub *bus__pub_open_heir(struct bus_pub *pub, int *err);
+void bus__pub_discard(struct bus_pub *pub);
+
+/* pub_succeed.c */
+/* Looks at the connection when that is due, and follows it to another busd. Nothing is claimed. */
+void bus__pub_look(struct bus_pub *pub);
+/* The same until it is there, as far as it can be: a larger ring is needed. */
+void bus__pub_hurry(struct bus_pub *pub);
+/* How far readers of former rings have come: a sum that grows while one of them moves. */
+uint64_t bus__pub_former_progress(const struct bus_pub *pub);
+void bus__pub_drop_formers(struct bus_pub *pub, bool all);
+uint32_t bus__pub_oldest(const struct bus_pub *pub); /* generation that it needs; under lock */
+/* Members of a dead busd's ring that are dead gate no more. */
+void bus__pub_bury(struct bus_pub *pub);
 
 #endif

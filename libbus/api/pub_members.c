@@ -31,8 +31,11 @@ bool bus__pub_take_event(struct bus *bus, struct bus__event *event)
 void bus__pubs_take_resume(struct bus *bus, uint32_t end)
 {
 	for (struct bus_pub *pub = bus->pubs; pub != NULL; pub = pub->next) {
-		struct bus__event *event = calloc(1, sizeof(*event));
+		struct bus__event *event;
 
+		if (pub->gen != bus__gen(bus)) /* it is not told anything again */
+			continue;
+		event = calloc(1, sizeof(*event));
 		if (end == 0)
 			bus__inbox_free(&pub->inbox);
 		if (event == NULL)
@@ -83,6 +86,8 @@ static struct ring_member *member_place(struct bus_pub *pub)
 
 static void resolve_bells(struct bus_pub *pub, struct pub_member *pm)
 {
+	if (pub->gen != bus__gen(pub->bus)) /* what did not come from that busd never does */
+		return;
 	if (pm->bell == NULL) {
 		struct bell_page *page = bus__own_bell(pub->bus, pm->uid);
 
@@ -147,9 +152,10 @@ static bool add_member(struct bus_pub *pub, const struct ctl_ev_member *ev)
 		return true; /* for a ring that has been replaced meanwhile */
 	if (is_known(pub, ev))
 		return true;
-	seg = bus__segment_get(pub->bus, ev->segment_id);
+	seg = bus__segment_get(pub->bus, pub->gen, ev->segment_id);
 	if (seg == NULL) {
-		bus__segment_missing(pub->bus, ev->segment_id);
+		if (pub->gen == bus__gen(pub->bus))
+			bus__segment_missing(pub->bus, ev->segment_id);
 		return false;
 	}
 	m = member_place(pub);
@@ -163,9 +169,11 @@ static bool add_member(struct bus_pub *pub, const struct ctl_ev_member *ev)
 	remove_member(pub, ev->sub_id);
 	m = &pub->ring.members[pub->ring.member_count++];
 	cursors = seg->base;
-	*pm = (struct pub_member){
-		.cursors = seg, .client_id = ev->client_id, .uid = ev->uid, .bell_word = ev->bell_word
-	};
+	*pm = (struct pub_member){ .cursors = seg,
+				   .client_id = ev->client_id,
+				   .uid = ev->uid,
+				   .bell_word = ev->bell_word,
+				   .line = ev->line != 0 ? ev->line : ev->sub_id };
 	resolve_bells(pub, pm);
 	*m = (struct ring_member){ .entry = &cursors->entry[ev->entry],
 				   .waiting = &cursors->waiting,
@@ -233,7 +241,7 @@ static bool receive(struct bus_pub *pub, bool *stuck)
 		bus__mend(bus);
 		pthread_mutex_lock(&bus->lock);
 		bus__pump_locked(bus);
-		over = bus_load_acquire(&bus->gone) != 0;
+		over = bus__is_over(bus, pub->gen);
 		apply_inbox(pub, over);
 		*stuck = pub->inbox.first != NULL;
 		pthread_mutex_unlock(&bus->lock);
@@ -255,7 +263,7 @@ static void go_on_without(struct bus_pub *pub, uint64_t epoch)
 
 	pub->number = epoch;
 	pthread_mutex_lock(&bus->lock);
-	for (struct bus__bell *bell = bus->bells; bell != NULL; bell = bell->next)
+	for (struct bus__bell *bell = bus__bells_of(bus, pub->gen); bell != NULL; bell = bell->next)
 		for (uint32_t i = 0; bell->page != NULL && i < BELL_WORDS; i++)
 			wake_ring(&bell->page->word[i]);
 	pthread_mutex_unlock(&bus->lock);
@@ -346,7 +354,9 @@ int bus__pub_bells(struct bus_pub *pub, struct wake_word **words, int *count, bo
 	if (w == NULL)
 		return -ENOMEM;
 	*slice = false;
-	w[n++] = (struct wake_word){ pub->bus->bell, bus_load_acquire(pub->bus->bell) };
+	w[n].word = bus__bell(pub->bus);
+	w[n].seen = bus_load_acquire(w[n].word);
+	n++;
 	for (uint32_t i = 0; i < r->member_count; i++) {
 		struct pub_member *pm = r->members[i].owner;
 		int j = 0;
@@ -396,7 +406,7 @@ int bus__pub_await_members(struct bus_pub *pub, uint64_t number)
 				"descriptors?",
 				pub->topic);
 		bus__await_event(pub->bus, bus_monotonic_ns() + 10000000);
-		if (bus_load_acquire(&pub->bus->gone))
+		if (bus__is_over(pub->bus, pub->gen))
 			return bus__fail(-EPIPE, "busd at %s went away while \"%s\" was opened",
 					 pub->bus->socket, pub->topic);
 	}
@@ -405,8 +415,20 @@ int bus__pub_await_members(struct bus_pub *pub, uint64_t number)
 void bus__pub_drop_members(struct bus_pub *pub)
 {
 	pthread_mutex_lock(&pub->bus->lock);
-	for (uint32_t i = 0; i < pub->ring.member_count; i++)
-		free_owner(pub->bus, pub->ring.members[i].owner);
-	pub->ring.member_count = 0;
+	bus__pub_free_members(pub->bus, &pub->ring);
 	pthread_mutex_unlock(&pub->bus->lock);
+}
+
+void bus__pub_free_members(struct bus *bus, struct ring_pub *ring)
+{
+	for (uint32_t i = 0; i < ring->member_count; i++)
+		free_owner(bus, ring->members[i].owner);
+	ring->member_count = 0;
+}
+
+void bus__pub_receive(struct bus_pub *pub)
+{
+	bool stuck;
+
+	receive(pub, &stuck);
 }

@@ -11,6 +11,7 @@
 
 #include "api/pub_internal.h"
 
+#define MOVED           1 /* to a ring of another busd's: all is to be looked at again */
 #define EVICT_RETRY_NS  1000000000u
 #define EVICT_NOBODY_NS 20000000u
 
@@ -91,6 +92,8 @@ static void note_progress(struct bus_pub *pub, struct block *b, uint64_t now)
 {
 	uint64_t at = slowest_cursor(pub);
 
+	if (bus_unlikely(pub->formers != NULL)) /* who reads on there cannot move here */
+		at += bus__pub_former_progress(pub);
 	if (pub->ring.slowest == b->slowest && at == b->slowest_at)
 		return;
 	b->slowest = pub->ring.slowest;
@@ -117,7 +120,7 @@ static int evict_if_due(struct bus_pub *pub, struct block *b, uint64_t now)
 
 	if (now - b->still < (b->looked ? pub->full_ns : half) || now < b->ask_after)
 		return 0;
-	err = bus__request(pub->bus, &req, &reply, sizeof(reply), NULL, NULL);
+	err = bus__request_of(pub->bus, pub->gen, &req, &reply, sizeof(reply), NULL, NULL);
 	if (err < 0) {
 		b->ask_after = now + EVICT_RETRY_NS;
 		return now - b->still >= pub->full_ns ? -ETIMEDOUT : 0;
@@ -173,12 +176,11 @@ static int sleep_once(struct bus_pub *pub, const struct block *b, uint64_t need)
 	if (room == RING_BLOCKED || room == RING_NEWS) {
 		now = bus_monotonic_ns();
 		until = next_deadline(pub, b);
+		until = bus_min_u64(until, now + BUS__LOOK_NS); /* nobody rings when busd dies */
 		if (slice || room == RING_NEWS) /* news not here: nobody rings when the socket has it */
 			until = bus_min_u64(until, now + BUS__SLICE_NS);
 		if (until > now)
-			err = wake_wait(words, count,
-					until == UINT64_MAX ? -1 : (int64_t)(until - now),
-					&pub->crowd);
+			err = wake_wait(words, count, (int64_t)(until - now), &pub->crowd);
 	}
 	ring_pub_wait_end(&pub->ring);
 	free(words);
@@ -210,6 +212,7 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 {
 	struct block b = { .began = bus_monotonic_ns() };
 	enum ring_room room = RING_BLOCKED;
+	uint32_t gen = pub->gen;
 	int err = 0;
 
 	b.still = b.began;
@@ -223,6 +226,11 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 
 		if (bus__pub_ring_closed(pub)) {
 			err = -ESHUTDOWN;
+			break;
+		}
+		bus__pub_look(pub);
+		if (pub->gen != gen || pub->refusal != 0) {
+			err = MOVED;
 			break;
 		}
 		room = spin(pub, need);
@@ -261,10 +269,13 @@ static int grow(struct bus_pub *pub, uint64_t need)
 				    .node = bus__node() };
 	struct ring_pub old = pub->ring;
 	struct shm_map old_map = pub->map, map;
+	struct ring_geometry old_geometry;
+	const struct board_ring *old_board_ring;
 	struct ctl_pub_reply reply;
+	uint32_t old_room;
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
 
-	err = bus__request(pub->bus, &req, &reply, sizeof(reply), fds, &nfds);
+	err = bus__request_of(pub->bus, pub->gen, &req, &reply, sizeof(reply), fds, &nfds);
 	if (err < 0)
 		return err;
 	if (nfds != 1 || reply.geometry.first_seq != pub->ring.n) {
@@ -274,18 +285,31 @@ static int grow(struct bus_pub *pub, uint64_t need)
 				 "busd at %s handed over a successor ring that does not follow",
 				 pub->bus->socket);
 	}
-	bus__pub_drop_members(pub);
+	old_room = pub->member_room;
+	old_board_ring = pub->board_ring;
+	old_geometry = pub->geometry;
+	pub->ring.members = NULL; /* those of the new ring are told anew */
+	pub->ring.member_count = pub->member_room = 0;
 	err = bus__pub_take_ring(pub, &reply, fds[0], &map);
-	/* out of step with busd: this publisher can only be closed. Its old ring stays readable. */
 	if (err < 0) {
 		bus__pub_drop_members(pub);
-		old.members = pub->ring.members; /* the array may have moved */
-		old.member_count = 0;
+		free(pub->ring.members);
 		pub->ring = old;
-		pub->broken = true;
+		pub->member_room = old_room;
+		pub->board_ring = old_board_ring;
+		pub->geometry = old_geometry;
+		/*
+		 * out of step with a busd that lives: this publisher can only be closed. Its old
+		 * ring stays readable. A dead one does not matter any more.
+		 */
+		pub->broken = !bus__is_over(pub->bus, pub->gen);
 		bus__pub_set_go(pub);
 		return err;
 	}
+	pthread_mutex_lock(&pub->bus->lock);
+	bus__pub_free_members(pub->bus, &old);
+	pthread_mutex_unlock(&pub->bus->lock);
+	free(old.members);
 	pub->map = map;
 	/* The new ring is on the board and every reader has been told: now the old one may end. */
 	ring_pub_final(&old);
@@ -301,11 +325,15 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 
 	pub->stamp_left = 0; /* whoever comes here may have paused */
 	bus__mend(pub->bus); /* a publisher that never waits comes by here 8 times a lap */
+	bus__pub_look(pub);
+	if (pub->refusal != 0)
+		return bus__fail(pub->refusal, "%s", pub->refusal_why);
 	if (pub->broken)
 		return bus__fail(
 			-EPIPE,
 			"an earlier growth of this publisher's ring failed; close it and open it again");
 	if (need > ring_message_max(pub->geometry.bytes)) {
+		bus__pub_hurry(pub);
 		err = grow(pub, need);
 		if (err < 0)
 			return err;
@@ -327,6 +355,8 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 		return -EAGAIN;
 	}
 	err = wait_for_room(pub, need);
+	if (err == MOVED)
+		return bus__pub_make_room(pub, need);
 	if (err == 0 && pub->ring.wake_owed)
 		bus__pub_wake_news(pub);
 	return err;

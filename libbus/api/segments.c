@@ -15,30 +15,49 @@ static struct bus__segment **bucket_of(struct bus *bus, uint64_t id)
 	return &bus->segments[id % BUS__BUCKETS];
 }
 
-static struct bus__segment *find(struct bus *bus, uint64_t id)
+static struct bus__segment *find_in(struct bus__segment **segments, uint64_t id)
 {
-	struct bus__segment *seg = *bucket_of(bus, id);
+	struct bus__segment *seg = segments[id % BUS__BUCKETS];
 
 	while (seg != NULL && seg->id != id)
 		seg = seg->next;
 	return seg;
 }
 
-static void unlink_and_free(struct bus *bus, struct bus__segment *seg)
+static struct bus__segment *find(struct bus *bus, uint64_t id)
 {
-	struct bus__segment **at = bucket_of(bus, seg->id);
+	return find_in(bus->segments, id);
+}
 
-	while (*at != seg)
-		at = &(*at)->next;
-	*at = seg->next;
+static void unmap_and_free(struct bus__segment *seg)
+{
 	shm_unmap(&seg->map);
 	free(seg);
 }
 
-struct bus__segment *bus__segment_get(struct bus *bus, uint64_t id)
+static void unlink_and_free(struct bus *bus, struct bus__segment *seg)
 {
-	struct bus__segment *seg = find(bus, id);
+	struct bus__segment **table = seg->past != NULL ? seg->past->segments : bus->segments;
+	struct bus__segment **at = &table[seg->id % BUS__BUCKETS];
 
+	while (*at != seg)
+		at = &(*at)->next;
+	*at = seg->next;
+	unmap_and_free(seg);
+}
+
+struct bus__segment *bus__segment_get(struct bus *bus, uint32_t gen, uint64_t id)
+{
+	struct bus__segment **table = bus->segments, *seg;
+
+	for (struct bus__past *past = bus->past; gen != bus__gen(bus); past = past->next) {
+		if (past == NULL)
+			return NULL;
+		table = past->segments;
+		if (past->gen == gen)
+			break;
+	}
+	seg = find_in(table, id);
 	if (seg != NULL)
 		seg->refs++;
 	return seg;
@@ -49,11 +68,13 @@ void bus__segment_put(struct bus *bus, struct bus__segment *seg)
 	if (seg == NULL)
 		return;
 	seg->refs--;
-	if (seg->refs == 0 && seg->gone)
+	if (seg->refs == 0 && seg->loose)
+		unmap_and_free(seg);
+	else if (seg->refs == 0 && seg->gone)
 		unlink_and_free(bus, seg);
 }
 
-struct bus__segment *bus__segment_await(struct bus *bus, uint64_t id)
+struct bus__segment *bus__segment_await(struct bus *bus, uint32_t gen, uint64_t id)
 {
 	uint64_t deadline = bus_monotonic_ns() + bus->timeout_ns;
 
@@ -63,9 +84,9 @@ struct bus__segment *bus__segment_await(struct bus *bus, uint64_t id)
 		bus__mend(bus);
 		pthread_mutex_lock(&bus->lock);
 		bus__pump_locked(bus);
-		seg = bus__segment_get(bus, id);
+		seg = bus__segment_get(bus, gen, id);
 		pthread_mutex_unlock(&bus->lock);
-		if (seg != NULL || bus_load_acquire(&bus->gone) || bus_monotonic_ns() >= deadline)
+		if (seg != NULL || bus__is_over(bus, gen) || bus_monotonic_ns() >= deadline)
 			return seg;
 		/* one that was lost is sent again */
 		bus__await_event(bus, bus_monotonic_ns() + 10000000);
@@ -179,6 +200,33 @@ void bus__segments_settled(struct bus *bus)
 	}
 }
 
+/* What waits in an inbox may still be about one that nobody uses yet: it goes with the past. */
+void bus__segments_former(struct bus *bus, struct bus__past *past)
+{
+	for (int i = 0; i < BUS__BUCKETS; i++) {
+		past->segments[i] = bus->segments[i];
+		bus->segments[i] = NULL;
+		for (struct bus__segment *seg = past->segments[i]; seg != NULL; seg = seg->next) {
+			seg->gone = true;
+			seg->past = past;
+		}
+	}
+}
+
+void bus__past_segments_free(struct bus__past *past)
+{
+	for (int i = 0; i < BUS__BUCKETS; i++) {
+		while (past->segments[i] != NULL) {
+			struct bus__segment *seg = past->segments[i];
+
+			past->segments[i] = seg->next;
+			seg->loose = true;
+			if (seg->refs == 0)
+				unmap_and_free(seg);
+		}
+	}
+}
+
 /* Each at most once in 10 ms: the reason is a lack of descriptors that somebody must free first. */
 void bus__segment_missing(struct bus *bus, uint64_t id)
 {
@@ -199,8 +247,7 @@ void bus__segments_free(struct bus *bus)
 			struct bus__segment *seg = bus->segments[i];
 
 			bus->segments[i] = seg->next;
-			shm_unmap(&seg->map);
-			free(seg);
+			unmap_and_free(seg);
 		}
 	}
 	while (bus->bells != NULL) {
@@ -258,6 +305,21 @@ int bus__own_bell_add(struct bus *bus, uint32_t uid, int fd)
 	}
 	bell->page = bell->map.base;
 	return 0;
+}
+
+struct bus__bell *bus__bell_map(uint32_t uid, int fd, int *err)
+{
+	struct bus__bell *bell = calloc(1, sizeof(*bell));
+
+	*err = bell == NULL ? -ENOMEM
+			    : shm_map_segment(&bell->map, fd, sizeof(struct bell_page), true);
+	if (*err < 0) {
+		free(bell);
+		return NULL;
+	}
+	bell->uid = uid;
+	bell->page = bell->map.base;
+	return bell;
 }
 
 struct find_bell {

@@ -82,7 +82,7 @@ static int hold_segment(struct bus__segment *seg, void *arg)
 
 	if (!is_wanted(stat, seg))
 		return 0;
-	stat->held[stat->held_count++] = bus__segment_get(stat->bus, seg->id);
+	stat->held[stat->held_count++] = bus__segment_get(stat->bus, bus__gen(stat->bus), seg->id);
 	stat->newest = bus_max_u64(stat->newest, seg->id);
 	if (seg->kind == CTL_SEG_BOARD) {
 		view->boards[view->board_count++] =

@@ -18,6 +18,8 @@ static_assert((int)BUS_START_NOW == (int)CTL_START_NOW &&
 
 static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 {
+	const char *name = o->name != NULL ? o->name : sub->bus->name;
+
 	if (o->start > BUS_START_LAST || o->policy > BUS_LOSSY ||
 	    (o->flags & ~BUS_SUB_FD_THREAD) != 0 || o->spin_ns < -1 ||
 	    o->max_rings > CURSOR_MAX_ENTRIES)
@@ -25,6 +27,9 @@ static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 	sub->start = o->start;
 	sub->policy = o->policy;
 	sub->fd_thread = (o->flags & BUS_SUB_FD_THREAD) != 0;
+	sub->like.policy = o->policy;
+	sub->like.max_rings = o->max_rings;
+	memcpy(sub->like.name, name, strnlen(name, sizeof(sub->like.name) - 1));
 	sub->spin_ns = o->spin_ns == 0    ? BUS__SPIN_NS
 		       : o->spin_ns == -1 ? UINT64_MAX
 					  : (uint64_t)o->spin_ns;
@@ -59,7 +64,7 @@ static int await_rings(struct bus_sub *sub, uint64_t rings)
 		bus__sub_news(sub);
 		if (sub->rings_told >= rings)
 			return 0;
-		if (bus_load_acquire(&bus->gone))
+		if (bus__is_over(bus, sub->gen))
 			return bus__fail(-EPIPE, "busd at %s went away during the subscription",
 					 bus->socket);
 		if (sub->inbox_stuck) {
@@ -83,8 +88,8 @@ static int join(struct bus_sub *sub)
 	struct ctl_ok ok;
 	int err;
 
-	bus__sub_begin(sub);                                             /* step 1 */
-	err = bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL); /* step 2 */
+	bus__sub_begin(sub);                                                          /* step 1 */
+	err = bus__request_of(sub->bus, sub->gen, &req, &ok, sizeof(ok), NULL, NULL); /* step 2 */
 	if (err < 0)
 		return err;
 	bus__sub_joined(sub); /* step 3 */
@@ -92,21 +97,22 @@ static int join(struct bus_sub *sub)
 	return 0;
 }
 
-static int subscribe(struct bus_sub *sub, const char *pattern, const struct bus_sub_opts *o)
+static int subscribe(struct bus_sub *sub)
 {
 	struct ctl_sub_open req = { .head = BUS__HEAD(CTL_SUB_OPEN, ctl_sub_open),
-				    .flags = o->policy == BUS_LOSSY ? BOARD_SUB_LOSSY : 0,
-				    .start = o->start,
-				    .entries = o->max_rings,
-				    .node = bus__node() };
-	const char *name = o->name != NULL ? o->name : sub->bus->name;
+				    .flags = sub->policy == BUS_LOSSY ? BOARD_SUB_LOSSY : 0,
+				    .start = sub->start,
+				    .entries = sub->like.max_rings,
+				    .node = bus__node(),
+				    .line = sub->like.line };
 	struct bus *bus = sub->bus;
 	struct ctl_sub_reply reply;
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
 
-	strcpy(req.pattern, pattern);
-	memcpy(req.name, name, strnlen(name, sizeof(req.name) - 1));
-	err = bus__request(bus, &req, &reply, sizeof(reply), fds, &nfds);
+	sub->gen = bus__settle(bus);
+	memcpy(req.pattern, sub->like.pattern, sizeof(req.pattern));
+	memcpy(req.name, sub->like.name, sizeof(req.name));
+	err = bus__request_of(bus, sub->gen, &req, &reply, sizeof(reply), fds, &nfds);
 	if (err < 0)
 		return err;
 	if (nfds != 1) {
@@ -116,6 +122,9 @@ static int subscribe(struct bus_sub *sub, const char *pattern, const struct bus_
 	}
 	pthread_mutex_lock(&bus->lock);
 	sub->id = reply.sub_id;
+	sub->like.line = sub->like.line != 0 ? sub->like.line : sub->id;
+	sub->bell = bus__bell(bus);
+	sub->bell_seen = bus_load_acquire(sub->bell) - 1;
 	sub->next = bus->subs;
 	bus->subs = sub;
 	pthread_mutex_unlock(&bus->lock);
@@ -137,10 +146,10 @@ static void tell_closed(struct bus_sub *sub)
 	/* Nobody waits for us any more, busd there or not. */
 	for (uint32_t i = 0; i < sub->ring_count; i++)
 		ring_reader_park(&sub->rings[i]->rd);
-	if (bus_load_acquire(&sub->bus->gone))
+	if (bus__is_over(sub->bus, sub->gen))
 		return;
 	bus__why_save(why);
-	if (bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+	if (bus__request_of(sub->bus, sub->gen, &req, &ok, sizeof(ok), NULL, NULL) < 0)
 		bus__why_restore(why); /* busd hears of it when the connection ends */
 }
 
@@ -164,7 +173,10 @@ static void free_sub(struct bus_sub *sub)
 		bus__segment_put(bus, t->segment);
 		free(t);
 	}
+	bus__sub_drop_formers(sub);
+	bus__past_sweep(bus);
 	pthread_mutex_unlock(&bus->lock);
+	free(sub->spare_former);
 	wake_fd_close(sub->fd);
 	wake_crowd_free(sub->crowd);
 	free(sub->words);
@@ -177,6 +189,35 @@ static void opening(struct bus *bus, int change)
 	pthread_mutex_lock(&bus->lock);
 	bus->opening += change;
 	pthread_mutex_unlock(&bus->lock);
+}
+
+void bus__sub_discard(struct bus_sub *sub)
+{
+	tell_closed(sub);
+	free_sub(sub);
+}
+
+struct bus_sub *bus__sub_open_heir(struct bus *bus, const struct sub_like *like, int *err)
+{
+	struct bus_sub *sub = shm_private_alloc(sizeof(*sub));
+
+	*err = -ENOMEM;
+	if (sub == NULL)
+		return NULL;
+	sub->bus = bus;
+	bus__inbox_init(&sub->inbox);
+	sub->spare_former = calloc(1, sizeof(*sub->spare_former));
+	sub->start = BUS_START_OLDEST; /* of publishers that came while we were away */
+	sub->policy = like->policy;
+	sub->like = *like;
+	opening(bus, 1);
+	if (sub->spare_former != NULL)
+		*err = subscribe(sub);
+	opening(bus, -1);
+	if (*err == 0)
+		return sub;
+	bus__sub_discard(sub);
+	return NULL;
 }
 
 int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
@@ -205,20 +246,23 @@ int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
 		return bus__fail(-ENOMEM, "out of memory");
 	sub->bus = bus;
 	bus__inbox_init(&sub->inbox);
+	strcpy(sub->like.pattern, pattern);
 	err = set_opts(sub, &o);
 	if (err < 0) {
 		shm_private_free(sub, sizeof(*sub));
 		return err;
 	}
 	opening(bus, 1);
-	err = subscribe(sub, pattern, &o);
+	err = subscribe(sub);
 	opening(bus, -1);
 	if (err < 0) {
-		tell_closed(sub);
-		free_sub(sub);
+		bus__sub_discard(sub);
 		return err;
 	}
 	bus__sub_register(sub);
+	pthread_mutex_lock(&bus->lock);
+	sub->serial = ++bus->serial;
+	pthread_mutex_unlock(&bus->lock);
 	sub->magic = BUS__SUB_MAGIC;
 	*ret = sub;
 	return 0;
@@ -226,12 +270,24 @@ int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
 
 void bus_sub_close(struct bus_sub *sub)
 {
+	struct bus_sub *heirs;
+
 	if (sub == NULL || sub->magic != BUS__SUB_MAGIC)
 		return;
 	sub->magic = 0;
 	bus__sub_unregister(sub);
-	tell_closed(sub);
-	free_sub(sub);
+	pthread_mutex_lock(&sub->bus->lock);
+	sub->serial = 0; /* no heir comes any more */
+	heirs = sub->heirs;
+	sub->heirs = NULL;
+	pthread_mutex_unlock(&sub->bus->lock);
+	while (heirs != NULL) {
+		struct bus_sub *heir = heirs;
+
+		heirs = heir->later;
+		bus__sub_discard(heir);
+	}
+	bus__sub_discard(sub);
 }
 
 int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret)

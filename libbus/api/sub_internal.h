@@ -12,6 +12,7 @@
 #define SUB_BUDGET     256  /* messages from one ring before another one is looked at */
 #define SUB_AGAINS     64   /* rings that ended, lapped or evicted us, in one peek */
 #define SUB_IDLE_LOOKS 1024 /* empty looks in a row until publishers are told that we are idle */
+#define SUB_LOOKS      32 /* empty looks from one at the clock, and perhaps at busd, to the next */
 
 /* One matching topic: its board, and how often we were evicted from it. */
 struct sub_topic {
@@ -21,6 +22,7 @@ struct sub_topic {
 	const struct board_sub *entry; /* ours on the board */
 	uint64_t evicted_seen;
 	uint32_t rings;
+	uint32_t gen; /* of busd */
 	uint32_t cal_gen;
 	struct bus_calibration cal;
 	struct sub_topic *next;
@@ -31,12 +33,15 @@ struct sub_ring {
 	struct ring_reader rd;
 	struct sub_topic *topic;
 	uint32_t borrowed;
-	bool active;  /* false: a successor whose predecessor is not drained yet */
-	bool unbegun; /* attached, and its cursor not written yet */
-	bool stale;   /* not told again yet, by a new worker of busd's */
-	bool ignored; /* wrote what is not a message */
-	bool skips;   /* joins again, and has missed something */
-	bool chosen;  /* BUS_START_LAST: begins at its last message */
+	bool active;    /* false: a successor whose predecessor is not drained yet */
+	bool unbegun;   /* attached, and its cursor not written yet */
+	bool stale;     /* not told again yet, by a new worker of busd's */
+	bool ignored;   /* wrote what is not a message */
+	bool skips;     /* joins again, and has missed something */
+	bool chosen;    /* BUS_START_LAST: begins at its last message */
+	bool same_pids; /* its busd's pids are ours */
+	uint32_t gen;   /* of busd */
+	uint64_t line;  /* what its publisher was called first, by whichever busd */
 	uint64_t prev_ring;
 	struct bus_peer peer;
 	/* waking its publisher, and being woken */
@@ -59,12 +64,29 @@ struct sub_run {
 	uint64_t lost; /* as told with the first of them */
 };
 
+/* Cursors in rings of a former busd, until those are read to their ends. */
+struct sub_former {
+	uint32_t gen;
+	struct shm_map map;
+	struct cursor_segment *cursors;
+	struct sub_former *next;
+};
+
+/* What a subscription is opened with, at each busd. */
+struct sub_like {
+	uint64_t line; /* its id at the first of them */
+	uint32_t policy, max_rings;
+	char pattern[CTL_TOPIC_MAX];
+	char name[CTL_NAME_MAX];
+};
+
 struct bus_sub {
 	uint64_t magic;
 	const void *owner; /* token of the thread that used it last */
 	struct bus *bus;
-	uint32_t bell_seen; /* busd's bell when we looked for events last */
-	int pending;        /* an error that the next peek returns */
+	const _Atomic uint32_t *bell; /* busd's, of our generation */
+	uint32_t bell_seen;           /* busd's bell when we looked for events last */
+	int pending;                  /* an error that the next peek returns */
 	/* rings, in the order in which they are looked at */
 	struct sub_ring **rings;
 	uint32_t ring_count, ring_room;
@@ -75,6 +97,7 @@ struct bus_sub {
 	bool inbox_stuck; /* an event waits for its segment */
 	bool resuming;    /* a new worker of busd's tells all rings again */
 	bool rejoin_owed; /* evicted, but messages of that topic are borrowed still */
+	bool look_owed;   /* the connection was not looked at for a while */
 	/*
 	 * borrowed messages; all arrays are circular, the oldest at [borrow_first] and [run_first]
 	 */
@@ -95,7 +118,7 @@ struct bus_sub {
 	struct sub_topic *topics;
 	struct bus__inbox inbox;
 	/* sleeping */
-	uint32_t gen;
+	uint32_t wait_gen;
 	bool announced; /* waiting is not 0 */
 	bool words_stale;
 	bool slice; /* a peer has no bell for us yet */
@@ -105,6 +128,19 @@ struct bus_sub {
 	struct wake_fd *fd;
 	bool fd_thread; /* BUS_SUB_FD_THREAD */
 	bool armed;
+	/* another busd: sub_succeed.c */
+	uint32_t gen;    /* of the busd that we are known to */
+	uint64_t serial; /* 0: an heir */
+	struct sub_like like;
+	struct bus_sub *heirs, *later; /* opened at a newer busd, to be taken over; under bus->lock */
+	struct sub_former *formers, *spare_former;
+	_Atomic uint32_t heir_there; /* or refusal */
+	int refusal;                 /* why a newer busd does not let us; under bus->lock */
+	bool refused;                /* the owner knows */
+	uint32_t failures;           /* in a row, of those that may be overcome */
+	uint64_t heir_after;         /* CLOCK_MONOTONIC: not to be opened before */
+	uint64_t buried_at;          /* when we looked for dead publishers last */
+	char refusal_why[CTL_WHY_MAX];
 	/* accounts of rings that are gone */
 	uint64_t past_delivered, past_lost, evictions;
 	uint64_t rings_told;                  /* EV_RING events applied */
@@ -121,6 +157,28 @@ void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r);
 bool bus__sub_evicted(const struct sub_topic *topic);
 void bus__sub_drop_rings(struct bus_sub *sub);
 void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r); /* under bus->lock */
+bool bus__sub_ring_place(struct bus_sub *sub, uint32_t count);        /* room for so many more */
+void bus__sub_ring_ends(struct sub_ring *r); /* nothing more comes there, whatever a board says */
+
+/* sub.c */
+/*
+ * A subscription as `like` describes it, at the present busd, joined; it has no owner yet. NULL with
+ * *err and the sentence.
+ */
+struct bus_sub *bus__sub_open_heir(struct bus *bus, const struct sub_like *like, int *err);
+void bus__sub_discard(struct bus_sub *sub);
+
+/* sub_succeed.c */
+/* Looks at the connection, and takes over what was opened at a newer busd. By the owner. */
+void bus__sub_look(struct bus_sub *sub, bool now);
+/* A ring that continues one of a former busd waits until that is read to its end. */
+void bus__sub_follow(struct bus_sub *sub, struct sub_ring *r);
+/* The ring that r was to wait for has been read until `end`. */
+void bus__sub_begin_follower(struct bus_sub *sub, struct sub_ring *r, uint64_t end);
+void bus__sub_drop_formers(struct bus_sub *sub);     /* those without rings */
+uint32_t bus__sub_oldest(const struct bus_sub *sub); /* generation that it needs */
+/* Opens at the present busd what it does not know yet. */
+void bus__open_heirs(struct bus *bus);
 
 /* sub_wait.c */
 void bus__sub_adopt(struct bus_sub *sub);
@@ -129,6 +187,7 @@ void bus__sub_unregister(struct bus_sub *sub);
 void bus__sub_flush(struct bus_sub *sub);
 void bus__sub_arm(struct bus_sub *sub); /* peek found nothing, and there is a descriptor */
 void bus__sub_disarm(struct bus_sub *sub);
+void bus__sub_idle(struct bus_sub *sub, uint32_t idle);
 /* Tells threads apart: the address of a variable that each has. */
 extern __thread char bus__thread_mark __attribute__((visibility("hidden")));
 static inline const void *bus__thread_token(void)

@@ -163,6 +163,8 @@ static void skip_one(struct sub_ring *r)
  */
 static int ring_says(struct bus_sub *sub, struct sub_ring *r, enum ring_look look)
 {
+	if (ring_reader_skip_hole(&r->rd))
+		return 1;
 	switch (look) {
 	case RING_EMPTY:
 		if (r->rd.cur != r->rd.flushed)
@@ -229,6 +231,8 @@ static BUS_COLD int pending_error(struct bus_sub *sub)
 {
 	int err = sub->pending;
 
+	if (sub->refused) /* for good */
+		return bus__fail(err, "%s", sub->refusal_why);
 	sub->pending = 0;
 	return err;
 }
@@ -236,12 +240,13 @@ static BUS_COLD int pending_error(struct bus_sub *sub)
 static inline void took(struct bus_sub *sub, int n)
 {
 	if (bus_unlikely(sub->looks >= SUB_IDLE_LOOKS))
-		bus_store_relaxed(&sub->cursors->idle, 0);
+		bus__sub_idle(sub, 0);
 	sub->looks = 0;
 	if (bus_unlikely(sub->announced))
 		bus__sub_disarm(sub);
 	sub->run += (uint32_t)n;
 	if (sub->run >= SUB_BUDGET) {
+		sub->look_owed = true;
 		sub->run = 0;
 		sub->at = sub->at + 1 < sub->ring_count ? sub->at + 1 : 0;
 	}
@@ -250,7 +255,8 @@ static inline void took(struct bus_sub *sub, int n)
 static int found_nothing(struct bus_sub *sub)
 {
 	if (++sub->looks == SUB_IDLE_LOOKS)
-		bus_store_relaxed(&sub->cursors->idle, 1);
+		bus__sub_idle(sub, 1);
+	sub->look_owed |= sub->looks % SUB_LOOKS == 0;
 	if (sub->fd != NULL && sub->borrow_count == 0)
 		bus__sub_arm(sub);
 	else if (sub->fd != NULL)
@@ -267,9 +273,11 @@ int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max)
 		return -ECHILD;
 	if (bus_unlikely(sub->owner != bus__thread_token()))
 		bus__sub_adopt(sub);
-	if (bus_unlikely(bus_load_acquire(sub->bus->bell) != sub->bell_seen || sub->inbox_stuck ||
+	if (bus_unlikely(bus_load_acquire(sub->bell) != sub->bell_seen || sub->inbox_stuck ||
 			 sub->rejoin_owed))
 		bus__sub_news(sub);
+	if (bus_unlikely(sub->look_owed))
+		bus__sub_look(sub, false);
 	if (bus_unlikely(sub->pending != 0))
 		return pending_error(sub);
 	if (bus_unlikely(max <= 0))

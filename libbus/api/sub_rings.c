@@ -32,8 +32,11 @@ bool bus__sub_take_event(struct bus *bus, struct bus__event *event)
 void bus__subs_take_resume(struct bus *bus, uint32_t end)
 {
 	for (struct bus_sub *sub = bus->subs; sub != NULL; sub = sub->next) {
-		struct bus__event *event = calloc(1, sizeof(*event));
+		struct bus__event *event;
 
+		if (sub->gen != bus__gen(bus)) /* it is not told anything again */
+			continue;
+		event = calloc(1, sizeof(*event));
 		if (end == 0)
 			bus__inbox_free(&sub->inbox);
 		if (event == NULL)
@@ -48,6 +51,8 @@ void bus__subs_take_resume(struct bus *bus, uint32_t end)
 
 void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r)
 {
+	if (r->gen != bus__gen(sub->bus)) /* what did not come from that busd never does */
+		return;
 	if (r->bell == NULL) {
 		struct bell_page *page = bus__own_bell(sub->bus, r->peer.uid);
 
@@ -65,6 +70,7 @@ static bool wake_publisher(struct ring_reader *rd)
 	struct sub_ring *r = BUS_CONTAINER_OF(rd, struct sub_ring, rd);
 	struct bus *bus = r->sub->bus;
 
+	r->sub->look_owed = true; /* perhaps what it waits for is that we come to another busd */
 	if (r->bell == NULL) {
 		pthread_mutex_lock(&bus->lock);
 		bus__pump_locked(bus);
@@ -79,6 +85,12 @@ static bool wake_publisher(struct ring_reader *rd)
 
 /* ---- topics, under bus->lock ---- */
 
+static void missing(struct bus_sub *sub, uint64_t segment_id)
+{
+	if (sub->gen == bus__gen(sub->bus))
+		bus__segment_missing(sub->bus, segment_id);
+}
+
 static struct sub_topic *topic_for(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 {
 	struct sub_topic *t = sub->topics;
@@ -88,9 +100,9 @@ static struct sub_topic *topic_for(struct bus_sub *sub, const struct ctl_ev_ring
 		t = t->next;
 	if (t != NULL)
 		return t;
-	seg = bus__segment_get(sub->bus, ev->board_id);
+	seg = bus__segment_get(sub->bus, sub->gen, ev->board_id);
 	if (seg == NULL) {
-		bus__segment_missing(sub->bus, ev->board_id);
+		missing(sub, ev->board_id);
 		return NULL;
 	}
 	t = calloc(1, sizeof(*t));
@@ -100,6 +112,7 @@ static struct sub_topic *topic_for(struct bus_sub *sub, const struct ctl_ev_ring
 		return NULL;
 	}
 	t->topic_id = ev->topic_id;
+	t->gen = sub->gen;
 	t->segment = seg;
 	t->board = seg->base;
 	t->entry = (const struct board_sub *)(const void *)((const uint8_t *)seg->base +
@@ -149,13 +162,15 @@ static struct sub_ring *find_ring(struct bus_sub *sub, uint64_t ring_id)
 	return NULL;
 }
 
-static bool ring_place(struct bus_sub *sub)
+bool bus__sub_ring_place(struct bus_sub *sub, uint32_t count)
 {
 	uint32_t room = sub->ring_room == 0 ? 16 : sub->ring_room * 2;
 	struct sub_ring **more;
 
-	if (sub->ring_count < sub->ring_room)
+	if (sub->ring_count + count <= sub->ring_room)
 		return true;
+	while (room < sub->ring_count + count)
+		room *= 2;
 	more = realloc(sub->rings, room * sizeof(*more));
 	if (more == NULL)
 		return false;
@@ -200,12 +215,12 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	topic = topic_for(sub, ev);
 	if (topic == NULL)
 		return false;
-	seg = bus__segment_get(bus, ev->segment_id);
+	seg = bus__segment_get(bus, sub->gen, ev->segment_id);
 	if (seg == NULL) {
-		bus__segment_missing(bus, ev->segment_id);
+		missing(sub, ev->segment_id);
 		return false;
 	}
-	r = seg->kind == CTL_SEG_RING && ring_place(sub) ? calloc(1, sizeof(*r)) : NULL;
+	r = seg->kind == CTL_SEG_RING && bus__sub_ring_place(sub, 1) ? calloc(1, sizeof(*r)) : NULL;
 	if (r == NULL) {
 		bus__segment_put(bus, seg);
 		return false;
@@ -224,10 +239,15 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	r->active = ev->prev_ring == 0 || find_ring(sub, ev->prev_ring) == NULL;
 	r->client_id = ev->client_id;
 	r->bell_word = ev->bell_word;
+	r->gen = sub->gen;
+	r->same_pids = bus->same_pids;
+	r->line = ev->line != 0 ? ev->line : ev->pub_id;
+	r->rd.late = ev->line != 0;
 	memcpy(r->name, ev->name, sizeof(r->name) - 1);
 	r->peer =
 		(struct bus_peer){ .id = ev->pub_id, .pid = ev->pid, .uid = ev->uid, .name = r->name };
 	bus__sub_resolve_bells(sub, r);
+	bus__sub_follow(sub, r);
 	topic->rings++;
 	sub->rings[sub->ring_count++] = r;
 	sub->words_stale = true;
@@ -240,18 +260,24 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	return true;
 }
 
+void bus__sub_ring_ends(struct sub_ring *r)
+{
+	static const _Atomic uint32_t closed = BOARD_RING_CLOSED;
+
+	r->rd.closed = &closed;
+}
+
 /*
  * busd took the ring away: its entry may be another ring's soon. What is there can still be read.
  */
 static void orphan_ring(struct bus_sub *sub, uint64_t ring_id)
 {
-	static const _Atomic uint32_t closed = BOARD_RING_CLOSED;
 	struct sub_ring *r = find_ring(sub, ring_id);
 
 	if (r == NULL)
 		return;
 	r->rd.entry = &r->dummy;
-	r->rd.closed = &closed;
+	bus__sub_ring_ends(r);
 }
 
 static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
@@ -285,13 +311,16 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
  */
 void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r)
 {
-	uint64_t id = r->rd.ring_id, unsaid = r->rd.lost_unsaid;
+	uint64_t id = r->rd.ring_id, unsaid = r->rd.lost_unsaid, end = r->rd.cur;
+	bool former = r->gen != sub->gen;
 	struct bus *bus = sub->bus;
 
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		if (sub->rings[i]->prev_ring == id && !sub->rings[i]->active) {
 			sub->rings[i]->active = true;
 			sub->rings[i]->rd.lost_unsaid += unsaid;
+			if (sub->rings[i]->gen != r->gen)
+				bus__sub_begin_follower(sub, sub->rings[i], end);
 		}
 	}
 	/*
@@ -301,7 +330,12 @@ void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r)
 	bus_store_release(&r->rd.entry->cursor, CURSOR_PARKED);
 	pthread_mutex_lock(&bus->lock);
 	remove_ring(sub, r);
-	bus__acknowledge(bus, CTL_EVC_RING_DONE, id, sub->id);
+	if (former) {
+		bus__sub_drop_formers(sub);
+		bus__past_sweep(bus);
+	} else if (sub->gen == bus__gen(bus)) {
+		bus__acknowledge(bus, CTL_EVC_RING_DONE, id, sub->id);
+	}
 	pthread_mutex_unlock(&bus->lock);
 }
 
@@ -477,11 +511,13 @@ static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
 	topic->evicted_seen = bus_load_acquire(&topic->entry->evicted);
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		struct ring_reader *rd = &sub->rings[i]->rd;
-		uint64_t head, was = rd->cur;
+		uint64_t head, was;
 
 		sub->rings[i]->skips = false;
 		if (!rejoins(sub->rings[i], topic))
 			continue;
+		ring_reader_skip_hole(rd);
+		was = rd->cur;
 		sub->rings[i]->skips = was_lapped(rd);
 		head = bus_load_acquire(&rd->view.page->head);
 		if (sub->rings[i]->skips && head > rd->cur)
@@ -489,7 +525,8 @@ static void rejoin(struct bus_sub *sub, struct sub_topic *topic)
 		ring_reader_tag(rd);
 		rd->cur = rd->ahead = was; /* counted below */
 	}
-	if (bus__request(sub->bus, &req, &ok, sizeof(ok), NULL, NULL) < 0)
+	if (bus__request_of(sub->bus, topic->gen, &req, &ok, sizeof(ok), NULL, NULL) < 0 &&
+	    topic->gen == sub->gen)
 		sub->ungated = true; /* shown by bus-stat as evicted; loss stays counted */
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		struct ring_reader *rd = &sub->rings[i]->rd;
@@ -541,7 +578,7 @@ static void settle_ignored(struct bus_sub *sub)
 		struct sub_ring *r = sub->rings[i];
 
 		if (!r->ignored || r->borrowed > 0 ||
-		    bus_load_acquire(r->rd.closed) != r->rd.closed_value)
+		    (bus_load_acquire(r->rd.closed) != r->rd.closed_value && r->gen == sub->gen))
 			continue;
 		bus__sub_finish_ring(sub, r);
 		i--;
@@ -567,6 +604,8 @@ static void resume(struct bus_sub *sub, bool end)
 	sub->resuming = !end;
 	sub->rings_told = end ? UINT64_MAX / 2 : 0;
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
+		if (sub->rings[i]->gen != sub->gen)
+			continue;
 		if (!end)
 			sub->rings[i]->stale = true;
 		else if (sub->rings[i]->stale)
@@ -590,8 +629,9 @@ static void apply_inbox(struct bus_sub *sub)
 			free(bus__inbox_take(&sub->inbox));
 			continue;
 		}
+		/* what a dead busd did not send in time never comes */
 		if (event->type == CTL_EV_RING && !attach_ring(sub, &event->ring) &&
-		    !goes_later(event)) {
+		    !goes_later(event) && sub->gen == bus__gen(sub->bus)) {
 			sub->inbox_stuck = true;
 			return;
 		}
@@ -610,7 +650,7 @@ void bus__sub_news(struct bus_sub *sub)
 	bus__mend(bus);
 	pthread_mutex_lock(&bus->lock);
 	sub->bell_seen =
-		bus_load_acquire(bus->bell); /* before the socket: what comes later rings again */
+		bus_load_acquire(sub->bell); /* before the socket: what comes later rings again */
 	if (bus__pump_locked(bus) < 0 && bus_load_relaxed(&bus->lost) != 0) {
 		pthread_mutex_unlock(&bus->lock);
 		bus__mend(bus);

@@ -90,7 +90,7 @@ static int build_words(struct bus_sub *sub)
 	}
 	sub->slice = false;
 	sub->word_count = 0;
-	sub->words[sub->word_count++].word = sub->bus->bell;
+	sub->words[sub->word_count++].word = sub->bell;
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		const _Atomic uint32_t *word = sub->rings[i]->peer_bell;
 
@@ -114,11 +114,26 @@ static int read_bells(struct bus_sub *sub)
 	return 0;
 }
 
+/* To publishers that write on in rings of a former busd, too. */
+static void say_waiting(struct bus_sub *sub, uint32_t waiting)
+{
+	bus_store_relaxed(&sub->cursors->waiting, waiting);
+	for (struct sub_former *f = sub->formers; bus_unlikely(f != NULL); f = f->next)
+		bus_store_relaxed(&f->cursors->waiting, waiting);
+}
+
+BUS_COLD void bus__sub_idle(struct bus_sub *sub, uint32_t idle)
+{
+	bus_store_relaxed(&sub->cursors->idle, idle);
+	for (struct sub_former *f = sub->formers; f != NULL; f = f->next)
+		bus_store_relaxed(&f->cursors->idle, idle);
+}
+
 static void announce(struct bus_sub *sub)
 {
-	if (++sub->gen == 0)
-		sub->gen = 1;
-	bus_store_relaxed(&sub->cursors->waiting, sub->gen);
+	if (++sub->wait_gen == 0)
+		sub->wait_gen = 1;
+	say_waiting(sub, sub->wait_gen);
 	sub->announced = true;
 	/*
 	 * W3, pairs with W1: a publisher sees us waiting, or we see its commit in the look that
@@ -129,7 +144,7 @@ static void announce(struct bus_sub *sub)
 
 void bus__sub_disarm(struct bus_sub *sub)
 {
-	bus_store_relaxed(&sub->cursors->waiting, 0);
+	say_waiting(sub, 0);
 	sub->announced = false;
 }
 
@@ -139,7 +154,10 @@ static bool rings_ready(struct bus_sub *sub)
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		struct sub_ring *r = sub->rings[i];
 
-		if (!r->active || r->ignored || !ring_reader_ready(&r->rd))
+		if (!r->active || r->ignored)
+			continue;
+		ring_reader_skip_hole(&r->rd);
+		if (!ring_reader_ready(&r->rd))
 			continue;
 		if (r->borrowed == 0 && ring_reader_drained(&r->rd)) {
 			bus__sub_finish_ring(sub, r);
@@ -156,7 +174,7 @@ static bool rings_ready(struct bus_sub *sub)
 /* Everything that a sleeper must look at. */
 static bool something(struct bus_sub *sub)
 {
-	if (bus_load_acquire(sub->bus->bell) != sub->bell_seen || sub->inbox_stuck || sub->rejoin_owed)
+	if (bus_load_acquire(sub->bell) != sub->bell_seen || sub->inbox_stuck || sub->rejoin_owed)
 		bus__sub_news(sub);
 	return sub->pending != 0 || rings_ready(sub);
 }
@@ -169,32 +187,40 @@ static bool spin(struct bus_sub *sub, uint64_t until)
 		if (something(sub))
 			return true;
 		if (++sub->looks == SUB_IDLE_LOOKS)
-			bus_store_relaxed(&sub->cursors->idle, 1);
+			bus__sub_idle(sub, 1);
 		bus_cpu_relax();
 		if (i % 32 == 0 && bus_monotonic_ns() >= until)
 			return false;
+		if (i % 1024 == 0)
+			bus__sub_look(sub, false);
 	}
 }
 
 /*
- * A publisher that busd did not come to tell about us does not wake us. Nobody rings when busd
- * dies: looking costs little beside the barrier of a sleep.
+ * Nobody rings when busd dies, so nobody sleeps for longer than this without a look at the
+ * connection. Where it has died: a publisher that it did not come to tell about us does not wake us,
+ * and another busd may be there soon. Looking costs little beside the barrier of a sleep.
  */
-#define LONELY_SLICE_NS 10000000
+#define WELL_SLICE_NS   1000000000u
+#define LONELY_SLICE_NS 10000000u
 
-static bool busd_went(struct bus_sub *sub)
+static uint64_t slice_end(struct bus_sub *sub, uint64_t now)
 {
-	if (bus_load_acquire(&sub->bus->gone) == 0)
-		bus__pump(sub->bus);
-	return bus_load_acquire(&sub->bus->gone) != 0;
+	if (sub->slice || sub->inbox_stuck)
+		return now + BUS__SLICE_NS;
+	if (bus_load_acquire(&sub->bus->gone) || !bus__is_well(sub->bus))
+		return now + LONELY_SLICE_NS;
+	return now + WELL_SLICE_NS;
 }
 
 /* One sleep. 1: something is there; 0: woken or out of time, look again; -EINTR. */
 static int sleep_once(struct bus_sub *sub, uint64_t deadline)
 {
-	uint64_t now, until = deadline;
-	int err = read_bells(sub);
+	uint64_t now, until;
+	int err;
 
+	bus__sub_look(sub, true);
+	err = read_bells(sub);
 	if (err < 0)
 		return err;
 	announce(sub);
@@ -207,14 +233,10 @@ static int sleep_once(struct bus_sub *sub, uint64_t deadline)
 		return 0;
 	}
 	now = bus_monotonic_ns();
-	if (sub->slice || sub->inbox_stuck)
-		until = bus_min_u64(until, now + BUS__SLICE_NS);
-	else if (busd_went(sub))
-		until = bus_min_u64(until, now + LONELY_SLICE_NS);
+	until = bus_min_u64(deadline, slice_end(sub, now));
 	bus_store_relaxed(&sub->cursors->sleeps, bus_load_relaxed(&sub->cursors->sleeps) + 1);
 	if (until > now)
-		err = wake_wait(sub->words, sub->word_count,
-				until == UINT64_MAX ? -1 : (int64_t)(until - now), &sub->crowd);
+		err = wake_wait(sub->words, sub->word_count, (int64_t)(until - now), &sub->crowd);
 	bus__sub_disarm(sub);
 	if (sub->slice)
 		bus__sub_news(sub); /* a bell may have come */

@@ -29,6 +29,11 @@ void wake_ring(_Atomic uint32_t *word)
 	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
 }
 
+void wake_sleepers(const _Atomic uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
 /*
  * 0 not asked yet, 1 refused, 2 usable. A race of two threads asks twice and gets the same answer.
  */

@@ -23,6 +23,9 @@ struct wake_word {
 /* Increments a bell word of our own and wakes everybody who sleeps on it. One system call. */
 void wake_ring(_Atomic uint32_t *word);
 
+/* Wakes everybody who sleeps on a word that others write, and that has not moved. */
+void wake_sleepers(const _Atomic uint32_t *word);
+
 /*
  * Sleeps until a word differs from what was seen, at most timeout_ns (-1: no limit). 0: woken, or a
  * word had moved already;

@@ -72,31 +72,21 @@ static void write_config(const char *path, const char *text)
 	CHECK(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
 }
 
-void rig_busd_start(const char *config)
+/* On socket_path, with the configuration that lies beside it, if any; waits until it serves. */
+static void run_busd(void)
 {
-	const char *build = getenv("BUS_BUILD"), *tmp = getenv("TMPDIR");
+	const char *build = getenv("BUS_BUILD");
 	char busd[512], config_path[300];
 	struct bus *bus;
 	int err = -1;
 
-	if (counters == NULL) {
-		counters =
-			mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		CHECK(counters != MAP_FAILED);
-	}
 	snprintf(busd, sizeof(busd), "%s/busd", build != NULL ? build : "build");
-	snprintf(dir, sizeof(dir), "%s/rig.XXXXXX", tmp != NULL ? tmp : "/tmp");
-	CHECK(mkdtemp(dir) != NULL);
-	snprintf(socket_path, sizeof(socket_path), "%s/bus.sock", dir);
 	snprintf(config_path, sizeof(config_path), "%s/busd.yaml", dir);
-	if (config != NULL)
-		write_config(config_path, config);
-	setenv("BUS_SOCKET", socket_path, 1);
 	busd_pid = fork();
 	CHECK(busd_pid >= 0);
 	if (busd_pid == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGTERM);
-		if (config != NULL)
+		if (access(config_path, F_OK) == 0)
 			execl(busd, "busd", "--foreground", "--socket", socket_path, "--config",
 			      config_path, (char *)NULL);
 		else
@@ -110,6 +100,45 @@ void rig_busd_start(const char *config)
 	}
 	OK(err);
 	bus_close(bus);
+}
+
+void rig_busd_kill(void)
+{
+	pid_t pid = busd_pid;
+
+	busd_pid = 0;
+	rig_kill(pid, SIGKILL);
+	EQUAL(rig_wait(pid), -SIGKILL);
+}
+
+void rig_busd_again(const char *config)
+{
+	char config_path[300];
+
+	snprintf(config_path, sizeof(config_path), "%s/busd.yaml", dir);
+	if (config != NULL)
+		write_config(config_path, config);
+	run_busd();
+}
+
+void rig_busd_start(const char *config)
+{
+	const char *tmp = getenv("TMPDIR");
+	char config_path[300];
+
+	if (counters == NULL) {
+		counters =
+			mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		CHECK(counters != MAP_FAILED);
+	}
+	snprintf(dir, sizeof(dir), "%s/rig.XXXXXX", tmp != NULL ? tmp : "/tmp");
+	CHECK(mkdtemp(dir) != NULL);
+	snprintf(socket_path, sizeof(socket_path), "%s/bus.sock", dir);
+	snprintf(config_path, sizeof(config_path), "%s/busd.yaml", dir);
+	if (config != NULL)
+		write_config(config_path, config);
+	setenv("BUS_SOCKET", socket_path, 1);
+	run_busd();
 }
 
 pid_t rig_busd_pid(void)

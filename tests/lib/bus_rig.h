@@ -40,6 +40,10 @@ void rig_equal(const char *file, int line, const char *a_text, const char *b_tex
  */
 void rig_busd_start(const char *config);
 pid_t rig_busd_pid(void);
+/* All of it dies: kill -9 of the keeper, which takes its worker along. */
+void rig_busd_kill(void);
+/* Another one at the same path; config as above, the former's where it is NULL. */
+void rig_busd_again(const char *config);
 void rig_busd_stop(void); /* SIGTERM, and waits; its exit code must be 0 */
 const char *rig_socket(void);
 const char *rig_dir(void);
