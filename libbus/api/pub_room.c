@@ -325,7 +325,8 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 
 	pub->stamp_left = 0; /* whoever comes here may have paused */
 	bus__mend(pub->bus); /* a publisher that never waits comes by here 8 times a lap */
-	bus__pub_look(pub);
+	if (bus_unlikely(bus__is_over(pub->bus, pub->gen)))
+		bus__pub_look(pub);
 	if (pub->refusal != 0)
 		return bus__fail(pub->refusal, "%s", pub->refusal_why);
 	if (pub->broken)

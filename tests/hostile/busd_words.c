@@ -88,7 +88,7 @@ static void first_words(void **state)
 	refused_at_once(&hello, sizeof(hello), EPROTO, "not the protocol");
 	hello = good_hello();
 	hello.head.version = CTL_VERSION + 1;
-	refused_at_once(&hello, sizeof(hello), EPROTONOSUPPORT, "version 2, the client version 3");
+	refused_at_once(&hello, sizeof(hello), EPROTONOSUPPORT, "version 3, the client version 4");
 	/* of another version, lengths may be others too */
 	hello.head.len = sizeof(hello.head);
 	refused_at_once(&hello, sizeof(hello.head), EPROTONOSUPPORT, "version 3");

@@ -157,7 +157,7 @@ static void another_version_refuses(void **state)
 static void another_version_agrees(void **state)
 {
 	/* it looks as ours would, and means something else */
-	const struct ctl_hello_reply reply = { .head = HEAD(CTL_REPLY | CTL_HELLO, 3, reply),
+	const struct ctl_hello_reply reply = { .head = HEAD(CTL_REPLY | CTL_HELLO, CTL_VERSION + 1, reply),
 					       .client_id = 1,
 					       .page_bytes = 4096 };
 	struct {
@@ -166,9 +166,9 @@ static void another_version_agrees(void **state)
 	} longer = { .reply = reply };
 
 	(void)state;
-	meet(&(struct other){ &reply, 3, false, -EPROTONOSUPPORT, "protocol version 3" }, LONG);
+	meet(&(struct other){ &reply, 3, false, -EPROTONOSUPPORT, "protocol version 4" }, LONG);
 	longer.reply.head.len = sizeof(longer);
-	meet(&(struct other){ &longer, 4, false, -EPROTONOSUPPORT, "protocol version 3" }, LONG);
+	meet(&(struct other){ &longer, 4, false, -EPROTONOSUPPORT, "protocol version 4" }, LONG);
 }
 
 /* The refusal may be there, and the connection gone, before HELLO was sent. */

@@ -98,6 +98,7 @@ static void publisher(uint32_t n)
 	OK(bus_pub_open(&pub, bus, topics[n % TOPICS],
 			BUS_OPTS(pub, .slots = 64u << below(3), .bytes = 65536,
 				 .full = BUS_FULL_BLOCK, .full_ns = 20000000000)));
+	rig_post(1);
 	for (uint64_t i = 0; !shared->over; i++) {
 		fill(&m, n, i);
 		OK(publish(pub, &m));
@@ -307,6 +308,7 @@ int main(void)
 		if (child[i] == 0)
 			publisher(i);
 	}
+	rig_await(1, PUBS);
 	for (int i = 0; i < rounds; i++) {
 		rig_sleep_ms(below(3) == 0 ? below(20) : below(600));
 		rig_busd_kill();

@@ -1,7 +1,7 @@
 #!/bin/bash
 # timeout: 60
 # Proves: busd is not on the path of a message. Stopped, then killed: attached processes go on, awake and asleep; who
-# needs busd is told so; a dead subscriber that nobody evicts holds a publisher no longer than it chose to wait.
+# needs busd is told so; a subscriber that dies then holds nobody up.
 . tests/integration/lib_tools.sh
 
 start_busd
@@ -43,10 +43,10 @@ expect 3 'no busd listens' bus-sub t
 
 kill -KILL "$sub"
 wait "$sub" 2>/dev/null
-seq 1 5000 >&5 & # more than the ring holds; nobody evicts the dead
+seq 1 20000 >&5 # more than the ring holds; the publisher hears from the kernel that it waits for nobody
+exec 5>&-
 wait "$pub"
-same "the exit code of a publisher that the dead held up" 3 $?
-kill $! 2>/dev/null # whoever still writes into the pipe
-grep -q 'cannot publish to "t"' pub.err || note_failure "the publisher said: $(cat pub.err)"
+same "the exit code of a publisher whose subscriber is dead" 0 $?
+same "what it said" "" "$(cat pub.err)"
 
 finish

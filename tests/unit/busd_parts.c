@@ -118,7 +118,7 @@ static void greetings(void **state)
 	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTONOSUPPORT);
 	head.version = 77;
 	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTONOSUPPORT);
-	assert_non_null(strstr(why.text, "version 2, the client version 77"));
+	assert_non_null(strstr(why.text, "version 3, the client version 77"));
 	head.version = CTL_VERSION;
 	head.type = CTL_ATTACH;
 	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTO);
