@@ -112,6 +112,7 @@ struct bus {
 	bool autostart;             /* it is a private one, which may be started again */
 	bool same_pids;     /* busd's pids are ours: who has such a number no more is dead */
 	bool opening_heirs; /* under lock: a thread does */
+	bool afresh;        /* under request_lock: HELLO as a new client */
 	uint64_t pace_ns, start_after; /* under request_lock */
 	struct bus__past *past;        /* under lock */
 	uint64_t serial;               /* of objects; under lock */

@@ -77,7 +77,7 @@ static int orphaned(struct bus *bus)
 static int dial(struct bus *bus)
 {
 	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello),
-				   .flags = CTL_HELLO_RESUME,
+				   .flags = bus->afresh ? 0 : CTL_HELLO_RESUME,
 				   .node = bus__node() };
 	int fd;
 
@@ -146,8 +146,13 @@ static int take_answer(struct bus *bus)
 		return give_up(bus);
 	}
 	memcpy(&r, p.bytes, sizeof(r));
-	if (r.resumed == 0 && r.instance != bus->instance) {
+	if (r.resumed == 1 && r.instance != bus->instance) {
+		/* its worker died while we attached there, and left a place that we cannot use */
+		bus->afresh = true;
+		err = try_later(bus, 0);
+	} else if (r.resumed == 0 && r.instance != bus->instance) {
 		err = p.fds_lost ? -EMFILE : bus__begin_anew(bus, &r, &p);
+		bus->afresh = false;
 		err = err < 0 ? try_later(bus, SHORT_NS) : err;
 	} else if (r.resumed == 1 && r.client_id == bus->client_id && r.slot == bus->slot &&
 		   p.fd_count == 2 && !p.fds_lost) {
@@ -194,6 +199,8 @@ void bus__mend_lost(struct bus *bus)
 
 int bus__mend_until(struct bus *bus, uint64_t deadline_ns)
 {
+	if (bus_load_acquire(&bus->orphaned)) /* who asks is told what is so now */
+		bus->hello_after = 0;
 	while (bus_load_acquire(&bus->lost)) {
 		int err = step(bus);
 

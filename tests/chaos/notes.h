@@ -26,7 +26,6 @@
 #define SLOTS_MAX    256 /* of a ring */
 #define FULL_NS      350000000
 #define STUCK_NS     UINT64_C(20000000000)
-#define LINGER_NS    400000000u /* how long a party goes on when busd was killed */
 #define WRONG_SHOWN  20
 
 enum life_state {

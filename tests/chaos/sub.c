@@ -136,17 +136,36 @@ static void tell_loss(const struct reading *r, const struct account *a, const st
 }
 
 /*
+ * busd has a limited number of descriptors under way to one client; to a subscriber that makes no
+ * call (it is stopped, or busy) it announces the rest later. One that makes no call while the
+ * worker is replaced comes back to the new one later, too. Where all of busd is killed before that,
+ * nobody can announce what has opened meanwhile.
+ */
+static bool never_announced(const struct reading *r, const struct pub_life *life)
+{
+	uint64_t told_ns = r->awake_ns;
+
+	if (notes->gen == r->gen)
+		return false;
+	if (notes->worker_kills != r->worker_kills) {
+		uint64_t kill_ns = notes->worker_kill_ns[r->worker_kills % WORKER_KILLS];
+
+		told_ns = kill_ns < told_ns ? kill_ns : told_ns;
+	}
+	return life->began_ns + 200000000u > told_ns;
+}
+
+/*
  * A reliable subscription loses by eviction only, of which it is told: before the message, or,
- * where busd was stopped just then, soon after it. A busd that was killed evicts nobody, but leaves
- * behind subscriptions that nobody waits for.
+ * where busd was stopped just then, soon after it. That busd was killed is no excuse.
  */
 static void justify(struct reading *r, const struct account *a, const struct chaos_head *h,
 		    uint64_t lost)
 {
 	const struct pub_life *life = &pub_notes[h->who / PUB_LIVES]->life[h->who % PUB_LIVES];
 
-	if (r->policy == BUS_LOSSY || notes->gen != r->gen || a->evictions != r->evictions ||
-	    from_the_past(r, h))
+	if (r->policy == BUS_LOSSY || a->evictions != r->evictions || from_the_past(r, h) ||
+	    never_announced(r, life))
 		return;
 	/* told before; what was still there of the ring before its successor came in between */
 	for (int i = 0; i < 4 && r->evictions > 0; i++)
@@ -306,24 +325,9 @@ static uint64_t missing_of(struct reading *r, unsigned slot, uint32_t index, uin
 	return until > next ? until - next : 0;
 }
 
-/*
- * busd has a limited number of descriptors under way to one client; to a subscriber that makes no
- * call (it is stopped, or busy) it announces the rest later. One that makes no call while the
- * worker is replaced comes back to the new one later, too. Where all of busd is killed before that,
- * nobody can announce what has opened meanwhile.
- */
-static bool never_announced(const struct reading *r, const struct pub_life *life)
+static bool has_begun(const struct reading *r, unsigned slot, uint32_t index)
 {
-	uint64_t told_ns = r->awake_ns;
-
-	if (notes->gen == r->gen)
-		return false;
-	if (notes->worker_kills != r->worker_kills) {
-		uint64_t kill_ns = notes->worker_kill_ns[r->worker_kills % WORKER_KILLS];
-
-		told_ns = kill_ns < told_ns ? kill_ns : told_ns;
-	}
-	return life->began_ns + 200000000u > told_ns;
+	return account_of(r, slot * PUB_LIVES + index)->next != UINT64_MAX;
 }
 
 /* Whether this subscription must have what that life committed. */
@@ -332,7 +336,13 @@ static bool owed(const struct reading *r, unsigned slot, uint32_t index)
 	const struct pub_life *life = &pub_notes[slot]->life[index];
 	uint32_t state = life->state;
 
-	if (life->removed || life->gen != r->gen || never_announced(r, life))
+	/*
+	 * opened at different busds, the beginning is open: a publisher serves subscriptions that
+	 * are new at the next busd from when it has gone over, and one that is not back yet gets
+	 * what the rings of a new publisher still hold
+	 */
+	if (life->removed || never_announced(r, life) || life->gen == 0 ||
+	    (life->gen != r->gen && !has_begun(r, slot, index)))
 		return false;
 	return (state == LIFE_OPEN || state == LIFE_CLOSED || state == LIFE_DEAD) &&
 	       (matching[r->pattern] >> life->topic & 1) != 0;
@@ -457,10 +467,7 @@ static void one_life(struct bus *bus, struct reading *r, bool copying)
 	for (;;) {
 		bool going = notes->phase == PHASE_END;
 
-		if (notes->gen != r->gen) /* those attached go on for a while without busd */
-			going |= now_ns() - notes->gen_ns > LINGER_NS + 200000000u;
-		else
-			going |= notes->phase == PHASE_RUN && now_ns() > until;
+		going |= notes->phase == PHASE_RUN && now_ns() > until;
 		if (step(r, copying) < 0)
 			break;
 		if (going) {
@@ -487,10 +494,11 @@ void sub_party(unsigned slot, uint64_t seed)
 	for (uint32_t life = 1; notes->phase == PHASE_RUN; life++) {
 		struct reading r = { .chance = &c, .slot = slot, .life = life };
 
-		if (bus != NULL && (notes->gen != gen || chance_below(&c, 2) == 0)) {
+		if (bus != NULL && chance_below(&c, 2) == 0) {
 			bus_close(bus);
 			bus = NULL;
 		}
+		gen = notes->gen;
 		if (bus == NULL)
 			bus = party_connect(name, &gen);
 		if (bus == NULL)
