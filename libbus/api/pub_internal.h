@@ -143,8 +143,8 @@ void bus__pub_discard(struct bus_pub *pub);
 /* pub_succeed.c */
 /* Looks at the connection when that is due, and follows it to another busd. Nothing is claimed. */
 void bus__pub_look(struct bus_pub *pub);
-/* The same until it is there, as far as it can be: a larger ring is needed. */
-void bus__pub_hurry(struct bus_pub *pub);
+/* The same until it is there: a larger ring is needed. false: it is not, or was all the time. */
+bool bus__pub_hurry(struct bus_pub *pub);
 /* How far readers of former rings have come: a sum that grows while one of them moves. */
 uint64_t bus__pub_former_progress(const struct bus_pub *pub);
 void bus__pub_drop_formers(struct bus_pub *pub, bool all);

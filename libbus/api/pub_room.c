@@ -12,6 +12,7 @@
 #include "api/pub_internal.h"
 
 #define MOVED           1 /* to a ring of another busd's: all is to be looked at again */
+#define GROW_TRIES      5
 #define EVICT_RETRY_NS  1000000000u
 #define EVICT_NOBODY_NS 20000000u
 
@@ -334,8 +335,10 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 			-EPIPE,
 			"an earlier growth of this publisher's ring failed; close it and open it again");
 	if (need > ring_message_max(pub->geometry.bytes)) {
-		bus__pub_hurry(pub);
 		err = grow(pub, need);
+		/* what knows this ring is dead: at the next busd, if there is one */
+		for (int i = 0; i < GROW_TRIES && err == -EPIPE && bus__pub_hurry(pub); i++)
+			err = need > ring_message_max(pub->geometry.bytes) ? grow(pub, need) : 0;
 		if (err < 0)
 			return err;
 	}

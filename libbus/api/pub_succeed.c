@@ -236,6 +236,8 @@ static void follow(struct bus_pub *pub)
 	if (bus_load_acquire(pub->heir->ring.epoch) != pub->heir->ring.seen &&
 	    !bus__pub_news(pub->heir))
 		return;
+	/* who joined at the dead busd, and is not known yet, is waited for as well */
+	bus__pub_receive(pub);
 	now = bus_monotonic_ns();
 	if (all_came(pub, now))
 		go_over(pub, now);
@@ -264,19 +266,21 @@ void bus__pub_look(struct bus_pub *pub)
 	pub->look_at = bus_counter() + bus__pub_ticks(pub, well ? BUS__LOOK_NS : BUS__SOON_NS);
 }
 
-void bus__pub_hurry(struct bus_pub *pub)
+bool bus__pub_hurry(struct bus_pub *pub)
 {
 	struct bus *bus = pub->bus;
 	uint64_t deadline = bus_monotonic_ns() + bus->timeout_ns;
 
-	while (bus__is_over(bus, pub->gen)) {
+	if (!bus__is_over(bus, pub->gen))
+		return false;
+	for (;;) {
 		bus_store_relaxed(&bus->look_at, 0);
 		bus__pub_look(pub);
+		if (!bus__is_over(bus, pub->gen))
+			return true;
 		if (bus_load_acquire(&bus->orphaned) || bus_load_acquire(&bus->gone) ||
 		    pub->refusal != 0 || bus_monotonic_ns() >= deadline)
-			return;
-		if (!bus__is_over(bus, pub->gen))
-			return;
+			return false;
 		bus__flush_thread(); /* this thread may be the reader that is waited for */
 		usleep(1000);
 	}

@@ -331,6 +331,7 @@ void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r)
 	pthread_mutex_lock(&bus->lock);
 	remove_ring(sub, r);
 	if (former) {
+		drop_topics(sub);
 		bus__sub_drop_formers(sub);
 		bus__past_sweep(bus);
 	} else if (sub->gen == bus__gen(bus)) {

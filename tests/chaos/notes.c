@@ -146,7 +146,7 @@ void sleep_us(uint64_t us)
  */
 bool party_excused(uint32_t gen, uint32_t worker_kills)
 {
-	return notes->gen != gen || notes->worker_kills != worker_kills ||
+	return gen % 2 != 0 || notes->gen != gen || notes->worker_kills != worker_kills ||
 	       (notes->worker_ns != 0 && now_ns() - notes->worker_ns < 2000000000u);
 }
 
