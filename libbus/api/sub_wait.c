@@ -203,6 +203,7 @@ static bool spin(struct bus_sub *sub, uint64_t until)
  */
 #define WELL_SLICE_NS   1000000000u
 #define LONELY_SLICE_NS 10000000u
+#define FD_SLICE_NS     50000000
 
 static uint64_t slice_end(struct bus_sub *sub, uint64_t now)
 {
@@ -293,16 +294,22 @@ static bool still_armed(const struct bus_sub *sub)
 
 void bus__sub_arm(struct bus_sub *sub)
 {
+	bool well, gone;
+
 	if (still_armed(sub))
 		return;
 	bus__flush_thread();
+	bus__sub_look(sub, true);
+	well = bus__is_well(sub->bus);
+	gone = bus_load_acquire(&sub->bus->gone) != 0;
 	wake_fd_clear(sub->fd);
 	sub->armed = false;
 	if (read_bells(sub) == 0) {
 		announce(sub);
 		/* A peer without a bell for us cannot wake us: readable until it has one. */
 		if (!something(sub) && !sub->words_stale && !sub->slice && !sub->inbox_stuck &&
-		    wake_fd_arm(sub->fd, sub->words, sub->word_count) == 0) {
+		    wake_fd_arm(sub->fd, sub->words, sub->word_count,
+				well && !gone ? sub->bus->ev : -1, well ? -1 : FD_SLICE_NS) == 0) {
 			sub->armed = true;
 			return;
 		}

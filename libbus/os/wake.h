@@ -66,7 +66,12 @@ int wake_fd_number(const struct wake_fd *wfd);
 void wake_fd_signal(struct wake_fd *wfd); /* readable now */
 /* no longer readable (unless a word moves at this moment) */
 void wake_fd_clear(struct wake_fd *wfd);
-int wake_fd_arm(struct wake_fd *wfd, const struct wake_word *words, int count);
+/*
+ * Signalled when a word moves, when the peer of the socket hangs up (-1: none), or after timeout_ns
+ * (-1: no limit; else about that, from whenever one was asked for last).
+ */
+int wake_fd_arm(struct wake_fd *wfd, const struct wake_word *words, int count, int hangup_fd,
+		int64_t timeout_ns);
 bool wake_fd_fired(const struct wake_fd *wfd); /* readable already; no system call */
 bool wake_fd_uses_uring(const struct wake_fd *wfd);
 void wake_fd_close(struct wake_fd *wfd);

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <linux/futex.h>
 #include <liburing.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -22,7 +23,10 @@
 #define URING_GROUPS   16 /* x 128 words; more sleep in the thread */
 #define DATA_SIGNAL    1
 #define DATA_CANCEL    2
-#define DATA_WAIT      16 /* + generation * URING_GROUPS + group */
+#define DATA_HANGUP    3
+#define DATA_TIMER     4
+#define LOOK_NS        1000000000 /* the thread looks for a hang-up so often */
+#define DATA_WAIT      16         /* + generation * URING_GROUPS + group */
 
 struct wake_fd {
 	bool uring;
@@ -33,7 +37,9 @@ struct wake_fd {
 	/* io_uring */
 	struct io_uring ring;
 	uint64_t generation;
-	int outstanding;         /* waits submitted in this generation and not completed */
+	int outstanding;      /* waits submitted in this generation and not completed */
+	bool polling, timing; /* a hang-up, the time is waited for: whatever the generation */
+	struct __kernel_timespec timer;
 	struct futex_waitv *vec; /* must stay while a wait is outstanding */
 	/* thread */
 	int efd;
@@ -43,10 +49,32 @@ struct wake_fd {
 	_Atomic uint32_t back; /* last even job that the thread has come back to */
 	_Atomic uint32_t stop;
 	_Atomic uint32_t fired; /* efd was written since the last clear */
+	int hangup_fd;          /* the caller's, while the job is odd; -1 */
+	int64_t timeout_ns;
 	struct wake_crowd *crowd;
 };
 
 /* ---- thread ---- */
+
+static bool hung_up(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLRDHUP };
+
+	return fd >= 0 && poll(&p, 1, 0) == 1;
+}
+
+/* true: something is to be looked at; false: called back. */
+static bool waiter_wait(struct wake_fd *w, uint32_t job)
+{
+	while (bus_load_acquire(&w->job) == job) {
+		int err = wake_wait(w->words, w->count + 1,
+				    w->timeout_ns >= 0 ? w->timeout_ns : LOOK_NS, &w->crowd);
+
+		if (err == 0 || (err == -ETIMEDOUT && (w->timeout_ns >= 0 || hung_up(w->hangup_fd))))
+			break;
+	}
+	return bus_load_acquire(&w->job) == job;
+}
 
 static void *waiter_main(void *arg)
 {
@@ -60,8 +88,7 @@ static void *waiter_main(void *arg)
 			break;
 		if (job % 2 == 1) {
 			w->words[w->count] = call;
-			if (wake_wait(w->words, w->count + 1, -1, &w->crowd) == 0 &&
-			    bus_load_acquire(&w->job) == job) {
+			if (waiter_wait(w, job)) {
 				uint64_t one = 1;
 
 				bus_store_release(&w->fired, 1);
@@ -165,6 +192,8 @@ static bool uring_reap(struct wake_fd *w)
 			w->outstanding--;
 			fired = true;
 		}
+		w->polling = w->polling && cqe->user_data != DATA_HANGUP;
+		w->timing = w->timing && cqe->user_data != DATA_TIMER;
 		io_uring_cqe_seen(&w->ring, cqe);
 	}
 	return fired;
@@ -192,6 +221,31 @@ static void uring_cancel(struct wake_fd *w)
 		}
 	}
 	w->armed = false;
+}
+
+/* How many requests that are to be submitted. They stay when the words change. */
+static int uring_watch(struct wake_fd *w, int hangup_fd, int64_t timeout_ns)
+{
+	struct io_uring_sqe *sqe;
+	int n = 0;
+
+	if (hangup_fd >= 0 && !w->polling) {
+		sqe = io_uring_get_sqe(&w->ring);
+		io_uring_prep_poll_add(sqe, hangup_fd, POLLRDHUP);
+		sqe->user_data = DATA_HANGUP;
+		w->polling = true;
+		n++;
+	}
+	if (timeout_ns >= 0 && !w->timing) {
+		w->timer = (struct __kernel_timespec){ .tv_sec = timeout_ns / 1000000000,
+						       .tv_nsec = timeout_ns % 1000000000 };
+		sqe = io_uring_get_sqe(&w->ring);
+		io_uring_prep_timeout(sqe, &w->timer, 0, 0);
+		sqe->user_data = DATA_TIMER;
+		w->timing = true;
+		n++;
+	}
+	return n;
 }
 
 static int uring_arm(struct wake_fd *w)
@@ -338,14 +392,21 @@ static int keep_words(struct wake_fd *w, const struct wake_word *words, int coun
 	return 0;
 }
 
-int wake_fd_arm(struct wake_fd *w, const struct wake_word *words, int count)
+int wake_fd_arm(struct wake_fd *w, const struct wake_word *words, int count, int hangup_fd,
+		int64_t timeout_ns)
 {
-	int err;
+	int err, watch = 0;
 
 	if (w->uring && count > URING_GROUPS * WAKE_WAITV_MAX)
 		return -E2BIG;
-	if (w->armed && !wake_fd_fired(w) && same_words(w, words, count) && !words_moved(w))
-		return 0; /* the kernel still watches just these */
+	if (w->uring)
+		watch = uring_watch(w, hangup_fd, timeout_ns);
+	if (w->armed && !wake_fd_fired(w) && same_words(w, words, count) && !words_moved(w) &&
+	    (w->uring || (w->hangup_fd == hangup_fd && w->timeout_ns == timeout_ns))) {
+		/* the kernel still watches just these */
+		err = watch > 0 ? io_uring_submit(&w->ring) : 0;
+		return err < 0 ? err : 0;
+	}
 	if (w->uring)
 		uring_cancel(w);
 	else
@@ -355,6 +416,8 @@ int wake_fd_arm(struct wake_fd *w, const struct wake_word *words, int count)
 		return err;
 	if (w->uring)
 		return uring_arm(w);
+	w->hangup_fd = hangup_fd;
+	w->timeout_ns = timeout_ns;
 	w->armed = true;
 	wake_ring(&w->job); /* odd: the thread waits */
 	return 0;

@@ -182,7 +182,7 @@ static void wait_for_some(struct bus_sub *sub, enum how how, int fd)
 		break;
 	case RING_FD:
 	case THREAD_FD:
-		poll(&p, 1, 50);
+		CHECK(poll(&p, 1, 5000) == 1 || shared->over);
 		break;
 	case SLOW:
 		rig_sleep_ms(10);
