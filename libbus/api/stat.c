@@ -28,6 +28,7 @@ struct bus_stat {
 	struct bus__segment **held; /* what the view points into; each has a reference of ours */
 	size_t held_count;
 	uint64_t newest; /* id of the youngest segment seen */
+	uint32_t gen;    /* of the busd that was asked */
 	struct bus_stat_topic *topics;
 	int topic_count;
 	struct stat_peeked peeked;
@@ -157,6 +158,30 @@ static size_t missing(const struct stat_view *view)
 	return n;
 }
 
+static int observe(struct bus_stat *stat, struct ctl_ok *ok)
+{
+	struct ctl_observe req = { .head = BUS__HEAD(CTL_OBSERVE, ctl_observe) };
+
+	stat->gen = bus__settle(stat->bus);
+	stat->newest = 0;
+	strcpy(req.pattern, stat->pattern);
+	return bus__request_of(stat->bus, stat->gen, &req, ok, sizeof(*ok), NULL, NULL);
+}
+
+/* Another busd knows no observer. Where it does not let us, its topics are not seen. */
+static void observe_again(struct bus_stat *stat)
+{
+	struct ctl_ok ok;
+	char why[CTL_WHY_MAX];
+
+	bus__look(stat->bus, false);
+	if (stat->gen == bus__gen(stat->bus))
+		return;
+	bus__why_save(why);
+	if (observe(stat, &ok) < 0)
+		bus__why_restore(why);
+}
+
 /*
  * Receives what busd has for us and takes the view; then waits for what the boards promise, and for
  * `expected` segments, as long as something comes within patience_ns. That busd has gone is no
@@ -167,6 +192,7 @@ static int receive_view(struct bus_stat *stat, uint64_t expected, uint64_t patie
 	uint64_t last_news = bus_monotonic_ns();
 	bool news = false;
 
+	observe_again(stat);
 	for (;;) {
 		struct pollfd fd = { .fd = stat->bus->ev, .events = POLLIN };
 		uint64_t newest = stat->newest, quiet;
@@ -231,7 +257,6 @@ static int by_name(const void *a, const void *b)
 
 int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern)
 {
-	struct ctl_observe req = { .head = BUS__HEAD(CTL_OBSERVE, ctl_observe) };
 	const char *reason = topic_pattern_check(pattern ? pattern : ">");
 	struct bus_stat *stat;
 	struct ctl_ok ok;
@@ -247,9 +272,8 @@ int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern)
 		return bus__fail(-ENOMEM, "cannot look at the bus: out of memory");
 	stat->bus = bus;
 	strcpy(stat->pattern, pattern ? pattern : ">");
-	strcpy(req.pattern, stat->pattern);
 	change_observers(bus, 1);
-	err = bus__request(bus, &req, &ok, sizeof(ok), NULL, NULL);
+	err = observe(stat, &ok);
 	if (err < 0) {
 		change_observers(bus, -1);
 		free(stat);

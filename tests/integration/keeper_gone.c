@@ -7,7 +7,8 @@
  * publisher's messages from when that has gone over; a new publisher's are had from its first one;
  * what the new configuration refuses is broken with the reason, and the others go on; a publisher
  * needs a larger ring across it; threads of one connection; a child is told that it is a child; a
- * topic's settings are what they were; memory of the dead busd is let go.
+ * topic's settings are what they were; an observer sees the new busd's topics; memory of the dead
+ * one is let go.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -17,6 +18,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <bus_stat.h>
 
 #include "lib/bus_rig.h"
 
@@ -74,8 +77,21 @@ static uint64_t come_back(struct bus_pub *pub, struct bus_sub *sub, const char *
 
 /* ---- calls, settings, sizes ---- */
 
+static int shown(struct bus_stat *stat, const char *topic)
+{
+	const struct bus_stat_topic *topics;
+	uint64_t now;
+	int n = OK(bus_stat_refresh(stat, &topics, &now));
+
+	for (int i = 0; i < n; i++)
+		if (strcmp(topics[i].name, topic) == 0)
+			return 1;
+	return 0;
+}
+
 static void calls_work_again(void)
 {
+	struct bus_stat *stat;
 	struct bus *bus = rig_connect("calls"), *look;
 	struct bus_topic_info info = { .name = "" };
 	struct bus_pub *pub, *late;
@@ -89,7 +105,10 @@ static void calls_work_again(void)
 	OK(bus_sub_open(&sub, bus, "made", NULL));
 	OK(bus_pub_open(&pub, bus, "made", NULL));
 	send_numbers(pub, 0, 10);
+	OK(bus_stat_open(&stat, bus, NULL));
+	EQUAL(shown(stat, "made"), 1);
 	rig_busd_kill();
+	EQUAL(shown(stat, "made"), 1);
 	/* without one: what is mapped works, what needs it says so */
 	read_numbers(sub, 0, 10);
 	EQUAL(bus_pub_open(&late, bus, "made", NULL), -EPIPE);
@@ -98,6 +117,10 @@ static void calls_work_again(void)
 	rig_busd_again(NULL);
 	OK(bus_pub_open(&late, bus, "other", NULL)); /* at once */
 	n = come_back(pub, sub, "made", 10);
+	while (shown(stat, "other") == 0) /* nobody made it at the dead one */
+		rig_sleep_ms(10);
+	EQUAL(shown(stat, "made"), 1);
+	bus_stat_close(stat);
 	look = rig_connect("look");
 	OK(bus_topic_next(look, "made", &info));
 	EQUAL(info.slots, 128);
