@@ -197,6 +197,31 @@ static void start_in_the_past_looks_at_one_lap_at_most(void **state)
 	assert_int_equal(rd->cur, SLOTS);
 }
 
+static void hole_before_the_first_message_is_stepped_over(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd, *plain = rig_join(rig, 0, true);
+	uint64_t began = rig->pub.n;
+
+	rd = rig_join(rig, 1, true);
+	rd->late = true;
+	assert_false(ring_reader_skip_hole(rd)); /* not said yet */
+	assert_true(rd->late);
+	ring_pub_begin(&rig->pub, began + 100);
+	plain->late = false;
+	assert_false(ring_reader_skip_hole(plain));
+	/* nobody holds it up below where it begins, nor is a hole a message or an end */
+	send(rig, SLOTS, 0);
+	assert_int_equal(rig_take(rd), RING_LAPPED); /* its slot has another message by now */
+	assert_true(ring_reader_skip_hole(rd));
+	assert_int_equal(rd->cur, began + 100);
+	assert_int_equal(bus_load_relaxed(&rd->entry->cursor), began + 100);
+	take(rd, SLOTS);
+	assert_int_equal(rig_take(rd), RING_EMPTY);
+	assert_int_equal(rd->lost, 0);
+	assert_false(ring_reader_skip_hole(rd)); /* once */
+}
+
 static void lapped_reader_goes_on_a_quarter_lap_behind_head(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -539,6 +564,7 @@ int main(void)
 		RIG_TEST(oldest_works_far_from_zero),
 		RIG_TEST(start_in_the_past_skips_what_was_gone_before_it_came),
 		RIG_TEST(start_in_the_past_looks_at_one_lap_at_most),
+		RIG_TEST(hole_before_the_first_message_is_stepped_over),
 		RIG_TEST(lapped_reader_goes_on_a_quarter_lap_behind_head),
 		RIG_TEST(lapped_reader_drops_what_it_had_borrowed),
 		RIG_TEST(lapped_by_bytes_goes_to_head),

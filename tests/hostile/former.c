@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * timeout: 60
+ * Proves: who says at a new busd that he is a subscription of the former one's is believed for his
+ * own user's only: a publisher does not leave its ring for the sake of a liar, and its real reader,
+ * who stands still meanwhile, loses nothing. (The same lie of the same user is believed: processes of
+ * one user are no boundary, and the test sees that it would see the difference.)
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "api/pub_internal.h"
+#include "lib/bus_rig.h"
+#include "lib/proto_rig.h"
+
+#define CONFIG \
+	"log: stderr\nlog_level: error\nsocket_mode: \"0666\"\nrules:\n" \
+	"  - {topics: \"former\", allow: {publish: [\"4711\"], subscribe: [\"4711\"]}}\n"
+
+static void let_others_in(const char *dir)
+{
+	char path[300];
+	struct stat st;
+
+	snprintf(path, sizeof(path), "%s", dir);
+	while (strrchr(path, '/') != path && stat(path, &st) == 0 && (st.st_mode & 1) == 0) {
+		CHECK(chmod(path, st.st_mode | 0011) == 0);
+		*strrchr(path, '/') = 0;
+	}
+}
+
+/* A subscription that says whose it is. */
+static void lie(uid_t uid, uint64_t line)
+{
+	struct ctl_sub_open open = { .head = PROTO_HEAD(CTL_SUB_OPEN, sizeof(open)),
+				     .node = -1,
+				     .pattern = "former",
+				     .name = "liar",
+				     .line = line };
+	struct proto_client client;
+	struct proto_msg answer;
+	struct proto_sub sub;
+
+	CHECK(setgid(uid) == 0 && setuid(uid) == 0);
+	EQUAL(proto_greet(&client, rig_socket(), "liar", true), 0);
+	EQUAL(proto_ask(&client, &open, &answer), 0);
+	EQUAL(answer.fd_count, 1);
+	sub = (struct proto_sub){ .reply = answer.sub, .fd = answer.fds[0] };
+	EQUAL(proto_sub_join(&client, &sub), 0);
+	rig_post(1);
+	rig_sleep_ms(60000);
+	rig_exit(1);
+}
+
+static void reader(void)
+{
+	struct bus *bus = rig_connect("reader");
+	struct bus_sub *sub;
+	struct bus_msg m;
+	uint64_t n = 0, value;
+
+	OK(bus_sub_open(&sub, bus, "former", NULL));
+	rig_post(0);
+	do {
+		rig_next(sub, &m);
+		memcpy(&value, m.data, sizeof(value));
+		if (value == UINT64_MAX)
+			break;
+		EQUAL(value, n++);
+		EQUAL(m.lost, 0);
+		EQUAL(bus_sub_release(sub, 1), 0);
+	} while (true);
+	rig_exit(0);
+}
+
+/* Sends for a while, until it has gone over. */
+static uint64_t send_some(struct bus_pub *pub, uint64_t n, unsigned ms)
+{
+	for (unsigned i = 0; i < ms && pub->gen == 1; i++, n++) {
+		OK(bus_pub_send(pub, &n, sizeof(n)));
+		rig_sleep_ms(1);
+	}
+	return n;
+}
+
+static void one_liar(uid_t uid, unsigned round)
+{
+	struct bus *bus = rig_connect("writer");
+	uint64_t n = 0, end = UINT64_MAX;
+	const struct pub_member *pm;
+	struct bus_pub *pub;
+	pid_t child, liar;
+
+	child = rig_fork();
+	if (child == 0)
+		reader();
+	rig_await(0, round);
+	OK(bus_pub_open(&pub, bus, "former", BUS_OPTS(pub, .slots = 8192, .full = BUS_FULL_BLOCK)));
+	n = send_some(pub, 0, 50);
+	rig_kill(child, SIGSTOP);
+	rig_busd_kill();
+	rig_busd_again(NULL);
+	EQUAL(pub->ring.member_count, 1);
+	pm = pub->ring.members[0].owner;
+	liar = rig_fork();
+	if (liar == 0)
+		lie(uid, pm->line);
+	rig_await(1, round);
+	n = send_some(pub, n, 1000);
+	EQUAL(pub->gen, uid == 0 ? 2 : 1);
+	rig_kill(child, SIGCONT);
+	n = send_some(pub, n, 8000);
+	EQUAL(pub->gen, 2);
+	rig_kill(liar, SIGKILL);
+	EQUAL(rig_wait(liar), -SIGKILL);
+	if (uid != 0) {
+		OK(bus_pub_send(pub, &end, sizeof(end)));
+		EQUAL(rig_wait(child), 0);
+	} else {
+		rig_kill(child, SIGKILL);
+		EQUAL(rig_wait(child), -SIGKILL);
+	}
+	bus_close(bus);
+}
+
+int main(void)
+{
+	if (geteuid() != 0) {
+		puts("only root can be two users");
+		return 77;
+	}
+	rig_busd_start(CONFIG);
+	let_others_in(rig_dir());
+	one_liar(4711, 1);
+	one_liar(0, 2);
+	return rig_done();
+}
