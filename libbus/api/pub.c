@@ -518,8 +518,8 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 	return 0;
 }
 
-static int open_ring(struct bus_pub *pub, const struct ctl_topic_settings *settings,
-		     uint64_t first_seq)
+int bus__pub_open_ring(struct bus_pub *pub, const struct ctl_topic_settings *settings,
+		       uint64_t first_seq)
 {
 	struct ctl_pub_open req = { .head = BUS__HEAD(CTL_PUB_OPEN, ctl_pub_open),
 				    .settings = *settings,
@@ -596,48 +596,6 @@ void bus__pub_discard(struct bus_pub *pub)
 	free_pub(pub);
 }
 
-/* What the topic's board says, but for the ring's own size where that is another. */
-static struct ctl_topic_settings settings_of(const struct bus_pub *pub)
-{
-	const struct board_head *board = pub->board;
-
-	return (struct ctl_topic_settings){
-		.slots = pub->geometry.slots,
-		.numa = pub->numa != 0 ? pub->numa : board->numa,
-		.bytes = pub->geometry.bytes,
-		.max_bytes = board->max_bytes,
-		.flags = board->flags & BOARD_TOPIC_HUGE ? CTL_TOPIC_HUGE_OR_NOT : 0,
-	};
-}
-
-struct bus_pub *bus__pub_open_heir(struct bus_pub *pub, int *err)
-{
-	struct ctl_topic_settings settings = settings_of(pub);
-	struct bus_pub *heir = NULL;
-
-	/* what the new busd's configuration does not allow gives way to what it says */
-	for (int i = 0; i < 2 && heir == NULL; i++) {
-		heir = shm_private_alloc(sizeof(*heir));
-		*err = -ENOMEM;
-		if (heir == NULL)
-			return NULL;
-		heir->bus = pub->bus;
-		bus__inbox_init(&heir->inbox);
-		heir->line = pub->line;
-		memcpy(heir->topic, pub->topic, sizeof(heir->topic));
-		memcpy(heir->name, pub->name, sizeof(heir->name));
-		*err = open_ring(heir, &settings, pub->ring.n);
-		if (*err == 0)
-			return heir;
-		bus__pub_discard(heir);
-		heir = NULL;
-		if (*err != -EINVAL)
-			return NULL;
-		settings = (struct ctl_topic_settings){ .slots = 0 };
-	}
-	return NULL;
-}
-
 int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
 		 const struct bus_pub_opts *opts)
 {
@@ -670,7 +628,7 @@ int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
 	settings = (struct ctl_topic_settings){ .slots = o.slots, .bytes = o.bytes, .numa = o.numa };
 	err = set_opts(pub, &o);
 	if (err == 0)
-		err = open_ring(pub, &settings, 0);
+		err = bus__pub_open_ring(pub, &settings, 0);
 	if (err < 0) {
 		bus__pub_discard(pub);
 		return err;

@@ -136,8 +136,9 @@ int bus__pub_bells(struct bus_pub *pub, struct wake_word **words, int *count, bo
 
 /* pub.c: maps a ring from a reply and tells busd. */
 int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, struct shm_map *map);
-/* What `pub` is opened with at the present busd: its line, its next number, its ring's settings. NULL with *err. */
-struct bus_pub *bus__pub_open_heir(struct bus_pub *pub, int *err);
+/* Opens its first ring, or first at that busd: its number may be one that is passed meanwhile. */
+int bus__pub_open_ring(struct bus_pub *pub, const struct ctl_topic_settings *settings,
+		       uint64_t first_seq);
 void bus__pub_discard(struct bus_pub *pub);
 
 /* pub_succeed.c */

@@ -128,13 +128,55 @@ static void refuse(struct bus_pub *pub, int err)
 	bus__pub_set_go(pub);
 }
 
+/* What the topic's board says, but for the ring's own size where that is another. */
+static struct ctl_topic_settings settings_of(const struct bus_pub *pub)
+{
+	const struct board_head *board = pub->board;
+
+	return (struct ctl_topic_settings){
+		.slots = pub->geometry.slots,
+		.numa = pub->numa != 0 ? pub->numa : board->numa,
+		.bytes = pub->geometry.bytes,
+		.max_bytes = board->max_bytes,
+		.flags = board->flags & BOARD_TOPIC_HUGE ? CTL_TOPIC_HUGE_OR_NOT : 0,
+	};
+}
+
+static struct bus_pub *new_heir(struct bus_pub *pub, int *err)
+{
+	struct ctl_topic_settings settings = settings_of(pub);
+	struct bus_pub *heir = NULL;
+
+	/* what the new busd's configuration does not allow gives way to what it says */
+	for (int i = 0; i < 2 && heir == NULL; i++) {
+		heir = shm_private_alloc(sizeof(*heir));
+		*err = -ENOMEM;
+		if (heir == NULL)
+			return NULL;
+		heir->bus = pub->bus;
+		bus__inbox_init(&heir->inbox);
+		heir->line = pub->line;
+		memcpy(heir->topic, pub->topic, sizeof(heir->topic));
+		memcpy(heir->name, pub->name, sizeof(heir->name));
+		*err = bus__pub_open_ring(heir, &settings, pub->ring.n);
+		if (*err == 0)
+			return heir;
+		bus__pub_discard(heir);
+		heir = NULL;
+		if (*err != -EINVAL)
+			return NULL;
+		settings = (struct ctl_topic_settings){ .slots = 0 };
+	}
+	return NULL;
+}
+
 static bool open_heir(struct bus_pub *pub, uint64_t now)
 {
 	int err;
 
 	if (now < pub->heir_after)
 		return false;
-	pub->heir = bus__pub_open_heir(pub, &err);
+	pub->heir = new_heir(pub, &err);
 	if (pub->heir != NULL) {
 		pub->heir_since = bus_monotonic_ns();
 		pub->failures = 0;

@@ -191,8 +191,8 @@ struct ctl_hello_reply {
 	uint32_t busd_pid;
 	uint32_t page_bytes; /* run-time page size */
 	uint32_t resumed;    /* 1: it is attached as before; 0: everything is to be opened anew */
-	uint32_t instance;   /* of busd, random and not 0: another one knows nothing of the former */
-	char version[32]; /* of busd, for people */
+	uint32_t instance; /* of busd, random and not 0: another one knows nothing of the former */
+	char version[32];  /* of busd, for people */
 };
 
 /*

@@ -40,10 +40,10 @@
  * call needed it.
  *
  * busd's worker may die and be replaced: calls that are under way take longer, nothing else happens.
- * Where all of busd dies, attached peers go on. A subscriber that busd did not come to announce to a
- * publisher before it died is a lossy one to that publisher: what it misses is counted, and it
- * finds the messages in bus_sub_wait(), which looks every 10 ms then; bus_sub_fd() does not tell of
- * them.
+ * Where all of busd dies, attached peers go on, and come by themselves to the next busd that serves at
+ * the same path; what needs one in between is -EPIPE. A subscriber that busd did not come to
+ * announce to a publisher before it died is a lossy one to that publisher until both have come to
+ * the next: what it misses is counted.
  *
  * THREADS. A struct bus may be used by several threads at once. A struct bus_pub or struct bus_sub
  * belongs to one thread at a time; it may be handed to another thread as any other object may (with

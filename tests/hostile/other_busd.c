@@ -157,7 +157,8 @@ static void another_version_refuses(void **state)
 static void another_version_agrees(void **state)
 {
 	/* it looks as ours would, and means something else */
-	const struct ctl_hello_reply reply = { .head = HEAD(CTL_REPLY | CTL_HELLO, CTL_VERSION + 1, reply),
+	const struct ctl_hello_reply reply = { .head = HEAD(CTL_REPLY | CTL_HELLO, CTL_VERSION + 1,
+							    reply),
 					       .client_id = 1,
 					       .page_bytes = 4096 };
 	struct {
