@@ -53,7 +53,8 @@ struct ring_geometry {
  * | frontier_seq/_pos | publisher | every peek and release       | then full fence R1; read after A1 |
  * | head              | publisher | joiners, tools               | release after commit; lags the commit words |
  * | bytes, ...        | publisher | tools                        | relaxed, for show |
- * | waiting           | publisher | gating readers after W2      | generation; 0: awake |
+ * | waiting           | publisher | gating readers after W2      | generation; 0: awake; release after wake_at |
+ * | wake_at           | publisher | who saw waiting              | relaxed; constant for a generation |
  * | final_seq         | publisher | readers that found nothing   | release; next seq + 1, 0: unset |
  * | blocked_*, ...    | publisher | tools                        | relaxed, for show |
  */
@@ -71,7 +72,9 @@ struct ring_writer_page {
 	uint32_t pad2;
 	/* next seq + 1 once the publisher ended this ring itself; 0: it did not */
 	_Atomic uint64_t final_seq;
-	uint64_t pad3[14];
+	/* a reader wakes the waiting publisher once its cursor is here, not before */
+	_Atomic uint64_t wake_at;
+	uint64_t pad3[13];
 	/* pair 3: counters for people */
 	_Atomic uint64_t blocked_ns; /* time spent blocked, finished blocks only */
 	/* counter at which the present block began; 0 not blocked */

@@ -153,7 +153,7 @@ static bool sleep_once(struct publisher *p, uint64_t need)
 		n = read_bells(p, words, values);
 	if (SIM_MUTANT(same_generation))
 		p->ring.waiting_gen = 0;
-	ring_pub_wait_begin(&p->ring);
+	ring_pub_wait_begin(&p->ring, need);
 	room = SIM_MUTANT(no_second_look) ? RING_BLOCKED : ring_pub_refresh(&p->ring, need);
 	check_members(p);
 	if (SIM_MUTANT(bells_read_late))
