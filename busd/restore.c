@@ -333,13 +333,21 @@ static bool restore_pub(struct busd *busd, const void *record, uint64_t place)
 	return true;
 }
 
-/* Is it what its publisher writes, what it is about to write, or neither? */
+/*
+ * Is it what its publisher writes, what it is about to write, or neither? Of two on the board the later
+ * one succeeds the other, and the worker died before it closed that (put_into_service in pub.c).
+ */
 static void give_to_pub(struct ring *ring, struct pub *pub)
 {
 	ring->pub = pub;
 	if (!ring->on_board) {
 		pub->pending = ring;
 		return;
+	}
+	if (pub->ring) {
+		pub->ring->pub = NULL;
+		pub->ring->closed_ns = bus_monotonic_ns();
+		record_ring(pub->ring);
 	}
 	pub->ring = ring;
 	if (!ring->topic->removed && list_empty(&pub->topic_link)) {
