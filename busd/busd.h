@@ -22,7 +22,7 @@
 #include "list.h"
 #include "quota.h"
 
-#define BUSD_VERSION     "0.1.0"
+#define BUSD_VERSION     "0.1.0" BUS_NEXT("-next")
 #define BUSD_RESERVE_FDS 4
 
 struct busd;

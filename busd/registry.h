@@ -53,6 +53,7 @@ struct pub {
 	uint32_t req;                       /* the request that opened it */
 	uint64_t place;
 	uint64_t told; /* membership number that it was last told */
+	BUS_NEXT(uint64_t label;)
 };
 
 struct ring {
@@ -74,6 +75,7 @@ struct ring {
 	uint64_t client_id, pub_id;
 	uint32_t pid, uid;
 	char name[CTL_NAME_MAX];
+	BUS_NEXT(uint64_t label;)
 };
 
 struct sub {

@@ -123,6 +123,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	ring->pid = pub->client->pid;
 	ring->uid = pub->client->uid;
 	memcpy(ring->name, pub->name, sizeof(ring->name));
+	BUS_NEXT(ring->label = pub->label);
 	list_init(&ring->link);
 	list_init(&ring->readers);
 	ring->req = pub->client->begun_req;

@@ -97,6 +97,7 @@ static void ring_geometry(struct ring_geometry *geo, const struct segment_plan *
 		BUS_ALIGN_UP(geo->slots_off + (uint64_t)geo->slots * RING_SLOT_BYTES, alignment);
 	geo->size = geo->payload_off + geo->bytes;
 	geo->first_seq = plan->ring_first_seq;
+	geo->features = plan->ring_features;
 }
 
 uint64_t segment_plan_bytes(const struct segment_plan *plan)

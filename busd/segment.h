@@ -47,8 +47,9 @@ struct segment_plan {
 	uint32_t ring_slots; /* RING: powers of two */
 	uint64_t ring_bytes;
 	uint64_t ring_first_seq;
-	int32_t numa; /* placement as in numa_place.h */
-	int node;     /* for auto; -1 unknown */
+	uint32_t ring_features; /* of RING_FEATURES_KNOWN */
+	int32_t numa;           /* placement as in numa_place.h */
+	int node;               /* for auto; -1 unknown */
 	enum segment_pages pages;
 };
 

@@ -62,6 +62,7 @@ static int take_hello(struct bus *bus, const struct ctl_hello_reply *r, const in
 	if (nfds != 3 || r->slot >= BELL_WORDS || !bus_is_pow2(r->page_bytes))
 		return bus__fail(-EPROTO, "busd at %s sent a greeting that makes no sense",
 				 bus->socket);
+	bus->version = r->head.version;
 	bus->client_id = r->client_id;
 	bus->uid = r->uid;
 	bus->slot = r->slot;
@@ -75,17 +76,28 @@ static int take_hello(struct bus *bus, const struct ctl_hello_reply *r, const in
 	return 0;
 }
 
+struct ctl_hello bus__hello(const struct bus *bus, uint16_t flags)
+{
+	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello),
+				   .flags = flags,
+				   .min_version = CTL_VERSION_MIN,
+				   .node = bus__node(),
+				   .token = { bus->token[0], bus->token[1] },
+				   BUS_NEXT(.hint = 4711) };
+
+	hello.head.magic = CTL_MAGIC;
+	memcpy(hello.name, bus->name, sizeof(hello.name));
+	return hello;
+}
+
 static int greet(struct bus *bus)
 {
-	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello), .node = bus__node() };
+	struct ctl_hello hello = bus__hello(bus, 0);
 	struct ctl_head attach = BUS__HEAD(CTL_ATTACH, ctl_head);
 	struct ctl_hello_reply reply;
 	struct ctl_ok ok;
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
 
-	hello.head.magic = CTL_MAGIC;
-	memcpy(hello.name, bus->name, sizeof(hello.name));
-	memcpy(hello.token, bus->token, sizeof(hello.token));
 	err = bus__request_locked(bus, &hello, &reply, sizeof(reply), fds, &nfds);
 	if (err < 0)
 		return err;

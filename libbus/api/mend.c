@@ -48,9 +48,7 @@ static int try_later(struct bus *bus, uint64_t after_ns)
 
 static int dial(struct bus *bus)
 {
-	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello),
-				   .flags = CTL_HELLO_RESUME,
-				   .node = bus__node() };
+	struct ctl_hello hello = bus__hello(bus, CTL_HELLO_RESUME);
 	int fd;
 
 	if (bus_monotonic_ns() < bus->hello_after)
@@ -61,9 +59,6 @@ static int dial(struct bus *bus)
 	if (fd < 0) /* the queue is full, or we are out of descriptors */
 		return try_later(bus, AGAIN_NS);
 	bus->hello = fd;
-	hello.head.magic = CTL_MAGIC;
-	memcpy(hello.token, bus->token, sizeof(hello.token));
-	memcpy(hello.name, bus->name, sizeof(hello.name));
 	return control_send(fd, &hello, NULL, 0) < 0 ? try_later(bus, AGAIN_NS) : 0;
 }
 
@@ -88,14 +83,27 @@ static int install(struct bus *bus, const int *fds)
 	return 1;
 }
 
-static int refused(struct bus *bus, const struct control_packet *p)
+/* Another busd than the one that died may be one that does not serve us any more: it has said why. */
+static int refused(struct bus *bus, struct control_packet *p)
 {
 	struct ctl_error e;
 
-	if (p->len != sizeof(e))
+	if (ctl_fit(p->bytes, p->len) < 0)
 		return give_up(bus);
 	memcpy(&e, p->bytes, sizeof(e));
-	return e.error == EDQUOT || e.error == ENOMEM ? try_later(bus, SHORT_NS) : give_up(bus);
+	e.why[sizeof(e.why) - 1] = '\0';
+	if (e.error == EDQUOT || e.error == ENOMEM)
+		return try_later(bus, SHORT_NS);
+	bus__part(bus, "%s", e.why);
+	return give_up(bus);
+}
+
+/* The answer to HELLO is one that takes us back, as who we were. */
+static bool takes_back(const struct bus *bus, const struct control_packet *p,
+		       const struct ctl_hello_reply *r)
+{
+	return bus__speaks(r->head.version) && r->resumed == 1 && r->client_id == bus->client_id &&
+	       r->slot == bus->slot && p->fd_count == 2;
 }
 
 static int take_answer(struct bus *bus)
@@ -112,7 +120,7 @@ static int take_answer(struct bus *bus)
 		control_close_fds(&p);
 		return refused(bus, &p);
 	}
-	if (p.head.type != (CTL_REPLY | CTL_HELLO) || p.len != sizeof(r)) {
+	if (p.head.type != (CTL_REPLY | CTL_HELLO) || ctl_fit(p.bytes, p.len) < 0) {
 		control_close_fds(&p);
 		return give_up(bus);
 	}
@@ -121,9 +129,12 @@ static int take_answer(struct bus *bus)
 		control_close_fds(&p);
 		return give_up(bus);
 	}
-	err = r.resumed == 1 && r.client_id == bus->client_id && r.slot == bus->slot && p.fd_count == 2
-		      ? install(bus, p.fds)
-		      : give_up(bus);
+	if (takes_back(bus, &p, &r)) {
+		bus->version = r.head.version; /* another worker, perhaps another version of it */
+		err = install(bus, p.fds);
+	} else {
+		err = give_up(bus);
+	}
 	control_close_fds(&p);
 	return err;
 }

@@ -436,6 +436,13 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 	struct ring_view view;
 	int err;
 
+	if (!ring_features_ok(&r->geometry)) {
+		close(fd);
+		return bus__fail(-EPROTONOSUPPORT,
+				 "busd at %s hands out a ring with features %#x, this library (" BUS_VERSION
+				 ") writes those with %#x; use a newer libbus",
+				 pub->bus->socket, r->geometry.features, RING_FEATURES_KNOWN);
+	}
 	if (!ring_geometry_ok(&r->geometry, pub->bus->page_bytes) || r->board_index >= BOARD_RINGS) {
 		close(fd);
 		return bus__fail(-EPROTO, "busd at %s sent a ring geometry that makes no sense",
@@ -494,10 +501,13 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 			"the board of \"%s\" did not arrive: is this process out of file descriptors?",
 			pub->topic);
 	pub->board = pub->board_segment->base;
-	if (pub->board->magic != BOARD_MAGIC || pub->board->version != BOARD_VERSION)
-		return bus__fail(-EPROTONOSUPPORT,
-				 "the board of \"%s\" has version %u, this library reads %u",
-				 pub->topic, pub->board->version, BOARD_VERSION);
+	if (!board_known(pub->board->magic, pub->board->version, pub->board->features))
+		return bus__fail(
+			-EPROTONOSUPPORT,
+			"the board of \"%s\" has version %u and features %#x, this library (" BUS_VERSION
+			") reads version %u and features %#x; use a newer libbus",
+			pub->topic, pub->board->version, pub->board->features, BOARD_VERSION,
+			BOARD_FEATURES_KNOWN);
 	bus__calibration(pub->board, &cal);
 	pub->burst_ticks =
 		cal.mult == 0 ? 0 : (((uint64_t)PUB_STAMP_GROUP * PUB_BURST_NS) << 32) / cal.mult;
@@ -516,9 +526,12 @@ static int open_ring(struct bus_pub *pub, const struct bus_pub_opts *o)
 		(struct ctl_topic_settings){ .slots = o->slots, .bytes = o->bytes, .numa = o->numa };
 	strcpy(req.topic, pub->topic);
 	memcpy(req.name, name, strnlen(name, sizeof(req.name) - 1));
+	BUS_NEXT(req.label = getenv("BUS_NEXT_LABEL") ? strtoull(getenv("BUS_NEXT_LABEL"), NULL, 10)
+						      : 0);
 	err = bus__request(pub->bus, &req, &reply, sizeof(reply), fds, &nfds);
 	if (err < 0)
 		return err;
+	BUS_NEXT(if (reply.label != req.label) return bus__fail(-EPROTO, "busd lost the label"));
 	pub->id = reply.pub_id;
 	pub->topic_id = reply.topic_id;
 	err = nfds == 1 ? find_board(pub, reply.board_id)

@@ -59,7 +59,7 @@ static bool is_wanted(const struct bus_stat *stat, const struct bus__segment *se
 	const struct stat_board board = { .base = seg->base };
 	char name[BUS_TOPIC_MAX + 1];
 
-	if (seg->gone)
+	if (seg->gone || seg->base == NULL)
 		return false;
 	if (seg->kind == CTL_SEG_RING || seg->kind == CTL_SEG_CURSOR)
 		return true;

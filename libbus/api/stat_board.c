@@ -123,7 +123,7 @@ int bus__stat_board_name(const struct stat_board *board, char ret[BUS_TOPIC_MAX 
 	const struct board_head *head = head_of(board);
 
 	static_assert(BOARD_TOPIC_MAX == BUS_TOPIC_MAX + 1, "a topic's name fits with its final 0");
-	if (head->magic != BOARD_MAGIC || head->version != BOARD_VERSION)
+	if (!board_known(head->magic, head->version, head->features))
 		return -EPROTO;
 	memcpy(ret, head->topic, BOARD_TOPIC_MAX);
 	ret[BUS_TOPIC_MAX] = 0;

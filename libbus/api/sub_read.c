@@ -183,7 +183,10 @@ static int ring_says(struct bus_sub *sub, struct sub_ring *r, enum ring_look loo
 		return 1;
 	case RING_UNSUPPORTED:
 		skip_one(r);
-		return -EPROTONOSUPPORT;
+		return bus__fail(-EPROTONOSUPPORT,
+				 "a message of \"%s\" on \"%s\" needs a newer libbus than " BUS_VERSION
+				 ": it was left out",
+				 r->name, r->topic->name);
 	default:
 		ignore_ring(r);
 		return -EBADMSG;

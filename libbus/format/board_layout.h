@@ -25,8 +25,11 @@
 
 #define BOARD_MAGIC   UINT64_C(0x4452414f42535542) /* "BUSBOARD" */
 #define BOARD_VERSION 1
-#define BOARD_RINGS   1024
-#define BOARD_SUBS    1024
+/* the oldest that is still read; what must be understood is a bit of `features` */
+#define BOARD_VERSION_MIN    1
+#define BOARD_FEATURES_KNOWN 0u
+#define BOARD_RINGS          1024
+#define BOARD_SUBS           1024
 #define BOARD_NODES \
 	16 /* NUMA nodes shown by number; pages of higher ones are added up in the last */
 #define BOARD_NAME_MAX  64 /* of a publisher or subscriber, with the final 0 */
@@ -69,6 +72,12 @@ struct board_head {
 	_Atomic uint64_t past_bytes;
 	uint64_t pad4[8];
 };
+static inline bool board_known(uint64_t magic, uint32_t version, uint32_t features)
+{
+	return magic == BOARD_MAGIC && version >= BOARD_VERSION_MIN && version <= BOARD_VERSION &&
+	       (features & ~BOARD_FEATURES_KNOWN) == 0;
+}
+
 #define BOARD_TOPIC_EXPLICIT 1u /* made by bus-topic create: stays without clients */
 #define BOARD_TOPIC_HUGE     2u /* huge pages asked */
 #define BOARD_HEAD           4096

@@ -19,6 +19,29 @@
  * Every descriptive string is NUL-terminated inside its array; a message whose length, type, string
  * or count is wrong ends the connection (busd) or is an error -EPROTO (libbus).
  *
+ * ---- Versions
+ *   Libraries and busd are upgraded one after another, so neighbours of different versions meet.
+ *   HELLO says which versions the client speaks, from min_version to head.version; the head of the
+ *   answer says which one is spoken: the highest that both know. Where there is none, busd answers
+ *   -EPROTONOSUPPORT and a sentence with both ranges. A client that comes back to another worker
+ *   says it again: what is spoken may be another version then.
+ *
+ *   For ever, whatever the version, stay as they are: bytes 0 to 15 of each message (struct
+ *   ctl_head), bytes 16 to 19 of HELLO (flags, min_version; 0 there: only head.version), and
+ *   CTL_ERROR up to the end of `why`.
+ *
+ *   Messages grow, and only at their tail. Zero in a new field means "not said" or the default. Who
+ *   gets a shorter message than it knows takes the rest for zero; how short it may be is how long
+ *   it was in CTL_VERSION_MIN (control_size.h). Who gets a longer one takes it if what it does not
+ *   know is zero, and refuses it otherwise: a request by -E2BIG, an answer or event as -EPROTO. So
+ *   a field that the other side has to know is simply set, and one that it may do without is set
+ *   only where the version that is spoken has it. HELLO is said before that is known: what it says
+ *   beyond busd's version is not looked at, and the version in the answer tells the client so.
+ *   Padding is looked at by nobody and never becomes a field. The same holds for flags: an unknown
+ *   one is refused. A new type of message, or an old one that means something else, is a new
+ *   CTL_VERSION, and is sent only where that is spoken; what cannot be had in the old one any more
+ *   raises CTL_VERSION_MIN. A struct inside of messages (settings, geometry) does not grow.
+ *
  * ---- Attaching
  *   HELLO      -> HELLO reply + fds { ev, busd's bell page (ro), own bell page for the own user
  *                 (rw) }
@@ -96,8 +119,21 @@
 #include "format/board_layout.h"
 #include "format/ring_layout.h"
 
-#define CTL_MAGIC        0x42535542u /* "BUSB" */
-#define CTL_VERSION      2u
+#define CTL_MAGIC 0x42535542u /* "BUSB" */
+/*
+ * The newest version that is spoken and the oldest. Defined as macros may be (mk/next.mk) they are
+ * those of a next version, made of these sources for tests.
+ */
+#ifdef BUS_NEXT_VERSION
+#define CTL_VERSION 4u
+#else
+#define CTL_VERSION 3u
+#endif
+#ifdef BUS_NEXT_ONLY
+#define CTL_VERSION_MIN 4u
+#else
+#define CTL_VERSION_MIN 3u
+#endif
 #define CTL_MAX          1024 /* bytes of a message */
 #define CTL_MAX_FDS      4
 #define CTL_EV_IN_FLIGHT 16
@@ -150,6 +186,7 @@ enum ctl_type {
 struct ctl_head {
 	uint32_t magic; /* CTL_MAGIC in HELLO and its answer, 0 elsewhere */
 	uint16_t type;  /* enum ctl_type */
+	/* HELLO: the highest that is spoken; its answer: the one that is; else of who sent it, for show */
 	uint16_t version;
 	uint32_t len; /* of the whole message */
 	uint32_t req; /* the client's number of the request, repeated in the answer; 0 in events */
@@ -164,10 +201,12 @@ struct ctl_error {
 
 struct ctl_hello {
 	struct ctl_head head; /* version: the highest that the client speaks */
-	uint32_t flags;       /* CTL_HELLO_* */
+	uint16_t flags;       /* CTL_HELLO_* */
+	uint16_t min_version; /* the lowest; 0: head.version is the only one */
 	int32_t node;         /* NUMA node on which the caller runs, -1 unknown */
 	uint64_t token[2];    /* random; 0: this client does not come back */
 	char name[CTL_NAME_MAX];
+	BUS_NEXT(uint64_t hint;)
 };
 #define CTL_HELLO_RESUME 1u /* it was attached, by this token, and the worker died */
 
@@ -249,6 +288,7 @@ struct ctl_pub_open {
 	uint32_t pad;
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX];
+	BUS_NEXT(uint64_t label;)
 };
 
 struct ctl_pub_grow {
@@ -273,6 +313,7 @@ struct ctl_pub_reply {
 	uint32_t pad;
 	uint64_t max_bytes; /* growth limit */
 	struct ring_geometry geometry;
+	BUS_NEXT(uint64_t label;)
 };
 
 struct ctl_pub_ready {
@@ -387,6 +428,8 @@ struct ctl_info_reply {
 	uint32_t private_; /* started by a client, leaves when idle */
 	char version[32];
 	char socket[108];
+	uint32_t pad;
+	BUS_NEXT(uint64_t labels;)
 };
 
 /* ---- events: busd to client ---- */
@@ -470,6 +513,7 @@ struct ctl_ev_ring {
 	uint32_t pad;
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX]; /* of the publisher */
+	BUS_NEXT(uint64_t label;)
 };
 #define CTL_RING_FRESH  1u /* attached after the subscription was active: read it from `start` */
 #define CTL_RING_CLOSED 2u /* its publisher has gone: nothing gates; read what is there */
@@ -478,6 +522,7 @@ struct ctl_ev_ring {
  * for the first ring that found none; it comes as an ordinary one when an entry is free again.
  */
 #define CTL_RING_STARVED 4u
+#define CTL_RING_KNOWN   (CTL_RING_FRESH | CTL_RING_CLOSED | CTL_RING_STARVED)
 
 /* The ring was freed (a reader that was not done is told why by its lost count). */
 struct ctl_ev_ring_gone {
@@ -507,7 +552,13 @@ struct ctl_evc {
 };
 
 static_assert(sizeof(struct ctl_head) == 16, "head");
-static_assert(sizeof(struct ctl_error) <= CTL_MAX, "error");
+static_assert(offsetof(struct ctl_head, type) == 4 && offsetof(struct ctl_head, version) == 6 &&
+		      offsetof(struct ctl_head, len) == 8 && offsetof(struct ctl_head, req) == 12 &&
+		      offsetof(struct ctl_hello, flags) == 16 &&
+		      offsetof(struct ctl_hello, min_version) == 18 &&
+		      offsetof(struct ctl_error, error) == 16 &&
+		      offsetof(struct ctl_error, why) == 24 && CTL_WHY_MAX == 512,
+	      "these bytes stay for ever");
 static_assert(sizeof(struct ctl_topic_next) <= CTL_MAX, "topic_next");
 static_assert(sizeof(struct ctl_topic_next_reply) <= CTL_MAX, "topic_next_reply");
 static_assert(sizeof(struct ctl_pub_open) <= CTL_MAX, "pub_open");

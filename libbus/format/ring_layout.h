@@ -35,11 +35,14 @@
 #define RING_HEAD_MAX       65520 /* key + headers, padded to RING_HEAD_ALIGN */
 #define RING_HEAD_ALIGN     16    /* so that the payload keeps the message's alignment to 16 */
 
+/* What a ring may have that must be understood by who reads or writes it. */
+#define RING_FEATURES_KNOWN (BUS_NEXT(1u |) 0u)
+
 struct ring_geometry {
-	uint32_t slots;       /* power of two */
-	uint32_t features;    /* RING_FEATURE_*, chosen by busd; an unknown bit is refused */
-	uint64_t bytes;       /* payload area, power of two, a multiple of the page size in use */
-	uint64_t slots_off;   /* from the start of the segment */
+	uint32_t slots;     /* power of two */
+	uint32_t features;  /* chosen by busd; one that is not in RING_FEATURES_KNOWN is refused */
+	uint64_t bytes;     /* payload area, power of two, a multiple of the page size in use */
+	uint64_t slots_off; /* from the start of the segment */
 	uint64_t payload_off; /* a multiple of the page size in use */
 	uint64_t size;        /* of the segment: payload_off + bytes */
 	uint64_t first_seq;   /* number of the first message in this ring */
