@@ -252,21 +252,40 @@ static int read_worker_config(struct busd *busd, const struct options *options, 
 	return busd->config ? 0 : because(why, ENOMEM, "out of memory");
 }
 
+/* What a worker of another version wrote is taken over if all of it is known here, else left alone. */
+static int open_journal(struct busd *busd, struct why *why)
+{
+	int rc = journal_open(&busd->journal, keep_take(KEEP_JOURNAL));
+
+	if (rc == -EPROTO)
+		return because(why, EPROTO,
+			       "the former worker's journal is of version %u, busd %s reads version %u",
+			       busd->journal.head->version, BUSD_VERSION, JOURNAL_VERSION);
+	if (rc < 0)
+		return because(why, -rc, "the journal cannot be opened: %s", strerror(-rc));
+	rc = record_check(busd, why);
+	if (rc == 0)
+		snprintf(busd->journal.head->writer, sizeof(busd->journal.head->writer), "%s",
+			 BUSD_VERSION);
+	return rc;
+}
+
 static int open_worker(struct busd *busd, const struct options *options, struct why *why)
 {
 	const char *log = log_target(busd, options);
 	int listener_fd = keep_take(KEEP_LISTENER);
+	int unlogged = log_open(log); /* first: why this worker does not take over must be heard */
 	bool again;
-	int rc = journal_open(&busd->journal, keep_take(KEEP_JOURNAL));
+	int rc = open_journal(busd, why);
 
-	if (rc < 0)
-		return because(why, -rc, "the journal cannot be opened: %s", strerror(-rc));
-	again = restore_clocks(busd);
-	rc = log_open(log);
-	if (rc < 0 && again)
+	again = rc == 0 && restore_clocks(busd);
+	if (unlogged < 0 && (again || rc < 0))
 		log_open("syslog"); /* who is attached shall not suffer for a directory that went */
-	else if (rc < 0)
-		return because(why, -rc, "cannot open the log %s: %s", log, strerror(-rc));
+	else if (unlogged < 0)
+		return because(why, -unlogged, "cannot open the log %s: %s", log,
+			       strerror(-unlogged));
+	if (rc < 0)
+		return rc;
 	rc = server_open(busd, why);
 	if (rc == 0 && again)
 		rc = restore_all(busd, why);

@@ -21,9 +21,8 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A record and its place, by number. All that are sorted begin with theirs. */
+/* A record's place, by number. All that are sorted begin with theirs. */
 struct found {
-	const void *body;
 	uint64_t id, place;
 };
 
@@ -53,7 +52,6 @@ static ssize_t find_all(struct busd *busd, enum record_kind kind, struct found *
 			}
 			found = larger;
 		}
-		found[count].body = body;
 		memcpy(&found[count].id, body, sizeof(found[count].id));
 		found[count++].place = at;
 	}
@@ -72,7 +70,11 @@ static int each(struct busd *busd, enum record_kind kind,
 	ssize_t i;
 
 	for (i = 0; i < count; i++) {
-		if (restore(busd, found[i].body, found[i].place))
+		union record_body body;
+
+		/* an older version may have written less of it than we know: zeros */
+		journal_read(&busd->journal, found[i].place, &body, sizeof(body));
+		if (restore(busd, &body, found[i].place))
 			continue;
 		log_warning("left out of the former worker's registry: kind %d, number %llu", kind,
 			    (unsigned long long)found[i].id);
@@ -237,6 +239,8 @@ static bool restore_client(struct busd *busd, const void *record, uint64_t place
 	client->uid = body->uid;
 	client->gid = body->gid;
 	client->node = body->node;
+	client->versions =
+		(struct client_versions){ .max = body->version_max, .min = body->version_min };
 	client->connected_ns = body->connected_ns;
 	memcpy(client->name, body->name, sizeof(client->name));
 	memcpy(client->command, body->command, sizeof(client->command));
@@ -325,6 +329,7 @@ static bool restore_pub(struct busd *busd, const void *record, uint64_t place)
 	pub->topic = topic;
 	pub->req = body->req;
 	pub->settings = body->settings;
+	BUS_NEXT(pub->label = body->label);
 	memcpy(pub->name, body->name, sizeof(pub->name));
 	topic_pin(topic);
 	list_init(&pub->topic_link);
@@ -392,6 +397,7 @@ static bool restore_ring(struct busd *busd, const void *record, uint64_t place)
 	ring->pid = body->pid;
 	ring->uid = body->uid;
 	memcpy(ring->name, body->name, sizeof(ring->name));
+	BUS_NEXT(ring->label = body->label);
 	list_init(&ring->link);
 	list_init(&ring->readers);
 	board_retake_ring(&topic->board, ring->board_index);
@@ -519,15 +525,17 @@ static bool restore_reader(struct busd *busd, const void *record, uint64_t place
 bool restore_clocks(struct busd *busd)
 {
 	uint64_t at = 0;
-	const struct record_busd *body = journal_next(&busd->journal, RECORD_BUSD, &at);
+	bool again = journal_next(&busd->journal, RECORD_BUSD, &at) != NULL;
+	union record_body body;
 
 	busd->next_id = journal_first_id(&busd->journal);
-	if (!body)
+	if (!again)
 		return false;
+	journal_read(&busd->journal, at, &body, sizeof(body));
 	busd->place = at;
-	busd->started_ns = body->started_ns;
-	busd->evictions = body->evictions;
-	busd->calibrator = body->calibrator;
+	busd->started_ns = body.busd.started_ns;
+	busd->evictions = body.busd.evictions;
+	busd->calibrator = body.busd.calibrator;
 	return true;
 }
 
