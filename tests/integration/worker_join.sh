@@ -49,7 +49,7 @@ for n in {1..16}; do
   kill -CONT $sub
   wait "${feeders[@]}"
   exec 7>&- 8>&-
-  for pub in "${pubs[@]}"; do wait $pub || note_failure "died at $n: bus-pub: $?, $(cat complaints.*)"; done
+  for pub in "${pubs[@]}"; do wait "$pub" || note_failure "died at $n: bus-pub: $?, $(cat complaints.*)"; done
   wait_for "the last lines at $n" has_lines 40002
   kill $sub
   wait $sub
