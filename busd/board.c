@@ -210,6 +210,20 @@ void board_close_ring(struct ring *ring, uint64_t next)
 	bus_store_release(&entry->state, BOARD_RING_CLOSED);
 }
 
+void board_end_ring(struct ring *ring)
+{
+	struct board_ring *entry = ring_entry(&ring->topic->board, ring->board_index);
+
+	if (bus_load_relaxed(&entry->state) == BOARD_RING_OPEN)
+		bus_store_release(&entry->state, BOARD_RING_ENDING);
+}
+
+bool board_ring_ends(const struct ring *ring)
+{
+	return bus_load_relaxed(&ring_entry(&ring->topic->board, ring->board_index)->state) ==
+	       BOARD_RING_ENDING;
+}
+
 void board_remove_ring(struct ring *ring)
 {
 	struct board *board = &ring->topic->board;
@@ -317,6 +331,8 @@ static void restore_ring(struct ring *ring)
 	if (!ring->pub)
 		board_close_ring(ring,
 				 ring->next ? ring->next->id : bus_load_relaxed(&entry->next_ring));
+	else if (ring->topic->removed)
+		board_end_ring(ring);
 }
 
 static void restore_sub(struct member *member)

@@ -15,6 +15,7 @@
 #include "server.h"
 
 #include "format/topic_name.h"
+#include "os/wake.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -549,6 +550,7 @@ static void restore_epoch(struct topic *topic)
 	uint64_t seen = board_restore(topic);
 	uint64_t number = bus_max_u64(seen, topic->epoch) + 2;
 
+	topic->owed = topic->owed && !topic->removed; /* nobody waits for it any more */
 	topic->epoch = topic->owed ? number + 1 : number;
 	record_topic(topic);
 	record_commit(topic->busd);
@@ -580,6 +582,9 @@ int restore_all(struct busd *busd, struct why *why)
 	while ((topic = idmap_next(&topics, &at)))
 		restore_epoch(topic);
 	bus_fence_seq_cst();
+	wake_barrier(); /* as in ring_end_open(), which the former worker may have begun */
+	for (at = 0; (topic = idmap_next(&topics, &at));)
+		topic_restore_end(topic);
 	idmap_free(&topics);
 	/* one whose ring did not come back */
 	for_each(client, &busd->clients, link)

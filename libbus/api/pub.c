@@ -318,7 +318,9 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 	if (done == 0)
 		return err;
 	ring_pub_tell(&pub->ring);
-	err = wake_readers(pub);
+	/* a topic that ended in the middle leaves open what of the batch is read */
+	if (bus_likely(err != -ESHUTDOWN))
+		err = wake_readers(pub);
 	return err < 0 ? err : done;
 }
 

@@ -62,11 +62,14 @@ struct bus_pub {
 	char topic[CTL_TOPIC_MAX];
 };
 
-/* Whether busd closed the present ring: the topic was removed. */
+/*
+ * Whether busd closed the present ring, or is about to: the topic was removed. After an epoch that
+ * says so this sees it, since it was stored before that.
+ */
 static inline bool bus__pub_ring_closed(const struct bus_pub *pub)
 {
 	return bus_load_acquire(&pub->board_ring->ring_id) != pub->ring.ring_id ||
-	       bus_load_acquire(&pub->board_ring->state) == BOARD_RING_CLOSED;
+	       bus_load_acquire(&pub->board_ring->state) != BOARD_RING_OPEN;
 }
 
 /* After each change of what it looks at. */

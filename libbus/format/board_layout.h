@@ -88,6 +88,12 @@ enum board_ring_state {
 	BOARD_RING_OPEN = 1, /* its publisher is attached */
 	BOARD_RING_CLOSED =
 		2, /* no more messages will come; read to the end. next_ring is set before this */
+	/*
+	 * busd is about to close it under a publisher that lives: who publishes stops, who reads
+	 * goes on until it is CLOSED. Stored before an epoch, CLOSED after it and a membarrier:
+	 * docs/memory-model.md
+	 */
+	BOARD_RING_ENDING = 3,
 };
 
 struct board_ring {

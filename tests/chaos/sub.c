@@ -332,7 +332,7 @@ static bool owed(const struct reading *r, unsigned slot, uint32_t index)
 	const struct pub_life *life = &pub_notes[slot]->life[index];
 	uint32_t state = life->state;
 
-	if (life->removed || life->gen != r->gen || never_announced(r, life))
+	if (life->gen != r->gen || never_announced(r, life))
 		return false;
 	return (state == LIFE_OPEN || state == LIFE_CLOSED || state == LIFE_DEAD) &&
 	       (matching[r->pattern] >> life->topic & 1) != 0;

@@ -120,6 +120,13 @@ const struct mutant_case mutant_cases[] = {
 	  "a sleeper does not look whether its ring has ended", false },
 	{ "abort_unnoted", "end.abort/tso",
 	  "the frontier comes down over what a given-up claim wrote", false },
+	{ "closed_before_epoch", "end.forced/tso",
+	  "a ring is closed before its publisher can know that it ends", false },
+	{ "ending_after_epoch", "end.forced/tso",
+	  "the epoch is raised before the board says that the ring ends", false },
+	{ "ending_no_barrier", "end.forced/tso",
+	  "a ring is closed without a membarrier after the epoch", false },
+	{ "ending_no_barrier", "end.forced/c11", "the same", false },
 	/* Redundant: what makes up for each is said. */
 	{ "no_f2", "join.tagged/c11", "F3, and the system calls that ring the bells, fence as well",
 	  true },
