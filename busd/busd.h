@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "config.h"
+#include "format/board_layout.h"
 #include "idmap.h"
 #include "journal.h"
 #include "list.h"
@@ -57,6 +58,7 @@ struct busd {
 	struct config *config;
 	const char *config_path; /* NULL: none */
 	char *socket_path;
+	char socket_real[BOARD_SOCKET_MAX]; /* symbolic links resolved; for boards */
 	bool private_;
 	uint32_t uid;
 	uint64_t started_ns; /* Unix */

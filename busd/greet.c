@@ -54,7 +54,7 @@ static int make_own_bell(struct client *client, struct why *why)
 	int rc;
 
 	if (bell)
-		bell->seg = segment_new();
+		bell->seg = segment_new(busd_new_id(client->busd));
 	if (!bell || !bell->seg) {
 		free(bell);
 		return because(why, ENOMEM, "busd is out of memory");
@@ -70,7 +70,6 @@ static int make_own_bell(struct client *client, struct why *why)
 		return rc;
 	}
 	bell->uid = client->uid;
-	bell->seg->info.segment_id = busd_new_id(client->busd);
 	bell->seg->info.owner_id = client->id;
 	bell->seg->info.uid = client->uid;
 	segment_hold(bell->seg);

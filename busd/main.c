@@ -17,11 +17,13 @@
 #include "reload.h"
 #include "restore.h"
 #include "sandbox.h"
+#include "segment.h"
 #include "server.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,6 +299,29 @@ static int open_worker(struct busd *busd, const struct options *options, struct 
 	return rc < 0 ? rc : sandbox_enter(busd->config, why);
 }
 
+/*
+ * For who looks for what is left of this busd, by whatever name he knows its socket. Where the way to
+ * it cannot be resolved, or is longer than a socket's path may be: as it was given.
+ */
+static void resolve_socket(struct busd *busd)
+{
+	const char *name = strrchr(busd->socket_path, '/');
+	char real[PATH_MAX], dir[PATH_MAX];
+	size_t len;
+
+	snprintf(busd->socket_real, sizeof(busd->socket_real), "%s", busd->socket_path);
+	if (!name)
+		return;
+	snprintf(dir, sizeof(dir), "%.*s/", (int)(name - busd->socket_path), busd->socket_path);
+	if (!realpath(dir, real))
+		return;
+	len = strcmp(real, "/") == 0 ? 0 : strlen(real);
+	if (len + strlen(name) >= sizeof(busd->socket_real))
+		return;
+	memcpy(busd->socket_real, real, len);
+	strcpy(busd->socket_real + len, name);
+}
+
 static int run_worker(struct busd *busd, const struct options *options)
 {
 	struct why why = { "" };
@@ -312,6 +337,8 @@ static int run_worker(struct busd *busd, const struct options *options)
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 2;
 	}
+	resolve_socket(busd);
+	segment_name_after(busd->pid);
 	rc = reload_apply(busd);
 	if (rc < 0)
 		because(&why, ENOMEM, "out of memory");

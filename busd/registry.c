@@ -138,6 +138,7 @@ static void unlink_topic(struct topic *topic)
 		(--busd->topic_count - i) * sizeof(struct topic *));
 	topic->removed = true;
 	record_topic(topic);
+	board_settings(topic);
 }
 
 /*

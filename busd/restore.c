@@ -88,7 +88,7 @@ static int each(struct busd *busd, enum record_kind kind,
 static struct segment *restore_segment(struct busd *busd, const struct record_segment *body,
 				       uint64_t owner_id, struct namespace *space)
 {
-	struct segment *seg = segment_new();
+	struct segment *seg = segment_new(body->id);
 	struct why why = { "" };
 	struct user *user;
 
@@ -96,7 +96,6 @@ static struct segment *restore_segment(struct busd *busd, const struct record_se
 		return NULL;
 	seg->rw_fd = keep_take(body->id);
 	seg->held = seg->rw_fd >= 0;
-	seg->info.segment_id = body->id;
 	seg->info.kind = body->kind;
 	seg->info.size = body->size;
 	seg->info.entries = body->entries;

@@ -114,7 +114,6 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	ring->topic = pub->topic;
 	ring->pub = pub;
 	ring->seg = seg;
-	seg->info.segment_id = busd_new_id(busd);
 	seg->info.topic_id = pub->topic->id;
 	seg->info.owner_id = ring->id;
 	seg->info.uid = pub->client->uid;

@@ -58,7 +58,11 @@ struct segment_plan {
 /* Bytes that the plan will take (with huge pages where it may). */
 uint64_t segment_plan_bytes(const struct segment_plan *plan);
 
-struct segment *segment_new(void); /* one reference, no memory yet; NULL */
+struct segment *segment_new(uint64_t id); /* one reference, no memory yet; NULL */
+/* The keeper's pid, for the names of memfds: busd.PID.KIND.ID, as /proc/PID/maps shows them. */
+void segment_name_after(uint32_t busd_pid);
+/* Which file it is, for who finds it in /proc/PID/maps; 0: cannot be told. */
+uint64_t segment_inode(const struct segment *seg);
 int segment_build(struct segment *seg, const struct segment_plan *plan, struct why *why);
 int segment_seal(struct segment *seg, struct why *why);
 int segment_refill(struct segment *seg, struct why *why);

@@ -64,7 +64,6 @@ static struct sub *sub_new(struct client *client, struct job *job)
 	sub->flags = job->flags;
 	sub->seg = job->seg;
 	job->seg = NULL;
-	sub->seg->info.segment_id = busd_new_id(busd);
 	sub->seg->info.owner_id = sub->id;
 	sub->seg->info.uid = client->uid;
 	sub->seg->info.entries = sub->entries;

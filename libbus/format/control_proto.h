@@ -434,6 +434,13 @@ struct ctl_info_reply {
 
 /* ---- events: busd to client ---- */
 
+/*
+ * What the names of segments' memfds begin with: busd.PID.KIND.ID, PID of busd's keeper. For people
+ * who look at /proc/PID/maps, and for who looks when no busd answers: a name says nothing of whose
+ * it is, boards and their inode numbers do.
+ */
+#define SHM_NAME "busd."
+
 enum ctl_segment_kind {
 	CTL_SEG_BOARD = 1,
 	CTL_SEG_RING = 2,
