@@ -126,6 +126,8 @@ void bus__why_save(char text[CTL_WHY_MAX]);
 void bus__why_restore(const char text[CTL_WHY_MAX]);
 
 /* ---- find.c: which socket, and starting a private busd ---- */
+/* Where that would look, without connecting or making anything. -ENAMETOOLONG. */
+int bus__find_socket(const char *asked, char *path, size_t path_size);
 int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
 			  size_t path_size);
 

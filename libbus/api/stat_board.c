@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/stat_internal.h"
+#include "format/topic_name.h"
 
 static int by_id(uint64_t a, uint64_t b)
 {
@@ -127,7 +128,7 @@ int bus__stat_board_name(const struct stat_board *board, char ret[BUS_TOPIC_MAX 
 		return -EPROTO;
 	memcpy(ret, head->topic, BOARD_TOPIC_MAX);
 	ret[BUS_TOPIC_MAX] = 0;
-	return 0;
+	return topic_name_check(ret) ? -EPROTO : 0;
 }
 
 bool bus__stat_board_clock(const struct stat_board *board, struct bus_calibration *ret)

@@ -19,6 +19,8 @@
 
 /* clang-format off */
 #define METRIC_TABLE(X) \
+	X(UP, "up", "gauge", "", "", "", \
+	  "1: busd answers; 0: it does not, and the rest is what living processes still map") \
 	X(BUILD, "build", "info", "", "", "version", \
 	  "Version of the running busd") \
 	X(START_TIME, "start_time_seconds", "gauge", "seconds", "", "", \
