@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "stat_screen.h"
@@ -43,36 +44,51 @@ static void put_number(struct stat_table *t, uint64_t n)
 	stat_table_number(t, text, (double)n);
 }
 
-void stat_show_clients(struct bus *bus)
+static void client_row(struct stat_table *t, const struct stat_client *client, uint64_t now_ns)
 {
-	struct bus_stat_client c = { .id = 0 };
-	uint64_t now_ns = tool_unix_time_ns();
-	struct stat_table t;
-	int n;
+	const struct bus_stat_client *c = &client->now;
 
-	stat_table_init(&t, client_columns);
-	while ((n = bus_stat_client_next(bus, &c)) > 0) {
-		stat_table_row(&t, c.queued ? STAT_WARN : STAT_PLAIN);
-		put_number(&t, c.id);
-		put_number(&t, c.pid);
-		stat_table_text(&t, tool_user(c.uid).s);
-		stat_table_text(&t, c.name);
-		stat_table_text(&t, c.command);
-		put_number(&t, c.publishers);
-		put_number(&t, c.subscriptions);
-		stat_table_number(&t, tool_bytes(c.memory_bytes).s, (double)c.memory_bytes);
-		put_number(&t, c.queued);
-		if (c.node >= 0)
-			put_number(&t, (uint64_t)c.node);
-		else
-			stat_table_text(&t, "?");
-		stat_table_text(
-			&t, tool_seconds(now_ns > c.connected_ns ? now_ns - c.connected_ns : 0).s);
+	stat_table_row(t, client->gone ? STAT_QUIET : c->queued ? STAT_WARN : STAT_PLAIN);
+	put_number(t, c->id);
+	put_number(t, c->pid);
+	stat_table_text(t, tool_user(c->uid).s);
+	stat_table_text(t, c->name);
+	stat_table_text(t, client->gone ? "(has gone)" : c->command);
+	put_number(t, c->publishers);
+	put_number(t, c->subscriptions);
+	if (client->by_maps) {
+		stat_table_text(t, "?");
+		stat_table_text(t, "?");
+	} else {
+		stat_table_number(t, tool_bytes(c->memory_bytes).s, (double)c->memory_bytes);
+		put_number(t, c->queued);
 	}
-	if (n < 0)
-		tool_fail_bus(bus, n, "list the clients");
+	if (c->node >= 0)
+		put_number(t, (uint64_t)c->node);
+	else
+		stat_table_text(t, "?");
+	stat_table_text(t, tool_seconds(now_ns > c->connected_ns ? now_ns - c->connected_ns : 0).s);
+}
+
+void stat_show_clients(const struct stat_source *source, const struct stat_take *take)
+{
+	uint64_t now_ns = tool_unix_time_ns();
+	struct stat_client *clients;
+	struct stat_table t;
+	char line[1024];
+	int count;
+
+	clients = stat_source_clients(source, take, &count);
+	if (!source->bus) {
+		stat_source_line(source, take, line, sizeof(line));
+		printf("%s\n\n", line);
+	}
+	stat_table_init(&t, client_columns);
+	for (int i = 0; i < count; i++)
+		client_row(&t, &clients[i], now_ns);
 	stat_print_table(&t);
 	stat_table_free(&t);
+	free(clients);
 }
 
 /* ---- numa ---- */
@@ -139,7 +155,7 @@ void stat_show_numa(const struct stat_take *take)
 									    : NULL;
 
 			stat_table_row(&t, p ? STAT_PLAIN : STAT_QUIET);
-			stat_table_text(&t, topic->now.name);
+			stat_table_text(&t, topic->label);
 			stat_table_text(&t, asked);
 			stat_table_text(&t, p ? p->name : "-");
 			if (p) {
