@@ -63,6 +63,9 @@ static const struct request_kind kinds[CTL_TYPE_COUNT] = {
 	[CTL_UNOBSERVE] = { CLIENT_ATTACHED, { { 0 } }, observe_stop },
 	[CTL_CLIENT_NEXT] = { CLIENT_ATTACHED, { { 0 } }, query_client_next },
 	[CTL_INFO] = { CLIENT_ATTACHED, { { 0 } }, query_info },
+	[CTL_NAMESPACE_NEXT] = { CLIENT_ATTACHED,
+				 { TEXT(ctl_namespace_next, after) },
+				 query_namespace_next },
 	[CTL_LEAVE] = { CLIENT_ATTACHED, { { 0 } }, greet_leave },
 };
 

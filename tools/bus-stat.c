@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -53,6 +54,7 @@ static const struct tool tool = {
 	"[--json]                      all topics\n"
 	"topic TOPIC [--json]          its publishers and subscribers\n"
 	"clients [--json]              connected processes\n"
+	"namespaces [--json]           who owns them, what they use and may use\n"
 	"peek TOPIC [-n N] [--json]    its newest messages\n"
 	"numa [--json]                 where memory is\n"
 	"top [PATTERN] [-d TIME] [--list=WHAT] [--sort=COLUMN] [--batch] [--count=N]\n"
@@ -160,6 +162,21 @@ static int show_clients(const struct job *job)
 	}
 	stat_take_free(take);
 	return stat_source_close(&source);
+}
+
+static int show_namespaces(const struct job *job)
+{
+	struct bus *bus = connect_here(); /* only busd knows them */
+	int count;
+	struct bus_stat_namespace *spaces = stat_namespaces(bus, &count);
+
+	if (job->json)
+		tool_json_print(stat_json_namespaces(spaces, count));
+	else
+		stat_show_namespaces(spaces, count);
+	free(spaces);
+	bus_close(bus);
+	return TOOL_DONE;
 }
 
 static int show_numa(const struct job *job)
@@ -323,6 +340,7 @@ static const struct command {
 } commands[] = {
 	{ "topic", show_topic, TOPIC_NEEDED, TAKES_JSON },
 	{ "clients", show_clients, NO_ARGUMENT, TAKES_JSON },
+	{ "namespaces", show_namespaces, NO_ARGUMENT, TAKES_JSON },
 	{ "peek", peek, TOPIC_NEEDED, TAKES_JSON | TAKES_LINES },
 	{ "numa", show_numa, NO_ARGUMENT, TAKES_JSON },
 	{ "top", show_top, PATTERN_ALLOWED, TAKES_JSON | TAKES_DELAY | TAKES_TOP },

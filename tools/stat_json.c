@@ -316,3 +316,30 @@ json_t *stat_json_messages(const struct bus_msg *msgs, int n)
 	}
 	return array;
 }
+
+json_t *stat_json_namespaces(const struct bus_stat_namespace *spaces, int count)
+{
+	json_t *array = json_array();
+
+	for (int i = 0; i < count; i++) {
+		const struct bus_stat_namespace *s = &spaces[i];
+		json_t *o = json_object();
+
+		set_name(o, "namespace", s->name);
+		if (s->owner == BUS_STAT_OWNER_NONE)
+			set(o, "owner", json_null());
+		else
+			set_name(o, "owner", stat_owner(s).s);
+		set_count(o, "memory_bytes", s->memory_bytes);
+		set_known(o, "memory_limit_bytes", s->memory_limit, s->memory_limit != 0);
+		set_count(o, "topics", s->topics);
+		set_known(o, "topics_limit", s->topics_limit, s->topics_limit != 0);
+		set_count(o, "rings", s->rings);
+		set_known(o, "rings_limit", s->rings_limit, s->rings_limit != 0);
+		set_count(o, "clients", s->clients);
+		set_known(o, "clients_limit", s->clients_limit, s->clients_limit != 0);
+		set(o, "configured", json_boolean(s->configured));
+		append(array, o);
+	}
+	return array;
+}

@@ -17,6 +17,7 @@ json_t *stat_json_publishers(const struct stat_take *take);
 json_t *stat_json_subscribers(const struct stat_take *take);
 json_t *stat_json_numa(const struct stat_take *take);
 json_t *stat_json_clients(const struct stat_source *source, const struct stat_take *take);
+json_t *stat_json_namespaces(const struct bus_stat_namespace *spaces, int count);
 json_t *stat_json_messages(const struct bus_msg *msgs, int n);
 
 #endif

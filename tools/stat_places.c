@@ -91,6 +91,78 @@ void stat_show_clients(const struct stat_source *source, const struct stat_take 
 	free(clients);
 }
 
+/* ---- namespaces ---- */
+
+static const struct stat_column space_columns[] = {
+	{ .title = "NAMESPACE", .key = "namespace", .left = true, .least = 8 },
+	{ .title = "OWNER", .key = "owner", .left = true, .least = 6 },
+	{ .title = "MEMORY", .key = "memory" },
+	{ .title = "LIMIT", .key = "memory-limit" },
+	{ .title = "TOPICS", .key = "topics" },
+	{ .title = "LIMIT", .key = "topics-limit" },
+	{ .title = "RINGS", .key = "rings" },
+	{ .title = "LIMIT", .key = "rings-limit" },
+	{ .title = "CLIENTS", .key = "clients" },
+	{ .title = "LIMIT", .key = "clients-limit" },
+	{ 0 },
+};
+
+static void put_limit(struct stat_table *t, uint64_t n)
+{
+	if (n)
+		put_number(t, n);
+	else
+		stat_table_text(t, "-");
+}
+
+/* Nearly full is worth a look, and full is what refuses. */
+static enum stat_mark mark_of(const struct bus_stat_namespace *s)
+{
+	const struct {
+		uint64_t use, limit;
+	} all[] = { { s->memory_bytes, s->memory_limit },
+		    { s->topics, s->topics_limit },
+		    { s->rings, s->rings_limit },
+		    { s->clients, s->clients_limit } };
+	enum stat_mark mark = STAT_PLAIN;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (all[i].limit && all[i].use >= all[i].limit)
+			return STAT_BAD;
+		if (all[i].limit && all[i].use >= all[i].limit / 10 * 9 && all[i].limit >= 10)
+			mark = STAT_WARN;
+	}
+	return mark;
+}
+
+void stat_show_namespaces(const struct bus_stat_namespace *spaces, int count)
+{
+	struct stat_table t;
+
+	stat_table_init(&t, space_columns);
+	for (int i = 0; i < count; i++) {
+		const struct bus_stat_namespace *s = &spaces[i];
+
+		stat_table_row(&t, mark_of(s));
+		stat_table_text(&t, s->name);
+		stat_table_text(&t, stat_owner(s).s);
+		stat_table_number(&t, tool_bytes(s->memory_bytes).s, (double)s->memory_bytes);
+		stat_table_number(&t, s->memory_limit ? tool_bytes(s->memory_limit).s : "-",
+				  (double)s->memory_limit);
+		put_number(&t, s->topics);
+		put_limit(&t, s->topics_limit);
+		put_number(&t, s->rings);
+		put_limit(&t, s->rings_limit);
+		put_number(&t, s->clients);
+		put_limit(&t, s->clients_limit);
+	}
+	if (count)
+		stat_print_table(&t);
+	else
+		puts("no namespaces, or no right to see one");
+	stat_table_free(&t);
+}
+
 /* ---- numa ---- */
 
 static void asked_text(const struct bus_stat_topic *t, char *text, size_t size)

@@ -36,6 +36,7 @@ void stat_show_topic(const struct stat_source *source, const struct stat_topic *
 		     const struct stat_take *take);
 void stat_show_numa(const struct stat_take *take);
 void stat_show_clients(const struct stat_source *source, const struct stat_take *take);
+void stat_show_namespaces(const struct bus_stat_namespace *spaces, int count);
 void stat_show_messages(const struct bus_msg *msgs, int n);
 
 #endif

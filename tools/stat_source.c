@@ -3,6 +3,7 @@
  * stat_source.c - see stat_source.h
  */
 #include <errno.h>
+#include <grp.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -278,4 +279,44 @@ struct stat_client *stat_source_clients(const struct stat_source *source,
 	if (n < 0)
 		tool_fail_bus(source->bus, n, "list the clients");
 	return clients;
+}
+
+/* ---- namespaces ---- */
+
+struct bus_stat_namespace *stat_namespaces(struct bus *bus, int *count)
+{
+	struct bus_stat_namespace one = { .name = "" }, *all = NULL, *larger;
+	int n;
+
+	*count = 0;
+	while ((n = bus_stat_namespace_next(bus, &one)) > 0) {
+		larger = realloc(all, ((size_t)*count + 1) * sizeof(*all));
+		if (!larger)
+			tool_fail(TOOL_FAILED, "out of memory");
+		all = larger;
+		all[(*count)++] = one;
+	}
+	if (n < 0)
+		tool_fail_bus(bus, n, "list the namespaces");
+	return all;
+}
+
+struct tool_text stat_owner(const struct bus_stat_namespace *space)
+{
+	struct tool_text text;
+	const struct group *group;
+
+	switch (space->owner) {
+	case BUS_STAT_OWNER_USER:
+		return tool_user(space->owner_id);
+	case BUS_STAT_OWNER_GROUP:
+		group = getgrgid(space->owner_id);
+		if (group)
+			snprintf(text.s, sizeof(text.s), "group:%.40s", group->gr_name);
+		else
+			snprintf(text.s, sizeof(text.s), "group:%u", space->owner_id);
+		return text;
+	default:
+		return (struct tool_text){ "-" };
+	}
 }

@@ -13,6 +13,8 @@
 
 #include <bus_stat.h>
 
+#include "tool.h"
+
 struct stat_take;
 
 struct stat_source {
@@ -47,5 +49,10 @@ struct stat_client {
 /* All of them, to be freed; *count of them. */
 struct stat_client *stat_source_clients(const struct stat_source *source,
 					const struct stat_take *take, int *count);
+
+/* All that the caller may see, to be freed; ends the program where busd cannot be asked. */
+struct bus_stat_namespace *stat_namespaces(struct bus *bus, int *count);
+/* "root", "group:staff", or "-". */
+struct tool_text stat_owner(const struct bus_stat_namespace *space);
 
 #endif

@@ -66,6 +66,7 @@ static int take_hello(struct bus *bus, const struct ctl_hello_reply *r, const in
 	bus->client_id = r->client_id;
 	bus->uid = r->uid;
 	bus->slot = r->slot;
+	bus_store_relaxed(&bus->features, r->features);
 	bus->page_bytes = r->page_bytes;
 	err = shm_map_segment(&bus->busd_bell, fds[1], sizeof(struct bell_page), false);
 	if (err == 0)

@@ -95,6 +95,7 @@ struct bus {
 	pthread_mutex_t lock;
 	uint64_t client_id;
 	uint32_t uid, slot;
+	_Atomic uint32_t features; /* CTL_FEATURE_* of the busd that greeted us last */
 	size_t page_bytes;
 	uint64_t timeout_ns;
 	uint32_t request_number;

@@ -131,6 +131,7 @@ static int take_answer(struct bus *bus)
 	}
 	if (takes_back(bus, &p, &r)) {
 		bus->version = r.head.version; /* another worker, perhaps another version of it */
+		bus_store_relaxed(&bus->features, r.features);
 		err = install(bus, p.fds);
 	} else {
 		err = give_up(bus);

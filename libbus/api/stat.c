@@ -452,20 +452,25 @@ int bus_stat_peek(struct bus_stat *stat, const char *topic, int n, const struct 
 int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len)
 {
 	const struct bus_stat_topic *topics = NULL;
+	struct bus_stat_namespace *spaces = NULL;
 	struct bus_stat_daemon daemon;
+	int err = 0, space_count = 0, n;
 	uint64_t now_ns;
-	int err = 0, n;
 
 	n = bus_stat_refresh(stat, &topics, &now_ns);
 	if (n < 0)
 		return n;
 	if (stat->bus)
 		err = bus_stat_daemon(stat->bus, &daemon);
+	if (err == 0 && stat->bus)
+		err = space_count = bus__stat_namespaces(stat->bus, &spaces);
 	if (err < 0)
 		return err;
 	free(stat->text);
 	stat->text = NULL;
-	err = bus__stat_openmetrics(stat->bus ? &daemon : NULL, topics, n, &stat->text, len);
+	err = bus__stat_openmetrics(stat->bus ? &daemon : NULL, topics, n, spaces, space_count,
+				    &stat->text, len);
+	free(spaces);
 	if (err < 0)
 		return bus__fail(err, "cannot write metrics: out of memory");
 	*text = stat->text;
@@ -485,81 +490,4 @@ void bus_stat_close(struct bus_stat *stat)
 	bus__stat_peeked_free(&stat->peeked);
 	free(stat->text);
 	free(stat);
-}
-
-/* ---- busd and its clients ---- */
-
-/* A string of busd's: it may be newer than we are, and it may not be busd. */
-static void copy_text(char *to, size_t size, const char *from, size_t from_size)
-{
-	size_t len = strnlen(from, from_size);
-
-	if (len >= size)
-		len = size - 1;
-	memcpy(to, from, len);
-	to[len] = 0;
-}
-
-int bus_stat_client_next(struct bus *bus, struct bus_stat_client *client)
-{
-	struct ctl_client_next req = { .head = BUS__HEAD(CTL_CLIENT_NEXT, ctl_client_next) };
-	struct ctl_client_next_reply reply;
-	int err;
-
-	if (is_childs(bus))
-		return bus__fail(-ECHILD, "the connection belongs to the parent process");
-	req.after = client->id;
-	err = bus__request(bus, &req, &reply, sizeof(reply), NULL, NULL);
-	if (err == -ENOENT)
-		return 0;
-	if (err < 0)
-		return err;
-	if (reply.client_id <= client->id) /* or the walk would not end */
-		return bus__fail(-EPROTO, "busd lists its clients in no order");
-	*client = (struct bus_stat_client){
-		.id = reply.client_id,
-		.pid = reply.pid,
-		.uid = reply.uid,
-		.gid = reply.gid,
-		.publishers = reply.publishers,
-		.subscriptions = reply.subscriptions,
-		.node = reply.node,
-		.connected_ns = reply.connected_ns,
-		.memory_bytes = reply.memory_bytes,
-		.queued = reply.queued,
-	};
-	copy_text(client->name, sizeof(client->name), reply.name, sizeof(reply.name));
-	copy_text(client->command, sizeof(client->command), reply.command, sizeof(reply.command));
-	return 1;
-}
-
-int bus_stat_daemon(struct bus *bus, struct bus_stat_daemon *ret)
-{
-	struct ctl_head req = { .type = CTL_INFO, .version = CTL_VERSION, .len = sizeof(req) };
-	struct ctl_info_reply reply;
-	int err;
-
-	if (is_childs(bus))
-		return bus__fail(-ECHILD, "the connection belongs to the parent process");
-	err = bus__request(bus, &req, &reply, sizeof(reply), NULL, NULL);
-	if (err < 0)
-		return err;
-	*ret = (struct bus_stat_daemon){
-		.pid = reply.pid,
-		.uid = reply.uid,
-		.nodes = reply.nodes,
-		.private_ = reply.private_,
-		.started_ns = reply.started_ns,
-		.memory_bytes = reply.memory_bytes,
-		.memory_limit = reply.memory_limit,
-		.topics = reply.topics,
-		.clients = reply.clients,
-		.rings = reply.rings,
-		.subscriptions = reply.subscriptions,
-		.evictions = reply.evictions,
-		.max_message_bytes = reply.max_message_bytes,
-	};
-	copy_text(ret->version, sizeof(ret->version), reply.version, sizeof(reply.version));
-	copy_text(ret->socket, sizeof(ret->socket), reply.socket, sizeof(reply.socket));
-	return 0;
 }

@@ -7,6 +7,7 @@
  * knows of no connection, lock or socket:
  *
  *	stat.c           collects the view from a connection's segments, asks busd about itself
+ *	stat_ask.c       what only busd knows: itself, clients, namespaces
  *	stat_mapped.c    collects views where no busd answers, from what processes map
  *	stat_board.c     the view's index, entries of a board
  *	stat_snapshot.c  struct bus_stat_topic from a view
@@ -152,8 +153,15 @@ int bus__stat_peek(const struct stat_view *view, const struct stat_board *board,
 		   struct stat_peeked *ret);
 void bus__stat_peeked_free(struct stat_peeked *peeked);
 
-/* A snapshot as OpenMetrics text, to be freed by the caller. -ENOMEM. */
+/*
+ * A snapshot as OpenMetrics text, to be freed by the caller. daemon NULL: none answers, and nothing is
+ * said of namespaces either. -ENOMEM.
+ */
 int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus_stat_topic *topics,
-			  int topic_count, char **text, size_t *len);
+			  int topic_count, const struct bus_stat_namespace *spaces, int space_count,
+			  char **text, size_t *len);
+
+/* All that there are, to be freed. How many; -errno. None where busd is too old to say. */
+int bus__stat_namespaces(struct bus *bus, struct bus_stat_namespace **ret);
 
 #endif

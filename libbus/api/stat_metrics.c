@@ -27,6 +27,8 @@ struct exposition {
 	const struct bus_stat_daemon *daemon; /* NULL: none answers */
 	const struct bus_stat_topic *topics;
 	int topic_count;
+	const struct bus_stat_namespace *spaces;
+	int space_count;
 };
 
 static void begin_family(struct exposition *e, enum metric_id id)
@@ -111,6 +113,55 @@ static void put_daemon(struct exposition *e)
 		begin_family(e, plain[i].id);
 		begin_sample(e, plain[i].id);
 		put_count(e, plain[i].value);
+	}
+}
+
+/* false: there is no such limit. */
+static bool space_value(const struct bus_stat_namespace *s, enum metric_id id, uint64_t *ret)
+{
+	switch (id) {
+	case METRIC_NAMESPACE_MEMORY:
+		*ret = s->memory_bytes;
+		return true;
+	case METRIC_NAMESPACE_TOPICS:
+		*ret = s->topics;
+		return true;
+	case METRIC_NAMESPACE_RINGS:
+		*ret = s->rings;
+		return true;
+	case METRIC_NAMESPACE_CLIENTS:
+		*ret = s->clients;
+		return true;
+	case METRIC_NAMESPACE_MEMORY_LIMIT:
+		*ret = s->memory_limit;
+		break;
+	case METRIC_NAMESPACE_TOPICS_LIMIT:
+		*ret = s->topics_limit;
+		break;
+	case METRIC_NAMESPACE_RINGS_LIMIT:
+		*ret = s->rings_limit;
+		break;
+	default: /* METRIC_NAMESPACE_CLIENTS_LIMIT */
+		*ret = s->clients_limit;
+		break;
+	}
+	return *ret != 0;
+}
+
+static void put_namespaces(struct exposition *e)
+{
+	for (int id = METRIC_NAMESPACE_MEMORY; id <= METRIC_NAMESPACE_CLIENTS_LIMIT; id++) {
+		begin_family(e, (enum metric_id)id);
+		for (int i = 0; i < e->space_count; i++) {
+			uint64_t value;
+
+			if (!space_value(&e->spaces[i], (enum metric_id)id, &value))
+				continue;
+			begin_sample(e, (enum metric_id)id);
+			put_label(e, "{", "namespace", e->spaces[i].name);
+			fputc('}', e->out);
+			put_count(e, value);
+		}
 	}
 }
 
@@ -327,9 +378,14 @@ static void put_family(struct exposition *e, enum metric_id id)
 }
 
 int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus_stat_topic *topics,
-			  int topic_count, char **text, size_t *len)
+			  int topic_count, const struct bus_stat_namespace *spaces, int space_count,
+			  char **text, size_t *len)
 {
-	struct exposition e = { .daemon = daemon, .topics = topics, .topic_count = topic_count };
+	struct exposition e = { .daemon = daemon,
+				.topics = topics,
+				.topic_count = topic_count,
+				.spaces = spaces,
+				.space_count = space_count };
 	char *made = NULL;
 	size_t size = 0;
 	bool failed;
@@ -338,8 +394,10 @@ int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus
 	if (!e.out)
 		return -ENOMEM;
 	put_up(&e);
-	if (daemon)
+	if (daemon) {
 		put_daemon(&e);
+		put_namespaces(&e);
+	}
 	put_numa(&e);
 	for (int id = METRIC_NUMA_MEMORY + 1; id < METRIC_COUNT; id++)
 		put_family(&e, (enum metric_id)id);

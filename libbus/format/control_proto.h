@@ -161,6 +161,7 @@ enum ctl_type {
 	CTL_CLIENT_NEXT,
 	CTL_INFO,
 	CTL_LEAVE,
+	CTL_NAMESPACE_NEXT,
 	CTL_TYPE_COUNT,
 
 	CTL_EV_SEGMENT = 0x100,
@@ -208,7 +209,8 @@ struct ctl_hello {
 	char name[CTL_NAME_MAX];
 	BUS_NEXT(uint64_t hint;)
 };
-#define CTL_HELLO_RESUME 1u /* it was attached, by this token, and the worker died */
+#define CTL_FEATURE_NAMESPACES 1u
+#define CTL_HELLO_RESUME       1u /* it was attached, by this token, and the worker died */
 
 struct ctl_hello_reply {
 	struct ctl_head head; /* version: the one to speak */
@@ -220,8 +222,8 @@ struct ctl_hello_reply {
 	uint32_t busd_pid;
 	uint32_t page_bytes; /* run-time page size */
 	uint32_t resumed;    /* 1: it is attached as before; 0: everything is to be opened anew */
-	uint32_t pad;
-	char version[32]; /* of busd, for people */
+	uint32_t features;   /* CTL_FEATURE_*: requests that an older busd of this version lacks */
+	char version[32];    /* of busd, for people */
 };
 
 /*
@@ -415,6 +417,32 @@ struct ctl_client_next_reply {
 	char command[32]; /* /proc/PID/comm at connect time */
 };
 
+/*
+ * NAMESPACE_NEXT: the first namespace that sorts (strcmp) after `after` and that the caller may see:
+ * its owner those that are his, who runs busd all. -ENOENT: no more. Only where the answer to HELLO
+ * has CTL_FEATURE_NAMESPACES.
+ */
+struct ctl_namespace_next {
+	struct ctl_head head;
+	char after[CTL_TOPIC_MAX];
+};
+
+enum ctl_owner { CTL_OWNER_NONE = 0, CTL_OWNER_USER = 1, CTL_OWNER_GROUP = 2 };
+
+/* Limits: 0: none. */
+struct ctl_namespace_next_reply {
+	struct ctl_head head;
+	uint64_t memory, memory_limit;
+	uint32_t topics, topics_limit;
+	uint32_t rings, rings_limit;
+	uint32_t clients, clients_limit;
+	uint32_t owner; /* enum ctl_owner */
+	uint32_t owner_id;
+	uint32_t configured; /* it stands in the configuration */
+	uint32_t pad;
+	char name[CTL_TOPIC_MAX];
+};
+
 /* INFO: busd itself. The request is a bare head. */
 struct ctl_info_reply {
 	struct ctl_head head;
@@ -569,6 +597,7 @@ static_assert(offsetof(struct ctl_head, type) == 4 && offsetof(struct ctl_head, 
 static_assert(sizeof(struct ctl_topic_next) <= CTL_MAX, "topic_next");
 static_assert(sizeof(struct ctl_topic_next_reply) <= CTL_MAX, "topic_next_reply");
 static_assert(sizeof(struct ctl_pub_open) <= CTL_MAX, "pub_open");
+static_assert(sizeof(struct ctl_namespace_next_reply) <= CTL_MAX, "namespace_next_reply");
 static_assert(sizeof(struct ctl_ev_ring) <= CTL_MAX, "ev_ring");
 
 #endif

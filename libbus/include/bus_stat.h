@@ -194,6 +194,28 @@ struct bus_stat_daemon {
 };
 int bus_stat_daemon(struct bus *bus, struct bus_stat_daemon *ret) BUS_MUST_CHECK;
 
+enum bus_stat_owner { BUS_STAT_OWNER_NONE, BUS_STAT_OWNER_USER, BUS_STAT_OWNER_GROUP };
+
+/* Topics whose first token is the same, and what they may take in all. Limits: 0: none. */
+struct bus_stat_namespace {
+	char name[BUS_TOPIC_MAX + 1];
+	uint32_t owner;                      /* enum bus_stat_owner: who has all rights on it */
+	uint32_t owner_id;                   /* uid or gid */
+	uint64_t memory_bytes, memory_limit; /* boards, rings, cursors */
+	uint32_t topics, topics_limit;
+	uint32_t rings, rings_limit;
+	uint32_t clients, clients_limit; /* processes that have something there */
+	uint32_t configured;             /* 1: named by busd's configuration; 0: just in use */
+	uint32_t pad;
+};
+
+/*
+ * Walks the namespaces that the caller may see (his own; who runs busd, all), sorted by name: set
+ * space->name to "" to begin. 1: *space is the next one; 0: no more. -EOPNOTSUPP: this busd is
+ * too old to say.
+ */
+int bus_stat_namespace_next(struct bus *bus, struct bus_stat_namespace *space) BUS_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

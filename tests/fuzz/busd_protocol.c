@@ -168,6 +168,7 @@ static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 		[CTL_UNOBSERVE] = sizeof(struct ctl_head),
 		[CTL_CLIENT_NEXT] = sizeof(struct ctl_client_next),
 		[CTL_INFO] = sizeof(struct ctl_head),
+		[CTL_NAMESPACE_NEXT] = sizeof(struct ctl_namespace_next),
 	};
 	union {
 		struct ctl_head head;
