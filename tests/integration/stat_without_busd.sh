@@ -102,7 +102,7 @@ expect 3 "^t .* writer " bus-stat numa
 expect 3 "^$dead.*" bus-stat top --batch --count=1 --list=publishers
 expect 3 '^bus_up 0$' bus-stat metrics
 expect 3 '^bus_topic_publishers\{topic="t"\} 1$' bus-stat metrics
-expect 2 "^BUS CRITICAL - $dead.*; 1 topic, .*lag_messages=" bus-stat check
+expect 2 "^BUS CRITICAL - $dead.*; (1 topic, |t: reader).*lag_messages=" bus-stat check
 expect 3 'UNKNOWN' bus-stat check nothing
 expect 1 'no such topic' bus-stat topic nothing
 expect 3 'cannot connect to busd' bus-stat latency t
