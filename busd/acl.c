@@ -4,7 +4,7 @@
 
 #include "format/topic_name.h"
 
-static bool is_meant(const struct acl_grant *grant, const struct acl_subject *subject)
+bool acl_is_meant(const struct acl_grant *grant, const struct acl_subject *subject)
 {
 	size_t i;
 
@@ -30,7 +30,7 @@ static bool rule_grants(const struct acl_rule *rule, const struct acl_subject *s
 	size_t i;
 
 	for (i = 0; i < rule->grant_count; i++)
-		if (rule->grants[i].right == right && is_meant(&rule->grants[i], subject))
+		if (rule->grants[i].right == right && acl_is_meant(&rule->grants[i], subject))
 			return true;
 	return false;
 }

@@ -38,6 +38,8 @@ struct acl_subject {
 	size_t group_count;
 };
 
+/* Is it for him? The grant's right is not looked at. */
+bool acl_is_meant(const struct acl_grant *grant, const struct acl_subject *subject);
 /* owner_uid: the user that busd runs as. */
 bool acl_allows(const struct acl *acl, uint32_t owner_uid, const struct acl_subject *subject,
 		enum acl_right right, const char *topic);

@@ -184,7 +184,7 @@ void alloc_build(struct job *job)
 					 .files = 1 };
 	int rc;
 
-	job->seg = segment_new();
+	job->seg = segment_new(busd_new_id(job->busd));
 	rc = job->seg ? ring_charge(job->busd, &bill, &job->why)
 		      : because(&job->why, ENOMEM, "busd is out of memory");
 	if (rc == 0) {

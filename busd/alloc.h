@@ -36,6 +36,7 @@ struct job {
 	char pattern[CTL_TOPIC_MAX];
 	uint32_t entries, flags, start; /* of a subscription */
 	int32_t node;
+	BUS_NEXT(uint64_t label;)
 };
 
 /* NULL: no memory. */

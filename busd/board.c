@@ -57,9 +57,18 @@ void board_settings(struct topic *topic)
 	head->bytes = topic->settings.bytes;
 	head->max_bytes = topic->settings.max_bytes;
 	head->flags = (topic->explicit_ ? BOARD_TOPIC_EXPLICIT : 0) |
+		      (topic->removed ? BOARD_TOPIC_REMOVED : 0) |
 		      (topic->settings.flags & (CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT)
 			       ? BOARD_TOPIC_HUGE
 			       : 0);
+}
+
+/* Also on a board that an older worker made. */
+static void put_busd(struct board_head *head, const struct busd *busd)
+{
+	head->busd_started_ns = busd->started_ns;
+	head->busd_pid = busd->pid;
+	memcpy(head->busd_socket, busd->socket_real, sizeof(head->busd_socket));
 }
 
 int board_make(struct topic *topic, const struct bus_calibration *cal, struct why *why)
@@ -68,7 +77,7 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 	const struct quota_bill bill = {
 		.account = topic->account, .space = topic->space, .bytes = BOARD_HEAD, .files = 2
 	};
-	struct segment *seg = segment_new();
+	struct segment *seg = segment_new(busd_new_id(topic->busd));
 	struct board_head *head;
 	int rc;
 
@@ -87,7 +96,6 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 		segment_unref(seg);
 		return rc;
 	}
-	seg->info.segment_id = busd_new_id(topic->busd);
 	seg->info.topic_id = topic->id;
 	seg->info.uid = topic->account->uid;
 	topic->board.seg = seg;
@@ -97,6 +105,7 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 	head->topic_id = topic->id;
 	head->created_ns = topic->created_ns;
 	snprintf(head->topic, sizeof(head->topic), "%s", topic->name);
+	put_busd(head, topic->busd);
 	board_settings(topic);
 	board_calibrate(&topic->board, cal);
 	return 0;
@@ -175,6 +184,22 @@ void board_give_back_sub(struct board *board, uint32_t index)
 	board->subs_taken[index / 64] &= ~(UINT64_C(1) << (index % 64));
 }
 
+static void put_file(struct board_ring *entry, const struct ring *ring)
+{
+	const struct ring_geometry *geo = &ring->seg->info.geometry;
+
+	entry->inode = segment_inode(ring->seg);
+	entry->slots_off = geo->slots_off;
+	entry->payload_off = geo->payload_off;
+	entry->features = geo->features;
+}
+
+static void put_cursors(struct board_sub *entry, const struct sub *sub)
+{
+	entry->inode = segment_inode(sub->seg);
+	entry->entries = sub->entries;
+}
+
 void board_put_ring(struct ring *ring)
 {
 	struct board *board = &ring->topic->board;
@@ -196,6 +221,7 @@ void board_put_ring(struct ring *ring)
 	entry->bytes = geo->bytes;
 	memcpy(entry->node_pages, ring->seg->node_pages, sizeof(entry->node_pages));
 	memcpy(entry->name, ring->name, sizeof(entry->name));
+	put_file(entry, ring);
 	end_change(&entry->gen);
 	bus_store_release(&entry->state, BOARD_RING_OPEN);
 	raise_mark(&head_of(board)->rings_used, ring->board_index);
@@ -208,6 +234,20 @@ void board_close_ring(struct ring *ring, uint64_t next)
 	bus_store_release(&entry->next_ring,
 			  next); /* before the state: who sees CLOSED sees what follows */
 	bus_store_release(&entry->state, BOARD_RING_CLOSED);
+}
+
+void board_end_ring(struct ring *ring)
+{
+	struct board_ring *entry = ring_entry(&ring->topic->board, ring->board_index);
+
+	if (bus_load_relaxed(&entry->state) == BOARD_RING_OPEN)
+		bus_store_release(&entry->state, BOARD_RING_ENDING);
+}
+
+bool board_ring_ends(const struct ring *ring)
+{
+	return bus_load_relaxed(&ring_entry(&ring->topic->board, ring->board_index)->state) ==
+	       BOARD_RING_ENDING;
 }
 
 void board_remove_ring(struct ring *ring)
@@ -246,6 +286,7 @@ void board_put_sub(struct member *member)
 	memcpy(entry->name, sub->name, sizeof(entry->name));
 	/* the last byte stays 0 */
 	memcpy(entry->pattern, sub->pattern, sizeof(entry->pattern) - 1);
+	put_cursors(entry, sub);
 	end_change(&entry->gen);
 	bus_store_release(&entry->state, BOARD_SUB_ACTIVE);
 	raise_mark(&head_of(board)->subs_used, member->board_index);
@@ -314,9 +355,16 @@ static void restore_ring(struct ring *ring)
 	if (bus_load_relaxed(&entry->ring_id) != ring->id ||
 	    bus_load_relaxed(&entry->state) == BOARD_RING_FREE)
 		board_put_ring(ring);
+	if (entry->inode == 0) { /* an older worker did not say */
+		begin_change(&entry->gen);
+		put_file(entry, ring);
+		end_change(&entry->gen);
+	}
 	if (!ring->pub)
 		board_close_ring(ring,
 				 ring->next ? ring->next->id : bus_load_relaxed(&entry->next_ring));
+	else if (ring->topic->removed)
+		board_end_ring(ring);
 }
 
 static void restore_sub(struct member *member)
@@ -329,6 +377,11 @@ static void restore_sub(struct member *member)
 	make_even(&entry->gen);
 	if (!there)
 		board_put_sub(member);
+	if (entry->inode == 0) {
+		begin_change(&entry->gen);
+		put_cursors(entry, member->sub);
+		end_change(&entry->gen);
+	}
 	/* counted before its eviction was, or the other way round */
 	bus_store_release(&entry->evicted, bus_max_u64(there ? evicted : 0, member->evictions));
 	member->evictions = bus_load_relaxed(&entry->evicted);
@@ -368,5 +421,7 @@ uint64_t board_restore(struct topic *topic)
 		bus_store_relaxed(&entry->sub_id, 0);
 	}
 	make_even(&head->cal_gen);
+	put_busd(head, topic->busd);
+	board_settings(topic); /* a removal may have been under way */
 	return bus_load_relaxed(&head->epoch);
 }

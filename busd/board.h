@@ -38,6 +38,10 @@ void board_give_back_ring(struct board *board, uint32_t index);
 void board_give_back_sub(struct board *board, uint32_t index);
 
 void board_put_ring(struct ring *ring);
+/* Its publisher is to stop: before the epoch that tells it to look, see ring_end_open(). */
+void board_end_ring(struct ring *ring);
+/* Of one whose publisher is there: was it told to stop, also by a former worker? */
+bool board_ring_ends(const struct ring *ring);
 /* next 0: there is none. Release: what the publisher wrote before is visible to who sees it. */
 void board_close_ring(struct ring *ring, uint64_t next);
 /* Adds what went through it to the totals. */

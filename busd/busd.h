@@ -17,12 +17,13 @@
 
 #include "base/clock.h"
 #include "config.h"
+#include "format/board_layout.h"
 #include "idmap.h"
 #include "journal.h"
 #include "list.h"
 #include "quota.h"
 
-#define BUSD_VERSION     "0.1.0"
+#define BUSD_VERSION     "0.1.0" BUS_NEXT("-next")
 #define BUSD_RESERVE_FDS 4
 
 struct busd;
@@ -57,6 +58,7 @@ struct busd {
 	struct config *config;
 	const char *config_path; /* NULL: none */
 	char *socket_path;
+	char socket_real[BOARD_SOCKET_MAX]; /* symbolic links resolved; for boards */
 	bool private_;
 	uint32_t uid;
 	uint64_t started_ns; /* Unix */

@@ -159,14 +159,23 @@ void change_commit(struct topic *topic)
 
 void change_raise(struct topic *topic)
 {
-	topic->owed = false;
-	record_topic(topic);
 	board_set_epoch(&topic->board, topic->epoch, true);
 	bus_fence_seq_cst(); /* F2 */
 	/*
 	 * A new subscriber that has no membarrier relies on publishers' fences, and theirs begin when
-	 * they hear of it: until then this makes the epoch seen by whoever does not fence.
+	 * they hear of it: until then this makes the epoch seen by whoever does not fence. And a
+	 * ring that is ended may be closed from here on (ring_end_open()).
 	 */
 	wake_barrier();
+	/*
+	 * Only now is nothing owed any more, and not before this transaction is committed either: a
+	 * worker that dies on the way leaves `owed` as change_commit() has committed it, and the next
+	 * one raises the epoch once more, which costs its publishers a look. The other way round it
+	 * would be lost: the epoch moves in any case (restore_epoch()), but without `changed` a
+	 * publisher takes that for a call to come back, is content with the memberships that it has,
+	 * and does not wait for the reader that it was sent a message about.
+	 */
+	topic->owed = false;
+	record_topic(topic);
 	/* the bells ring in client_ring_bells(), which every caller ends with */
 }

@@ -19,6 +19,11 @@
 
 enum client_state { CLIENT_NEW, CLIENT_GREETED, CLIENT_ATTACHED };
 
+/* Of the protocol: what it speaks, and what is spoken with it. */
+struct client_versions {
+	uint16_t min, max, spoken;
+};
+
 /* A bell page of this client's, for the sleepers of one uid. */
 struct client_bell {
 	struct client_bell *next;
@@ -36,6 +41,7 @@ struct client {
 	struct busd *busd;
 	uint64_t id;
 	enum client_state state;
+	struct client_versions versions;
 	bool doomed;
 	bool absent;   /* of a former worker, and not back yet: it is told nothing now, all then */
 	bool left;     /* it said so: nothing of it is to be kept */

@@ -65,6 +65,9 @@ static void evict(struct reader *reader)
 	reader->evicted = true;
 	reader->stuck_since = 0;
 	member->evictions++;
+	/* a worker that comes next has publishers look again: they are told of this by it, if not by us */
+	topic->owed = true;
+	record_topic(topic);
 	record_reader(reader);
 	record_member(member);
 	record_busd(topic->busd);

@@ -8,23 +8,38 @@
 #include "resume.h"
 #include "server.h"
 
+#include "format/control_size.h"
+#include "os/control_sock.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int greet_check(const struct ctl_head *head, size_t len, struct why *why)
+int greet_check(const void *bytes, size_t len, struct client_versions *ret, struct why *why)
 {
-	if (len < sizeof(*head) || head->magic != CTL_MAGIC || head->type != CTL_HELLO)
+	char ours[CONTROL_VERSIONS_TEXT], theirs[CONTROL_VERSIONS_TEXT];
+	const struct ctl_hello *hello = bytes;
+
+	if (len < sizeof(hello->head) || hello->head.magic != CTL_MAGIC ||
+	    hello->head.type != CTL_HELLO)
 		return because(why, EPROTO,
 			       "this is busd %s, and what was sent to it is not the protocol of libbus",
 			       BUSD_VERSION);
-	if (head->version != CTL_VERSION)
+	ret->max = hello->head.version;
+	ret->min = len >= offsetof(struct ctl_hello, node) ? hello->min_version : 0;
+	if (ret->min == 0)
+		ret->min = ret->max;
+	ret->spoken = ctl_spoken(ret->max, ret->min);
+	if (ret->spoken == 0)
 		return because(why, EPROTONOSUPPORT,
-			       "busd %s speaks protocol version %u, the client version %u; use a library and a busd of the "
-			       "same release",
-			       BUSD_VERSION, CTL_VERSION, head->version);
+			       "busd %s speaks protocol version %s, the client version %s; use a library and a busd of the "
+			       "same release (%s)",
+			       BUSD_VERSION, control_versions(CTL_VERSION_MIN, CTL_VERSION, ours),
+			       control_versions(ret->min, ret->max, theirs),
+			       ret->max < CTL_VERSION_MIN ? "here the library is the older one"
+							  : "here busd is the older one");
 	return 0;
 }
 
@@ -39,7 +54,7 @@ static int make_own_bell(struct client *client, struct why *why)
 	int rc;
 
 	if (bell)
-		bell->seg = segment_new();
+		bell->seg = segment_new(busd_new_id(client->busd));
 	if (!bell || !bell->seg) {
 		free(bell);
 		return because(why, ENOMEM, "busd is out of memory");
@@ -55,7 +70,6 @@ static int make_own_bell(struct client *client, struct why *why)
 		return rc;
 	}
 	bell->uid = client->uid;
-	bell->seg->info.segment_id = busd_new_id(client->busd);
 	bell->seg->info.owner_id = client->id;
 	bell->seg->info.uid = client->uid;
 	segment_hold(bell->seg);
@@ -68,7 +82,7 @@ struct ctl_hello_reply greet_reply(const struct client *client, const struct ctl
 	return (struct ctl_hello_reply){
 		.head = { .magic = CTL_MAGIC,
 			  .type = CTL_REPLY | CTL_HELLO,
-			  .version = CTL_VERSION,
+			  .version = client->versions.spoken,
 			  .len = sizeof(struct ctl_hello_reply),
 			  .req = hello->head.req },
 		.client_id = client->id,
@@ -78,6 +92,7 @@ struct ctl_hello_reply greet_reply(const struct client *client, const struct ctl
 		.busd_bell_id = client->user->busd_bell->info.segment_id,
 		.busd_pid = client->busd->pid,
 		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
+		.features = CTL_FEATURE_NAMESPACES,
 		.instance = client->busd->instance,
 		.version = BUSD_VERSION,
 	};
@@ -99,6 +114,8 @@ int greet_hello(struct client *client, const void *msg, struct why *why)
 	int pair[2];
 	int rc;
 
+	BUS_NEXT(if (client->versions.spoken == CTL_VERSION &&
+		     hello->hint != 4711) return because(why, EPROTO, "no hint"));
 	if (resume_client(client, hello))
 		return 0;
 	rc = make_own_bell(client, why);

@@ -8,8 +8,11 @@
 
 #include "client.h"
 
-/* Is this the beginning of a conversation in our protocol and version? Pure. */
-int greet_check(const struct ctl_head *head, size_t len, struct why *why);
+/*
+ * Is this the beginning of a conversation in our protocol, and in a version that both speak? Looks
+ * at nothing but what is the same in all versions. Pure.
+ */
+int greet_check(const void *bytes, size_t len, struct client_versions *ret, struct why *why);
 
 /* The answer to a HELLO of somebody new. */
 struct ctl_hello_reply greet_reply(const struct client *client, const struct ctl_hello *hello);

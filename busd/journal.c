@@ -193,18 +193,23 @@ void journal_put(struct journal *journal, uint64_t *place, uint32_t kind, const 
 			   JOURNAL_UNIT);
 	struct journal_record record = { .units = units, .kind = kind };
 	const uint64_t *words = body;
-	uint64_t at = *place + sizeof(record);
+	uint64_t at;
 	size_t i;
 
 	if (!journal->head)
 		return;
 	assert(units <= JOURNAL_UNITS && size % 8 == 0);
+	if (*place != 0 && record_at(journal, *place)->units < units)
+		journal_drop(journal, place);
 	if (*place == 0) {
 		*place = take_place(journal, units);
 		memcpy(word_at(journal, *place + sizeof(record)), body, size);
+		memset((char *)word_at(journal, *place + sizeof(record)) + size, 0,
+		       journal_room(journal, *place) - size);
 		change_word(journal, *place, word_of(record));
 		return;
 	}
+	at = *place + sizeof(record);
 	for (i = 0; i < size / 8; i++)
 		if (*word_at(journal, at + i * 8) != words[i])
 			change_word(journal, at + i * 8, words[i]);
@@ -246,11 +251,29 @@ const void *journal_next(const struct journal *journal, uint32_t kind, uint64_t 
 	while (*at < used) {
 		const struct journal_record *record = record_at(journal, *at);
 
-		if (record->kind == kind)
+		if (kind ? record->kind == kind : record->kind != 0)
 			return record + 1;
 		*at += (uint64_t)record->units * JOURNAL_UNIT;
 	}
 	return NULL;
+}
+
+uint32_t journal_kind(const struct journal *journal, uint64_t at)
+{
+	return record_at(journal, at)->kind;
+}
+
+size_t journal_room(const struct journal *journal, uint64_t at)
+{
+	return (size_t)record_at(journal, at)->units * JOURNAL_UNIT - sizeof(struct journal_record);
+}
+
+void journal_read(const struct journal *journal, uint64_t at, void *body, size_t size)
+{
+	size_t there = bus_min_u64(size, journal_room(journal, at));
+
+	memcpy(body, record_at(journal, at) + 1, there);
+	memset((char *)body + there, 0, size - there);
 }
 
 void journal_note_id(struct journal *journal, uint64_t next)

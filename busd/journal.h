@@ -24,7 +24,7 @@
 #include "base/base.h"
 
 #define JOURNAL_MAGIC   UINT64_C(0x4c4e524a42535542) /* "BUSBJRNL" */
-#define JOURNAL_VERSION 2
+#define JOURNAL_VERSION 2  /* of what stands here; records grow without another one: record.h */
 #define JOURNAL_UNIT    64 /* records are a multiple of it */
 #define JOURNAL_UNITS   32 /* at most */
 #define JOURNAL_UNDO    16384
@@ -37,13 +37,18 @@ struct journal_head {
 	_Atomic uint64_t used; /* end of the records */
 	_Atomic uint64_t ids;  /* numbers below it may have been given out */
 	_Atomic uint64_t undo_count;
+	char writer[32]; /* the version of busd that wrote it last, for people */
 };
 
 struct journal_undo {
 	uint64_t at, was;
 };
 
-/* One word, so that it is valid or not at any instruction. */
+/*
+ * One word, so that it is valid or not at any instruction. How long the body is it does not say: what
+ * follows it up to the end of the place is zero, so that who knows a longer body reads zeros there,
+ * and who knows a shorter one sees whether something was said that it does not know.
+ */
 struct journal_record {
 	uint32_t units; /* its size, for ever */
 	uint32_t kind;  /* 0: free */
@@ -70,13 +75,21 @@ struct journal {
 int journal_open(struct journal *journal, int fd);
 /* Is there room for what one message may need? Grows the journal. 0 or -ENOMEM. */
 int journal_reserve(struct journal *journal);
-/* Writes a record anew where *place is 0, else what has changed of it. size: a multiple of 8. */
+/*
+ * Writes a record anew where *place is 0, else what has changed of it; one for which an older version
+ * took too little room moves. size: a multiple of 8.
+ */
 void journal_put(struct journal *journal, uint64_t *place, uint32_t kind, const void *body,
 		 size_t size);
 void journal_drop(struct journal *journal, uint64_t *place);
 void journal_commit(struct journal *journal);
-/* The records of a kind: start with *at = 0. NULL: no more. */
+/* The records of a kind, 0: of all: start with *at = 0. NULL: no more. */
 const void *journal_next(const struct journal *journal, uint32_t kind, uint64_t *at);
+/* Of the record there: its kind, and the bytes that its body has room for. */
+uint32_t journal_kind(const struct journal *journal, uint64_t at);
+size_t journal_room(const struct journal *journal, uint64_t at);
+/* The body, as long as this version knows it: what is not there is zero. */
+void journal_read(const struct journal *journal, uint64_t at, void *body, size_t size);
 /* Numbers up to `next` are in use. */
 void journal_note_id(struct journal *journal, uint64_t next);
 uint64_t journal_first_id(const struct journal *journal);

@@ -62,6 +62,11 @@ int keep_take(uint64_t id)
 	return fd;
 }
 
+int keep_look(uint64_t id)
+{
+	return (int)(intptr_t)idmap_get(&inherited, id) - 1;
+}
+
 /*
  * The keeper always reads, so this waits for no longer than that takes. The kernel may refuse a
  * descriptor while too many are under way: then it is tried again.

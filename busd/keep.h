@@ -6,6 +6,10 @@
  * the segment, that of the client (its pidfd), or one of those below. A new worker inherits all of
  * them and a table that says which is which. Messages go one way, from worker to keeper: what a
  * worker sent before it died is read before the next one starts, so nothing needs an answer.
+ *
+ * The keeper is of one version, its workers are of any: what stands here, the options that a worker
+ * is started with (keeper.c) and the table stay as they are. An operation that a keeper does not know
+ * it passes over.
  */
 #ifndef BUSD_KEEP_H
 #define BUSD_KEEP_H
@@ -47,6 +51,8 @@ int keep_memfd(const char *name);
 int keep_open(int table_fd);
 /* The inherited descriptor of that number, the caller's from now on; -1: there is none. */
 int keep_take(uint64_t id);
+/* The same, and it stays to be taken. */
+int keep_look(uint64_t id);
 /* Those that nobody took are closed, and the keeper drops them: the journal does not know them. */
 void keep_drop_rest(void);
 /* Before any client can depend on it. */

@@ -17,11 +17,13 @@
 #include "reload.h"
 #include "restore.h"
 #include "sandbox.h"
+#include "segment.h"
 #include "server.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,23 +272,42 @@ static int be_somebody_else(struct busd *busd, struct why *why)
 	return 0;
 }
 
+/* What a worker of another version wrote is taken over if all of it is known here, else left alone. */
+static int open_journal(struct busd *busd, struct why *why)
+{
+	int rc = journal_open(&busd->journal, keep_take(KEEP_JOURNAL));
+
+	if (rc == -EPROTO)
+		return because(why, EPROTO,
+			       "the former worker's journal is of version %u, busd %s reads version %u",
+			       busd->journal.head->version, BUSD_VERSION, JOURNAL_VERSION);
+	if (rc < 0)
+		return because(why, -rc, "the journal cannot be opened: %s", strerror(-rc));
+	rc = record_check(busd, why);
+	if (rc == 0)
+		snprintf(busd->journal.head->writer, sizeof(busd->journal.head->writer), "%s",
+			 BUSD_VERSION);
+	return rc;
+}
+
 static int open_worker(struct busd *busd, const struct options *options, struct why *why)
 {
 	const char *log = log_target(busd, options);
 	int listener_fd = keep_take(KEEP_LISTENER);
+	int unlogged = log_open(log); /* first: why this worker does not take over must be heard */
 	bool again;
-	int rc = journal_open(&busd->journal, keep_take(KEEP_JOURNAL));
+	int rc = open_journal(busd, why);
 
-	if (rc < 0)
-		return because(why, -rc, "the journal cannot be opened: %s", strerror(-rc));
-	again = restore_clocks(busd);
-	if (!again && be_somebody_else(busd, why) < 0)
+	again = rc == 0 && restore_clocks(busd);
+	if (rc == 0 && !again && be_somebody_else(busd, why) < 0)
 		return -EIO;
-	rc = log_open(log);
-	if (rc < 0 && again)
+	if (unlogged < 0 && (again || rc < 0))
 		log_open("syslog"); /* who is attached shall not suffer for a directory that went */
-	else if (rc < 0)
-		return because(why, -rc, "cannot open the log %s: %s", log, strerror(-rc));
+	else if (unlogged < 0)
+		return because(why, -unlogged, "cannot open the log %s: %s", log,
+			       strerror(-unlogged));
+	if (rc < 0)
+		return rc;
 	rc = server_open(busd, why);
 	if (rc == 0 && again)
 		rc = restore_all(busd, why);
@@ -296,6 +317,29 @@ static int open_worker(struct busd *busd, const struct options *options, struct 
 	record_commit(busd);
 	rc = listener_serve(busd, listener_fd, why);
 	return rc < 0 ? rc : sandbox_enter(busd->config, why);
+}
+
+/*
+ * For who looks for what is left of this busd, by whatever name he knows its socket. Where the way to
+ * it cannot be resolved, or is longer than a socket's path may be: as it was given.
+ */
+static void resolve_socket(struct busd *busd)
+{
+	const char *name = strrchr(busd->socket_path, '/');
+	char real[PATH_MAX], dir[PATH_MAX];
+	size_t len;
+
+	snprintf(busd->socket_real, sizeof(busd->socket_real), "%s", busd->socket_path);
+	if (!name)
+		return;
+	snprintf(dir, sizeof(dir), "%.*s/", (int)(name - busd->socket_path), busd->socket_path);
+	if (!realpath(dir, real))
+		return;
+	len = strcmp(real, "/") == 0 ? 0 : strlen(real);
+	if (len + strlen(name) >= sizeof(busd->socket_real))
+		return;
+	memcpy(busd->socket_real, real, len);
+	strcpy(busd->socket_real + len, name);
 }
 
 static int run_worker(struct busd *busd, const struct options *options)
@@ -313,6 +357,8 @@ static int run_worker(struct busd *busd, const struct options *options)
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 2;
 	}
+	resolve_socket(busd);
+	segment_name_after(busd->pid);
 	rc = reload_apply(busd);
 	if (rc < 0)
 		because(&why, ENOMEM, "out of memory");

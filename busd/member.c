@@ -90,6 +90,7 @@ void reader_announce(struct reader *reader)
 
 	memcpy(msg.topic, member->topic->name, sizeof(msg.topic));
 	memcpy(msg.name, ring->name, sizeof(msg.name));
+	BUS_NEXT(if (member->sub->client->versions.spoken == CTL_VERSION) msg.label = ring->label);
 	event_push(member->sub->client, &msg, NULL, false);
 }
 

@@ -116,6 +116,16 @@ int namespace_find(struct busd *busd, const char *topic, struct namespace **ret,
 	return *ret ? 0 : because(why, ENOMEM, "busd is out of memory");
 }
 
+const struct namespace *namespace_after(const struct busd *busd, const char *name)
+{
+	size_t i = lower_bound(busd, name, strlen(name));
+
+	for (; i < busd->space_count; i++)
+		if (strcmp(busd->spaces[i]->name, name) > 0 && !is_unused(busd->spaces[i]))
+			return busd->spaces[i];
+	return NULL;
+}
+
 int namespace_configure(struct busd *busd, const struct config *config)
 {
 	struct namespace *space;

@@ -37,6 +37,8 @@ struct namespace
 int namespace_find(struct busd *busd, const char *topic, struct namespace **ret, struct why *why);
 /* Limits as the configuration says: at start and after each reading. 0 or -ENOMEM. */
 int namespace_configure(struct busd *busd, const struct config *config);
+/* The first that sorts after that name and that something is in, or the configuration names. NULL. */
+const struct namespace *namespace_after(const struct busd *busd, const char *name);
 /* Is this the first token of that topic or pattern? */
 bool namespace_has(const char *name, const char *topic);
 

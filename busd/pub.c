@@ -49,6 +49,7 @@ static struct pub *pub_new(struct client *client, const struct job *job)
 	list_append(&client->pubs, &pub->client_link);
 	client->pub_count++;
 	pub->req = job->req;
+	BUS_NEXT(pub->label = job->label);
 	share_segment(client, pub->topic->board.seg);
 	return pub;
 }
@@ -91,26 +92,26 @@ static void plan_ring(struct job *job, uint64_t first_seq)
 		.pages = settings->flags & CTL_TOPIC_HUGE_OR_NOT ? SEGMENT_HUGE_OR_NOT
 			 : settings->flags & CTL_TOPIC_HUGE      ? SEGMENT_HUGE
 								 : SEGMENT_ORDINARY,
+		BUS_NEXT(.ring_features = job->label >= 1000)
 	};
 }
 
 static void answer_with_ring(struct pub *pub, uint32_t req, uint16_t type)
 {
 	struct ring *ring = pub->pending;
-	struct ctl_pub_reply reply = {
-		.head = { .type = CTL_REPLY | type,
-			  .version = CTL_VERSION,
-			  .len = sizeof(reply),
-			  .req = req },
-		.topic_id = pub->topic->id,
-		.pub_id = pub->id,
-		.ring_id = ring->id,
-		.segment_id = ring->seg->info.segment_id,
-		.board_id = pub->topic->board.seg->info.segment_id,
-		.board_index = ring->board_index,
-		.max_bytes = pub->settings.max_bytes,
-		.geometry = ring->seg->info.geometry,
-	};
+	struct ctl_pub_reply reply = { .head = { .type = CTL_REPLY | type,
+						 .version = CTL_VERSION,
+						 .len = sizeof(reply),
+						 .req = req },
+				       .topic_id = pub->topic->id,
+				       .pub_id = pub->id,
+				       .ring_id = ring->id,
+				       .segment_id = ring->seg->info.segment_id,
+				       .board_id = pub->topic->board.seg->info.segment_id,
+				       .board_index = ring->board_index,
+				       .max_bytes = pub->settings.max_bytes,
+				       .geometry = ring->seg->info.geometry,
+				       BUS_NEXT(.label = pub->label) };
 
 	if (ring->seg->huge_refused)
 		log_warning("topic \"%s\": %s gets ordinary pages, the pool of huge pages is short",
@@ -233,6 +234,7 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 	client_copy_name(job->name, open->name[0] ? open->name : client->name);
 	job->line = open->line;
 	job->done = opened;
+	BUS_NEXT(job->label = open->label);
 	plan_ring(job, open->first_seq);
 	alloc_build(job);
 	return 0;

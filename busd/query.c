@@ -3,6 +3,7 @@
 #include "query.h"
 
 #include "log.h"
+#include "namespace.h"
 #include "numa_place.h"
 #include "record.h"
 
@@ -250,6 +251,68 @@ int query_client_next(struct client *client, const void *msg, struct why *why)
 		return 0;
 	}
 	return because(why, ENOENT, "no more clients");
+}
+
+/* NULL: the configuration does not name it. */
+static const struct config_namespace *configured(const struct config *config, const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < config->namespace_count; i++)
+		if (strcmp(config->namespaces[i].name, name) == 0)
+			return &config->namespaces[i];
+	return NULL;
+}
+
+/*
+ * Who owns it sees it, and who runs busd sees all. What a namespace uses is more than others may know:
+ * it counts topics that they must not hear of.
+ */
+static bool sees(const struct client *client, const struct config_namespace *entry)
+{
+	struct acl_subject subject = client_subject(client);
+
+	if (client->user->account.owner)
+		return true;
+	return entry && entry->owned && acl_is_meant(&entry->owner, &subject);
+}
+
+int query_namespace_next(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_namespace_next *next = msg;
+	const struct busd *busd = client->busd;
+	const struct namespace *space = namespace_after(busd, next->after);
+	const struct config_namespace *entry = NULL;
+	struct ctl_namespace_next_reply reply;
+
+	for (; space; space = namespace_after(busd, space->name)) {
+		entry = configured(busd->config, space->name);
+		if (sees(client, entry))
+			break;
+	}
+	if (!space)
+		return because(why, ENOENT, "no more namespaces");
+	memset(&reply, 0, sizeof(reply));
+	reply.head = (struct ctl_head){ .type = CTL_REPLY | CTL_NAMESPACE_NEXT,
+					.version = CTL_VERSION,
+					.len = sizeof(reply),
+					.req = next->head.req };
+	reply.memory = space->memory;
+	reply.memory_limit = space->limits.memory;
+	reply.topics = space->topics;
+	reply.topics_limit = space->limits.topics;
+	reply.rings = space->rings;
+	reply.rings_limit = space->limits.rings;
+	reply.clients = space->clients;
+	reply.clients_limit = space->limits.clients;
+	reply.configured = space->configured;
+	if (entry && entry->owned) {
+		reply.owner = entry->owner.who == ACL_GROUP ? CTL_OWNER_GROUP : CTL_OWNER_USER;
+		reply.owner_id = entry->owner.id;
+	}
+	memcpy(reply.name, space->name, sizeof(reply.name));
+	client_reply(client, &reply, NULL, 0);
+	return 0;
 }
 
 /* What one who does not run busd may know: of topics that he may see, and of himself. */

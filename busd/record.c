@@ -2,7 +2,14 @@
 /* record.c - see record.h */
 #include "record.h"
 
+#include "keep.h"
+
+#include "format/control_size.h"
+#include "os/control_sock.h"
+
+#include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #define PUT(busd, place, kind, body) \
 	journal_put(&(busd)->journal, (place), (kind), &(body), sizeof(body))
@@ -110,6 +117,8 @@ void record_client(struct client *client)
 		.begun_req = client->begun_req,
 		.left = client->left,
 		.node = client->node,
+		.version_max = client->versions.max,
+		.version_min = client->versions.min,
 	};
 	bool fresh = client->place == 0;
 
@@ -167,16 +176,15 @@ void record_bell(struct client *client, struct client_bell *bell)
 
 void record_pub(struct pub *pub)
 {
-	struct record_pub body = {
-		.id = pub->id,
-		.client_id = pub->client->id,
-		.topic_id = pub->topic->id,
-		.ring_id = pub->ring ? pub->ring->id : 0,
-		.pending_id = pub->pending ? pub->pending->id : 0,
-		.req = pub->req,
-		.line = pub->line,
-		.settings = pub->settings,
-	};
+	struct record_pub body = { .id = pub->id,
+				   .client_id = pub->client->id,
+				   .topic_id = pub->topic->id,
+				   .ring_id = pub->ring ? pub->ring->id : 0,
+				   .pending_id = pub->pending ? pub->pending->id : 0,
+				   .req = pub->req,
+				   .line = pub->line,
+				   .settings = pub->settings,
+				   BUS_NEXT(.label = pub->label) };
 
 	memcpy(body.name, pub->name, sizeof(body.name));
 	PUT(pub->client->busd, &pub->place, RECORD_PUB, body);
@@ -184,25 +192,24 @@ void record_pub(struct pub *pub)
 
 void record_ring(struct ring *ring)
 {
-	struct record_ring body = {
-		.id = ring->id,
-		.topic_id = ring->topic->id,
-		.open_pub_id = ring->pub ? ring->pub->id : 0,
-		.next_id = ring->next ? ring->next->id : 0,
-		.prev_id = ring->prev ? ring->prev->id : 0,
-		.opened_ns = ring->opened_ns,
-		.closed_ns = ring->closed_ns,
-		.client_id = ring->client_id,
-		.pub_id = ring->pub_id,
-		.line = ring->line,
-		.board_index = ring->board_index,
-		.on_board = ring->on_board,
-		.succeeds = ring->succeeds,
-		.req = ring->req,
-		.pid = ring->pid,
-		.uid = ring->uid,
-		.seg = segment_body(ring->seg),
-	};
+	struct record_ring body = { .id = ring->id,
+				    .topic_id = ring->topic->id,
+				    .open_pub_id = ring->pub ? ring->pub->id : 0,
+				    .next_id = ring->next ? ring->next->id : 0,
+				    .prev_id = ring->prev ? ring->prev->id : 0,
+				    .opened_ns = ring->opened_ns,
+				    .closed_ns = ring->closed_ns,
+				    .client_id = ring->client_id,
+				    .pub_id = ring->pub_id,
+				    .line = ring->line,
+				    .board_index = ring->board_index,
+				    .on_board = ring->on_board,
+				    .succeeds = ring->succeeds,
+				    .req = ring->req,
+				    .pid = ring->pid,
+				    .uid = ring->uid,
+				    .seg = segment_body(ring->seg),
+				    BUS_NEXT(.label = ring->label) };
 
 	memcpy(body.name, ring->name, sizeof(body.name));
 	PUT(ring->topic->busd, &ring->place, RECORD_RING, body);
@@ -257,4 +264,122 @@ void record_reader(struct reader *reader)
 	};
 
 	PUT(reader->ring->topic->busd, &reader->place, RECORD_READER, body);
+}
+
+/* ---- is all of it known? ---- */
+
+static const uint16_t known_sizes[RECORD_KIND_COUNT] = {
+	[RECORD_BUSD] = sizeof(struct record_busd),
+	[RECORD_USER] = sizeof(struct record_user),
+	[RECORD_TOPIC] = sizeof(struct record_topic),
+	[RECORD_CLIENT] = sizeof(struct record_client),
+	[RECORD_GROUPS] = sizeof(struct record_groups),
+	[RECORD_OBSERVE] = sizeof(struct record_observe),
+	[RECORD_BELL] = sizeof(struct record_bell),
+	[RECORD_PUB] = sizeof(struct record_pub),
+	[RECORD_RING] = sizeof(struct record_ring),
+	[RECORD_SUB] = sizeof(struct record_sub),
+	[RECORD_MEMBER] = sizeof(struct record_member),
+	[RECORD_READER] = sizeof(struct record_reader),
+};
+
+static bool is_longer(const struct journal *journal, const void *body, uint64_t at)
+{
+	const uint8_t *byte = body;
+	size_t i;
+
+	for (i = known_sizes[journal_kind(journal, at)]; i < journal_room(journal, at); i++)
+		if (byte[i])
+			return true;
+	return false;
+}
+
+static int check_client(const struct record_client *body, struct why *why)
+{
+	char ours[CONTROL_VERSIONS_TEXT], theirs[CONTROL_VERSIONS_TEXT];
+
+	if (body->left || ctl_spoken(body->version_max, body->version_min))
+		return 0;
+	return because(why, EPROTONOSUPPORT,
+		       "\"%.*s\" (pid %u) is attached by a library that speaks protocol version %s, and busd %s speaks %s: start "
+		       "it anew with a library of this release first",
+		       (int)sizeof(body->name), body->name[0] ? body->name : body->command,
+		       body->pid, control_versions(body->version_min, body->version_max, theirs),
+		       BUSD_VERSION, control_versions(CTL_VERSION_MIN, CTL_VERSION, ours));
+}
+
+/* The board's own word on what it is: it was made by another worker, perhaps of another version. */
+static int check_board(const struct record_topic *body, struct why *why)
+{
+	size_t from = offsetof(struct board_head, magic);
+	struct {
+		uint64_t magic;
+		uint32_t version, features;
+	} board;
+
+	static_assert(offsetof(struct board_head, version) == offsetof(struct board_head, magic) + 8 &&
+			      offsetof(struct board_head, features) ==
+				      offsetof(struct board_head, magic) + 12,
+		      "read at once");
+	if (pread(keep_look(body->board.id), &board, sizeof(board), (off_t)from) != sizeof(board) ||
+	    board_known(board.magic, board.version, board.features))
+		return 0; /* one that is lost is left out later */
+	return because(
+		why, EPROTONOSUPPORT,
+		"the board of topic \"%.*s\" has version %u and features %#x, busd %s knows version %u and features %#x",
+		(int)sizeof(body->name), body->name, board.version, board.features, BUSD_VERSION,
+		BOARD_VERSION, BOARD_FEATURES_KNOWN);
+}
+
+static int check_one(const struct journal *journal, uint64_t at, struct why *why)
+{
+	uint32_t kind = journal_kind(journal, at);
+	union record_body body;
+
+	journal_read(journal, at, &body, known_sizes[kind]);
+	switch (kind) {
+	case RECORD_CLIENT:
+		return check_client(&body.client, why);
+	case RECORD_TOPIC:
+		return check_board(&body.topic, why);
+	case RECORD_RING:
+		if ((body.ring.seg.geometry.features & ~RING_FEATURES_KNOWN) == 0)
+			return 0;
+		return because(why, EPROTONOSUPPORT,
+			       "a ring of \"%.*s\" (pid %u) has features %#x, busd %s knows %#x",
+			       (int)sizeof(body.ring.name), body.ring.name, body.ring.pid,
+			       body.ring.seg.geometry.features, BUSD_VERSION, RING_FEATURES_KNOWN);
+	default:
+		return 0;
+	}
+}
+
+int record_check(const struct busd *busd, struct why *why)
+{
+	const struct journal *journal = &busd->journal;
+	uint64_t at = 0;
+	const void *body;
+
+	while ((body = journal_next(journal, 0, &at))) {
+		uint32_t kind = journal_kind(journal, at);
+		int rc;
+
+		if (kind >= RECORD_KIND_COUNT)
+			return because(
+				why, E2BIG,
+				"the former worker (busd %.*s) noted what busd %s does not know (records of kind %u)",
+				(int)sizeof(journal->head->writer), journal->head->writer,
+				BUSD_VERSION, kind);
+		if (is_longer(journal, body, at))
+			return because(
+				why, E2BIG,
+				"the former worker (busd %.*s) noted what busd %s does not know (more in a record of kind "
+				"%u): something that is open uses what only the former version has",
+				(int)sizeof(journal->head->writer), journal->head->writer,
+				BUSD_VERSION, kind);
+		rc = check_one(journal, at, why);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
 }

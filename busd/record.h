@@ -6,6 +6,14 @@
  *
  * Objects name each other by number. What follows from other things is not recorded: accounts,
  * entries on boards and in cursor segments, who was given which segment.
+ *
+ * A worker is replaced by one of another version, and that by the former again, so records grow as
+ * messages do (control_proto.h): at their tail only, zero in a new field is as if it were not there,
+ * padding never becomes a field, what stands inside of others (record_segment, settings, geometry,
+ * record_busd's calibrator apart, which is last) does not grow. A worker that finds something that it
+ * does not know, of a kind or behind the end of a record, leaves the journal as it is and says so:
+ * then the former program goes on (record_check). What means something else from now on is a new
+ * kind of record, or a new JOURNAL_VERSION.
  */
 #ifndef BUSD_RECORD_H
 #define BUSD_RECORD_H
@@ -25,6 +33,7 @@ enum record_kind {
 	RECORD_SUB,
 	RECORD_MEMBER,
 	RECORD_READER,
+	RECORD_KIND_COUNT,
 };
 
 struct record_segment {
@@ -67,6 +76,8 @@ struct record_client {
 	uint32_t pad;
 	char name[CTL_NAME_MAX];
 	char command[32];
+	uint16_t version_max, version_min; /* of the protocol, that its library speaks */
+	uint32_t pad2;
 };
 
 #define RECORD_GROUPS_MAX 64
@@ -94,6 +105,7 @@ struct record_pub {
 	uint64_t line;
 	struct ctl_topic_settings settings;
 	char name[CTL_NAME_MAX];
+	BUS_NEXT(uint64_t label;)
 };
 
 struct record_ring {
@@ -105,6 +117,7 @@ struct record_ring {
 	uint32_t pid, uid;
 	struct record_segment seg;
 	char name[CTL_NAME_MAX];
+	BUS_NEXT(uint64_t label;)
 };
 
 struct record_sub {
@@ -125,6 +138,27 @@ struct record_member {
 struct record_reader {
 	uint64_t ring_id, sub_id, start;
 	uint32_t entry, open, told, evicted, flags, pad;
+};
+
+/*
+ * Does this version know all that the former worker's journal says, and speak with all clients in it?
+ * 0, or -errno and a sentence; nothing has been changed then.
+ */
+int record_check(const struct busd *busd, struct why *why);
+/* Any record, as restore.c gets it. */
+union record_body {
+	struct record_user user;
+	struct record_topic topic;
+	struct record_client client;
+	struct record_groups groups;
+	struct record_observe observe;
+	struct record_bell bell;
+	struct record_pub pub;
+	struct record_ring ring;
+	struct record_sub sub;
+	struct record_member member;
+	struct record_reader reader;
+	struct record_busd busd;
 };
 
 void record_busd(struct busd *busd);

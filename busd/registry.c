@@ -138,6 +138,7 @@ static void unlink_topic(struct topic *topic)
 		(--busd->topic_count - i) * sizeof(struct topic *));
 	topic->removed = true;
 	record_topic(topic);
+	board_settings(topic);
 }
 
 /*
@@ -186,24 +187,26 @@ void topic_unpin(struct topic *topic)
 void topic_remove(struct topic *topic)
 {
 	struct ring *ring;
-	struct pub *pub;
 
 	topic_pin(topic);
 	unlink_topic(topic);
+	record_commit(topic->busd); /* before anybody can see it end */
+	ring_end_open(topic, NULL);
 	for_each(ring, &topic->rings, link)
-		if (ring->pub)
-			ring_close(ring, NULL);
-		else
-			ring_settle(ring);
-	/* publishers look at their ring's state when the epoch moves */
-	change_begin(topic);
-	change_commit(topic);
-	for_each(pub, &topic->pubs, topic_link) {
-		list_remove(&pub->topic_link);
-		topic->pub_count--;
-		pub->ring = NULL;
-		record_pub(pub);
-	}
+		ring_settle(ring);
+	topic_unpin(topic);
+}
+
+void topic_restore_end(struct topic *topic)
+{
+	struct ring *ring;
+
+	ring_end_told(topic);
+	if (!topic->removed)
+		return;
+	topic_pin(topic);
+	for_each(ring, &topic->rings, link)
+		ring_settle(ring);
 	topic_unpin(topic);
 }
 

@@ -54,6 +54,7 @@ struct pub {
 	uint64_t line;                      /* what it says that it continues, from a former busd */
 	uint64_t place;
 	uint64_t told; /* membership number that it was last told */
+	BUS_NEXT(uint64_t label;)
 };
 
 struct ring {
@@ -75,6 +76,7 @@ struct ring {
 	uint64_t client_id, pub_id, line;
 	uint32_t pid, uid;
 	char name[CTL_NAME_MAX];
+	BUS_NEXT(uint64_t label;)
 };
 
 struct sub {
@@ -153,6 +155,8 @@ int topic_insert(struct topic *topic);
 void topic_release(struct topic *topic);
 /* Takes it off the registry and closes its rings; who reads them reads to the end. */
 void topic_remove(struct topic *topic);
+/* What a former worker had not finished of that, once the epoch has told the publishers. */
+void topic_restore_end(struct topic *topic);
 uint64_t topic_memory(const struct topic *topic);
 
 /* ---- rings (ring.c) */
@@ -167,6 +171,14 @@ void ring_put(struct ring *ring);
 void ring_free(struct ring *ring);
 /* Its publisher will write no more (and has gone, where next is NULL). */
 void ring_close(struct ring *ring, struct ring *next);
+/*
+ * Closes the rings of publishers that live, and the publishers are told: of one, or (NULL) of all
+ * on the topic. Whatever send had returned 0 before its publisher could know is there for the
+ * readers' last look.
+ */
+void ring_end_open(struct topic *topic, struct pub *only);
+/* Those whose publishers have been told by now. */
+void ring_end_told(struct topic *topic);
 /* A closed ring that lost a reader: kept for late ones, or freed. */
 void ring_settle(struct ring *ring);
 /* TIMER_KEPT: frees what was kept long enough, sets the next deadline. */

@@ -72,15 +72,7 @@ static void withdraw_pub(struct pub *pub)
 		client_doom(pub->client, "its right to publish on \"%s\" was withdrawn", topic->name);
 		return;
 	}
-	topic_pin(topic);
-	ring_close(pub->ring, NULL);
-	change_begin(topic);
-	change_commit(topic);
-	list_remove(&pub->topic_link);
-	topic->pub_count--;
-	pub->ring = NULL;
-	record_pub(pub);
-	topic_unpin(topic);
+	ring_end_open(topic, pub);
 }
 
 static void withdraw_member(struct member *member)

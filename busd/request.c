@@ -14,6 +14,8 @@
 #include "share.h"
 #include "sub.h"
 
+#include "format/control_size.h"
+
 #include <errno.h>
 #include <linux/sockios.h>
 #include <string.h>
@@ -29,69 +31,61 @@ struct text_field {
 		offsetof(struct type, field), sizeof(((struct type *)0)->field) \
 	}
 
+/* How long it is says control_size.h. */
 struct request_kind {
-	uint16_t len;
 	enum client_state state; /* in which it may be sent */
 	struct text_field texts[2];
 	int (*serve)(struct client *client, const void *msg, struct why *why);
 };
 
 static const struct request_kind kinds[CTL_TYPE_COUNT] = {
-	[CTL_HELLO] = { sizeof(struct ctl_hello), CLIENT_NEW, { TEXT(ctl_hello, name) }, greet_hello },
-	[CTL_ATTACH] = { sizeof(struct ctl_head), CLIENT_GREETED, { { 0 } }, greet_attach },
-	[CTL_TOPIC_CREATE] = { sizeof(struct ctl_topic_create),
-			       CLIENT_ATTACHED,
-			       { TEXT(ctl_topic_create, topic) },
-			       query_topic_create },
-	[CTL_TOPIC_REMOVE] = { sizeof(struct ctl_topic_remove),
-			       CLIENT_ATTACHED,
-			       { TEXT(ctl_topic_remove, topic) },
-			       query_topic_remove },
-	[CTL_TOPIC_NEXT] = { sizeof(struct ctl_topic_next),
-			     CLIENT_ATTACHED,
+	[CTL_HELLO] = { CLIENT_NEW, { TEXT(ctl_hello, name) }, greet_hello },
+	[CTL_ATTACH] = { CLIENT_GREETED, { { 0 } }, greet_attach },
+	[CTL_TOPIC_CREATE] = { CLIENT_ATTACHED, { TEXT(ctl_topic_create, topic) }, query_topic_create },
+	[CTL_TOPIC_REMOVE] = { CLIENT_ATTACHED, { TEXT(ctl_topic_remove, topic) }, query_topic_remove },
+	[CTL_TOPIC_NEXT] = { CLIENT_ATTACHED,
 			     { TEXT(ctl_topic_next, pattern), TEXT(ctl_topic_next, after) },
 			     query_topic_next },
-	[CTL_PUB_OPEN] = { sizeof(struct ctl_pub_open),
-			   CLIENT_ATTACHED,
+	[CTL_PUB_OPEN] = { CLIENT_ATTACHED,
 			   { TEXT(ctl_pub_open, topic), TEXT(ctl_pub_open, name) },
 			   pub_open },
-	[CTL_PUB_READY] = { sizeof(struct ctl_pub_ready), CLIENT_ATTACHED, { { 0 } }, pub_ready },
-	[CTL_PUB_GROW] = { sizeof(struct ctl_pub_grow), CLIENT_ATTACHED, { { 0 } }, pub_grow },
-	[CTL_PUB_CLOSE] = { sizeof(struct ctl_pub_close), CLIENT_ATTACHED, { { 0 } }, pub_close },
-	[CTL_EVICT] = { sizeof(struct ctl_evict), CLIENT_ATTACHED, { { 0 } }, pub_evict },
-	[CTL_SUB_OPEN] = { sizeof(struct ctl_sub_open),
-			   CLIENT_ATTACHED,
+	[CTL_PUB_READY] = { CLIENT_ATTACHED, { { 0 } }, pub_ready },
+	[CTL_PUB_GROW] = { CLIENT_ATTACHED, { { 0 } }, pub_grow },
+	[CTL_PUB_CLOSE] = { CLIENT_ATTACHED, { { 0 } }, pub_close },
+	[CTL_EVICT] = { CLIENT_ATTACHED, { { 0 } }, pub_evict },
+	[CTL_SUB_OPEN] = { CLIENT_ATTACHED,
 			   { TEXT(ctl_sub_open, pattern), TEXT(ctl_sub_open, name) },
 			   sub_open },
-	[CTL_SUB_JOIN] = { sizeof(struct ctl_sub_join), CLIENT_ATTACHED, { { 0 } }, sub_join },
-	[CTL_SUB_REJOIN] = { sizeof(struct ctl_sub_join), CLIENT_ATTACHED, { { 0 } }, sub_rejoin },
-	[CTL_SUB_CLOSE] = { sizeof(struct ctl_sub_close), CLIENT_ATTACHED, { { 0 } }, sub_close },
-	[CTL_OBSERVE] = { sizeof(struct ctl_observe),
-			  CLIENT_ATTACHED,
-			  { TEXT(ctl_observe, pattern) },
-			  observe_start },
-	[CTL_UNOBSERVE] = { sizeof(struct ctl_head), CLIENT_ATTACHED, { { 0 } }, observe_stop },
-	[CTL_CLIENT_NEXT] = { sizeof(struct ctl_client_next),
-			      CLIENT_ATTACHED,
-			      { { 0 } },
-			      query_client_next },
-	[CTL_INFO] = { sizeof(struct ctl_head), CLIENT_ATTACHED, { { 0 } }, query_info },
-	[CTL_LEAVE] = { sizeof(struct ctl_head), CLIENT_ATTACHED, { { 0 } }, greet_leave },
+	[CTL_SUB_JOIN] = { CLIENT_ATTACHED, { { 0 } }, sub_join },
+	[CTL_SUB_REJOIN] = { CLIENT_ATTACHED, { { 0 } }, sub_rejoin },
+	[CTL_SUB_CLOSE] = { CLIENT_ATTACHED, { { 0 } }, sub_close },
+	[CTL_OBSERVE] = { CLIENT_ATTACHED, { TEXT(ctl_observe, pattern) }, observe_start },
+	[CTL_UNOBSERVE] = { CLIENT_ATTACHED, { { 0 } }, observe_stop },
+	[CTL_CLIENT_NEXT] = { CLIENT_ATTACHED, { { 0 } }, query_client_next },
+	[CTL_INFO] = { CLIENT_ATTACHED, { { 0 } }, query_info },
+	[CTL_NAMESPACE_NEXT] = { CLIENT_ATTACHED,
+				 { TEXT(ctl_namespace_next, after) },
+				 query_namespace_next },
+	[CTL_LEAVE] = { CLIENT_ATTACHED, { { 0 } }, greet_leave },
 };
 
-const char *request_check(const void *bytes, size_t len)
+const char *request_check(void *bytes, size_t len, bool *more)
 {
 	const struct ctl_head *head = bytes;
 	const struct request_kind *kind;
 	size_t i;
+	int rc;
 
+	*more = false;
 	if (len < sizeof(*head))
 		return "a message shorter than its head";
 	if (head->type == 0 || head->type >= CTL_TYPE_COUNT || !kinds[head->type].serve)
 		return "a message of unknown type";
 	kind = &kinds[head->type];
-	if (len != kind->len || head->len != len)
+	rc = ctl_fit(bytes, len);
+	if (rc == -EPROTO)
 		return "a message of the wrong length";
+	*more = rc == -E2BIG;
 	for (i = 0; i < BUS_ARRAY_LEN(kind->texts); i++)
 		if (kind->texts[i].size &&
 		    !memchr((const char *)bytes + kind->texts[i].offset, 0, kind->texts[i].size))
@@ -126,35 +120,54 @@ static int begin(struct client *client, const struct ctl_head *head, const void 
 	return rc;
 }
 
-static void serve(struct client *client, const void *bytes, size_t len)
+/* It asks for something by what came after this version: refused, and nothing else has happened. */
+static int says_more(const struct client *client, struct why *why)
+{
+	return because(
+		why, E2BIG,
+		"this request says something that busd %s (protocol version %u) does not know, and the client's "
+		"library (version %u) does; do without it, or put a busd of that release in place (busd --upgrade)",
+		BUSD_VERSION, CTL_VERSION, client->versions.max);
+}
+
+/* false: it was answered, and ends here. */
+static bool is_greeting(struct client *client, const void *bytes, size_t len)
+{
+	const struct ctl_head *head = bytes;
+	struct why why;
+	/* who speaks another version may speak it in other lengths */
+	int rc = greet_check(bytes, len, &client->versions, &why);
+
+	if (rc == 0)
+		return true;
+	client_reply_error(client, CTL_VERSION, len >= sizeof(*head) ? head->req : 0, -rc, why.text);
+	client_doom(client, "%s", why.text);
+	return false;
+}
+
+/* bytes has room for CTL_MAX */
+static void serve(struct client *client, void *bytes, size_t len)
 {
 	const struct ctl_head *head = bytes;
 	struct why why = { "" };
 	const char *wrong;
+	bool more;
 	int rc;
 
-	if (client->state == CLIENT_NEW) {
-		/* who speaks another version may speak it in other lengths */
-		rc = greet_check(head, len, &why);
-		if (rc < 0) {
-			client_reply_error(client, CTL_VERSION,
-					   len >= sizeof(*head) ? head->req : 0, -rc, why.text);
-			client_doom(client, "%s", why.text);
-			return;
-		}
-	}
-	wrong = request_check(bytes, len);
+	if (client->state == CLIENT_NEW && !is_greeting(client, bytes, len))
+		return;
+	wrong = request_check(bytes, len, &more);
 	if (!wrong && kinds[head->type].state != client->state)
 		wrong = "a message out of turn";
 	if (wrong) {
 		refuse(client, len >= sizeof(*head) ? head : NULL, wrong);
 		return;
 	}
-	rc = journal_reserve(&client->busd->journal);
-	if (rc < 0)
-		because(&why, -rc, "busd has no memory to note what it does");
-	else
+	rc = more ? says_more(client, &why) : journal_reserve(&client->busd->journal);
+	if (rc == 0)
 		rc = begin(client, head, bytes, &why);
+	else if (!more)
+		because(&why, -rc, "busd has no memory to note what it does");
 	if (rc < 0)
 		client_reply_error(client, CTL_VERSION, head->req, -rc, why.text);
 }
@@ -198,6 +211,13 @@ void request_resume(struct client *client)
 {
 	watch_ctl(client, false);
 }
+
+union packet {
+	struct ctl_head head;
+	struct ctl_hello hello;
+	struct ctl_evc evc;
+	uint8_t bytes[CTL_MAX];
+} BUS_ALIGNED(8);
 
 /*
  * A packet without descriptors; those that a client sends are closed. Its length, 0 at the end,
@@ -245,23 +265,23 @@ static ssize_t receive(int fd, void *buf, size_t size)
  */
 static void take_leave(struct client *client)
 {
-	struct ctl_hello hello;
+	union packet in;
 	ssize_t len = -EAGAIN;
+	struct why why;
+	bool more;
 
 	if (client->state == CLIENT_NEW && client->busd->absent_count)
-		len = receive(client->ctl.fd, &hello, sizeof(hello));
-	if (len != sizeof(hello) || request_check(&hello, sizeof(hello)) ||
-	    !(hello.flags & CTL_HELLO_RESUME) || !resume_client(client, &hello))
+		len = receive(client->ctl.fd, &in, sizeof(in));
+	if (len <= 0 || greet_check(&in, (size_t)len, &client->versions, &why) < 0 ||
+	    request_check(&in, (size_t)len, &more) || !(in.hello.flags & CTL_HELLO_RESUME) ||
+	    !resume_client(client, &in.hello))
 		client_doom(client, NULL);
 }
 
 void request_ready(struct busd *busd, struct watch *watch, uint32_t events)
 {
 	struct client *client = BUS_CONTAINER_OF(watch, struct client, ctl);
-	union {
-		struct ctl_head head;
-		uint8_t bytes[CTL_MAX];
-	} BUS_ALIGNED(8) in;
+	union packet in;
 	ssize_t len;
 
 	(void)busd;
@@ -290,10 +310,19 @@ void request_ready(struct busd *busd, struct watch *watch, uint32_t events)
 	watch_ctl(client, false);
 }
 
-static void serve_ev(struct client *client, const struct ctl_evc *evc, size_t len)
+static void serve_ev(struct client *client, union packet *in, size_t len)
 {
-	if (len != sizeof(*evc) || evc->head.len != len) {
-		client_doom(client, "it sent an acknowledgement of the wrong length");
+	const struct ctl_evc *evc = &in->evc;
+	int rc = ctl_fit(in, len);
+
+	if (len >= sizeof(evc->head) &&
+	    (evc->head.type < CTL_EVC_ACK || evc->head.type > CTL_EVC_LYING)) {
+		client_doom(client, "it sent an acknowledgement of unknown type %u", evc->head.type);
+		return;
+	}
+	if (rc < 0) { /* nothing on ev is answered */
+		client_doom(client, rc == -E2BIG ? "it acknowledges by what busd does not know"
+						 : "it sent an acknowledgement of the wrong length");
 		return;
 	}
 	switch (evc->head.type) {
@@ -315,8 +344,6 @@ static void serve_ev(struct client *client, const struct ctl_evc *evc, size_t le
 	case CTL_EVC_RING_DONE:
 		sub_ring_done(client, evc->value, evc->id);
 		break;
-	default:
-		client_doom(client, "it sent an acknowledgement of unknown type %u", evc->head.type);
 	}
 }
 
@@ -325,7 +352,7 @@ static void serve_ev(struct client *client, const struct ctl_evc *evc, size_t le
 void request_ev_ready(struct busd *busd, struct watch *watch, uint32_t events)
 {
 	struct client *client = BUS_CONTAINER_OF(watch, struct client, ev);
-	struct ctl_evc evc;
+	union packet in;
 	int budget = EV_BATCH;
 
 	(void)busd;
@@ -336,7 +363,7 @@ void request_ev_ready(struct busd *busd, struct watch *watch, uint32_t events)
 	if (events & EPOLLOUT)
 		event_flush(client);
 	while (!client->doomed && budget-- > 0) {
-		ssize_t len = receive(client->ev.fd, &evc, sizeof(evc));
+		ssize_t len = receive(client->ev.fd, &in, sizeof(in));
 
 		if (len == -EAGAIN)
 			return;
@@ -344,7 +371,7 @@ void request_ev_ready(struct busd *busd, struct watch *watch, uint32_t events)
 			client_doom(client, NULL);
 			return;
 		}
-		serve_ev(client, &evc, len < 0 ? 0 : (size_t)len);
+		serve_ev(client, &in, len < 0 ? 0 : (size_t)len);
 	}
 	/* more may lie there: with edges, nobody would say so again */
 	server_poke(client->busd, &client->ev);

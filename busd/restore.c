@@ -15,15 +15,15 @@
 #include "server.h"
 
 #include "format/topic_name.h"
+#include "os/wake.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-/* A record and its place, by number. All that are sorted begin with theirs. */
+/* A record's place, by number. All that are sorted begin with theirs. */
 struct found {
-	const void *body;
 	uint64_t id, place;
 };
 
@@ -53,7 +53,6 @@ static ssize_t find_all(struct busd *busd, enum record_kind kind, struct found *
 			}
 			found = larger;
 		}
-		found[count].body = body;
 		memcpy(&found[count].id, body, sizeof(found[count].id));
 		found[count++].place = at;
 	}
@@ -72,7 +71,11 @@ static int each(struct busd *busd, enum record_kind kind,
 	ssize_t i;
 
 	for (i = 0; i < count; i++) {
-		if (restore(busd, found[i].body, found[i].place))
+		union record_body body;
+
+		/* an older version may have written less of it than we know: zeros */
+		journal_read(&busd->journal, found[i].place, &body, sizeof(body));
+		if (restore(busd, &body, found[i].place))
 			continue;
 		log_warning("left out of the former worker's registry: kind %d, number %llu", kind,
 			    (unsigned long long)found[i].id);
@@ -85,7 +88,7 @@ static int each(struct busd *busd, enum record_kind kind,
 static struct segment *restore_segment(struct busd *busd, const struct record_segment *body,
 				       uint64_t owner_id, struct namespace *space)
 {
-	struct segment *seg = segment_new();
+	struct segment *seg = segment_new(body->id);
 	struct why why = { "" };
 	struct user *user;
 
@@ -93,7 +96,6 @@ static struct segment *restore_segment(struct busd *busd, const struct record_se
 		return NULL;
 	seg->rw_fd = keep_take(body->id);
 	seg->held = seg->rw_fd >= 0;
-	seg->info.segment_id = body->id;
 	seg->info.kind = body->kind;
 	seg->info.size = body->size;
 	seg->info.entries = body->entries;
@@ -237,6 +239,8 @@ static bool restore_client(struct busd *busd, const void *record, uint64_t place
 	client->uid = body->uid;
 	client->gid = body->gid;
 	client->node = body->node;
+	client->versions =
+		(struct client_versions){ .max = body->version_max, .min = body->version_min };
 	client->connected_ns = body->connected_ns;
 	memcpy(client->name, body->name, sizeof(client->name));
 	memcpy(client->command, body->command, sizeof(client->command));
@@ -326,6 +330,7 @@ static bool restore_pub(struct busd *busd, const void *record, uint64_t place)
 	pub->req = body->req;
 	pub->line = body->line;
 	pub->settings = body->settings;
+	BUS_NEXT(pub->label = body->label);
 	memcpy(pub->name, body->name, sizeof(pub->name));
 	topic_pin(topic);
 	list_init(&pub->topic_link);
@@ -334,13 +339,21 @@ static bool restore_pub(struct busd *busd, const void *record, uint64_t place)
 	return true;
 }
 
-/* Is it what its publisher writes, what it is about to write, or neither? */
+/*
+ * Is it what its publisher writes, what it is about to write, or neither? Of two on the board the later
+ * one succeeds the other, and the worker died before it closed that (put_into_service in pub.c).
+ */
 static void give_to_pub(struct ring *ring, struct pub *pub)
 {
 	ring->pub = pub;
 	if (!ring->on_board) {
 		pub->pending = ring;
 		return;
+	}
+	if (pub->ring) {
+		pub->ring->pub = NULL;
+		pub->ring->closed_ns = bus_monotonic_ns();
+		record_ring(pub->ring);
 	}
 	pub->ring = ring;
 	if (!ring->topic->removed && list_empty(&pub->topic_link)) {
@@ -386,6 +399,7 @@ static bool restore_ring(struct busd *busd, const void *record, uint64_t place)
 	ring->pid = body->pid;
 	ring->uid = body->uid;
 	memcpy(ring->name, body->name, sizeof(ring->name));
+	BUS_NEXT(ring->label = body->label);
 	list_init(&ring->link);
 	list_init(&ring->readers);
 	board_retake_ring(&topic->board, ring->board_index);
@@ -514,16 +528,18 @@ static bool restore_reader(struct busd *busd, const void *record, uint64_t place
 bool restore_clocks(struct busd *busd)
 {
 	uint64_t at = 0;
-	const struct record_busd *body = journal_next(&busd->journal, RECORD_BUSD, &at);
+	bool again = journal_next(&busd->journal, RECORD_BUSD, &at) != NULL;
+	union record_body body;
 
 	busd->next_id = journal_first_id(&busd->journal);
-	if (!body)
+	if (!again)
 		return false;
+	journal_read(&busd->journal, at, &body, sizeof(body));
 	busd->place = at;
-	busd->started_ns = body->started_ns;
-	busd->evictions = body->evictions;
-	busd->instance = body->instance;
-	busd->calibrator = body->calibrator;
+	busd->started_ns = body.busd.started_ns;
+	busd->evictions = body.busd.evictions;
+	busd->instance = body.busd.instance;
+	busd->calibrator = body.busd.calibrator;
 	return true;
 }
 
@@ -537,6 +553,7 @@ static void restore_epoch(struct topic *topic)
 	uint64_t seen = board_restore(topic);
 	uint64_t number = bus_max_u64(seen, topic->epoch) + 2;
 
+	topic->owed = topic->owed && !topic->removed; /* nobody waits for it any more */
 	topic->epoch = topic->owed ? number + 1 : number;
 	record_topic(topic);
 	record_commit(topic->busd);
@@ -568,6 +585,9 @@ int restore_all(struct busd *busd, struct why *why)
 	while ((topic = idmap_next(&topics, &at)))
 		restore_epoch(topic);
 	bus_fence_seq_cst();
+	wake_barrier(); /* as in ring_end_open(), which the former worker may have begun */
+	for (at = 0; (topic = idmap_next(&topics, &at));)
+		topic_restore_end(topic);
 	idmap_free(&topics);
 	/* one whose ring did not come back */
 	for_each(client, &busd->clients, link)

@@ -133,6 +133,7 @@ static void take_over(struct client *client, struct client *newcomer)
 
 	server_move_watch(busd, &newcomer->ctl, &client->ctl);
 	server_watch_events(busd, &client->ctl, EPOLLRDHUP);
+	client->versions = newcomer->versions;
 	free(client->groups);
 	client->groups = newcomer->groups;
 	client->group_count = newcomer->group_count;

@@ -5,6 +5,7 @@
  */
 #include "registry.h"
 
+#include "change.h"
 #include "log.h"
 #include "namespace.h"
 #include "observe.h"
@@ -113,7 +114,6 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	ring->topic = pub->topic;
 	ring->pub = pub;
 	ring->seg = seg;
-	seg->info.segment_id = busd_new_id(busd);
 	seg->info.topic_id = pub->topic->id;
 	seg->info.owner_id = ring->id;
 	seg->info.uid = pub->client->uid;
@@ -124,6 +124,7 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	ring->pid = pub->client->pid;
 	ring->uid = pub->client->uid;
 	memcpy(ring->name, pub->name, sizeof(ring->name));
+	BUS_NEXT(ring->label = pub->label);
 	list_init(&ring->link);
 	list_init(&ring->readers);
 	ring->req = pub->client->begun_req;
@@ -201,6 +202,71 @@ void ring_close(struct ring *ring, struct ring *next)
 	ring->closed_ns = bus_monotonic_ns();
 	record_ring(ring);
 	ring_settle(ring);
+}
+
+/* What it had published is counted to the end; nothing of its publisher stays but its closing. */
+static void close_open(struct ring *ring)
+{
+	struct pub *pub = ring->pub;
+
+	if (!list_empty(&pub->topic_link))
+		ring->topic->pub_count--;
+	list_remove(&pub->topic_link);
+	pub->ring = NULL;
+	record_pub(pub);
+	ring_close(ring, NULL);
+}
+
+/* NULL: none. Closing one may free others, so each is looked for anew. */
+static struct ring *find_ending(const struct topic *topic)
+{
+	struct ring *ring;
+
+	for_each(ring, &topic->rings, link)
+		if (ring->pub && (topic->removed || board_ring_ends(ring)))
+			return ring;
+	return NULL;
+}
+
+void ring_end_told(struct topic *topic)
+{
+	struct ring *ring = find_ending(topic);
+
+	if (!ring)
+		return;
+	topic_pin(topic);
+	for (; ring; ring = find_ending(topic))
+		close_open(ring);
+	topic_unpin(topic);
+}
+
+/* Who is not back from a former worker finds on the board what it has to know. */
+static void tell_now(struct topic *topic)
+{
+	change_begin(topic);
+	change_commit(topic);
+	if (topic->owed)
+		change_raise(topic);
+}
+
+/*
+ * The order is what makes a send that returned 0 a message that is read (docs/memory-model.md, "A
+ * ring that is ended under its publisher"): that it ends, then the epoch, fence and membarrier of
+ * change_raise(), and only then that it is closed. A worker that dies in between leaves ENDING on
+ * the board, and the next one goes on from there.
+ */
+void ring_end_open(struct topic *topic, struct pub *only)
+{
+	struct ring *ring;
+
+	topic_pin(topic);
+	for_each(ring, &topic->rings, link)
+		if (ring->pub && (!only || ring->pub == only))
+			board_end_ring(ring);
+	tell_now(topic);
+	ring_end_told(topic);
+	tell_now(topic); /* a library that knows nothing of ENDING looks for CLOSED only */
+	topic_unpin(topic);
 }
 
 void ring_settle(struct ring *ring)

@@ -49,7 +49,35 @@ static const char *kind_text(const struct segment *seg)
 	}
 }
 
-struct segment *segment_new(void)
+static const char *kind_word(const struct segment *seg)
+{
+	switch (seg->info.kind) {
+	case CTL_SEG_BOARD:
+		return "board";
+	case CTL_SEG_RING:
+		return "ring";
+	case CTL_SEG_CURSOR:
+		return "cursors";
+	default:
+		return "bell";
+	}
+}
+
+static uint32_t named_after;
+
+void segment_name_after(uint32_t busd_pid)
+{
+	named_after = busd_pid;
+}
+
+uint64_t segment_inode(const struct segment *seg)
+{
+	struct stat st;
+
+	return fstat(seg->ro_fd >= 0 ? seg->ro_fd : seg->rw_fd, &st) == 0 ? st.st_ino : 0;
+}
+
+struct segment *segment_new(uint64_t id)
 {
 	struct segment *seg = calloc(1, sizeof(*seg));
 
@@ -60,6 +88,7 @@ struct segment *segment_new(void)
 	seg->info.head.type = CTL_EV_SEGMENT;
 	seg->info.head.version = CTL_VERSION;
 	seg->info.head.len = sizeof(seg->info);
+	seg->info.segment_id = id;
 	return seg;
 }
 
@@ -97,6 +126,7 @@ static void ring_geometry(struct ring_geometry *geo, const struct segment_plan *
 		BUS_ALIGN_UP(geo->slots_off + (uint64_t)geo->slots * RING_SLOT_BYTES, alignment);
 	geo->size = geo->payload_off + geo->bytes;
 	geo->first_seq = plan->ring_first_seq;
+	geo->features = plan->ring_features;
 }
 
 uint64_t segment_plan_bytes(const struct segment_plan *plan)
@@ -112,18 +142,22 @@ uint64_t segment_plan_bytes(const struct segment_plan *plan)
 
 static int make_memfd(struct segment *seg, unsigned extra, struct why *why)
 {
-	const char *name = kind_text(seg);
-	int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | extra);
+	char name[64];
+	int fd;
+
+	snprintf(name, sizeof(name), SHM_NAME "%u.%s.%llu", named_after, kind_word(seg),
+		 (unsigned long long)seg->info.segment_id);
+	fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL | extra);
 
 	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
 		fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING | extra);
 	if (fd < 0)
-		return because(why, errno, "cannot create a %s: %s", name, strerror(errno));
+		return because(why, errno, "cannot create a %s: %s", kind_text(seg), strerror(errno));
 	seg->rw_fd = fd;
 	seg->made_seals = (unsigned)fcntl(fd, F_GET_SEALS);
 	/* made 0777 or 0666: whoever holds a descriptor of any kind could reopen it writable */
 	if (fchmod(fd, 0600) < 0 || ftruncate(fd, (off_t)seg->info.size) < 0)
-		return because(why, errno, "cannot size a %s of %llu bytes: %s", name,
+		return because(why, errno, "cannot size a %s of %llu bytes: %s", kind_text(seg),
 			       (unsigned long long)seg->info.size, strerror(errno));
 	return 0;
 }

@@ -47,8 +47,9 @@ struct segment_plan {
 	uint32_t ring_slots; /* RING: powers of two */
 	uint64_t ring_bytes;
 	uint64_t ring_first_seq;
-	int32_t numa; /* placement as in numa_place.h */
-	int node;     /* for auto; -1 unknown */
+	uint32_t ring_features; /* of RING_FEATURES_KNOWN */
+	int32_t numa;           /* placement as in numa_place.h */
+	int node;               /* for auto; -1 unknown */
 	enum segment_pages pages;
 };
 
@@ -57,7 +58,11 @@ struct segment_plan {
 /* Bytes that the plan will take (with huge pages where it may). */
 uint64_t segment_plan_bytes(const struct segment_plan *plan);
 
-struct segment *segment_new(void); /* one reference, no memory yet; NULL */
+struct segment *segment_new(uint64_t id); /* one reference, no memory yet; NULL */
+/* The keeper's pid, for the names of memfds: busd.PID.KIND.ID, as /proc/PID/maps shows them. */
+void segment_name_after(uint32_t busd_pid);
+/* Which file it is, for who finds it in /proc/PID/maps; 0: cannot be told. */
+uint64_t segment_inode(const struct segment *seg);
 int segment_build(struct segment *seg, const struct segment_plan *plan, struct why *why);
 int segment_seal(struct segment *seg, struct why *why);
 int segment_refill(struct segment *seg, struct why *why);

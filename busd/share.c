@@ -226,7 +226,7 @@ void share_make_bell(struct client *waker, uint64_t uid)
 		return;
 	bell = calloc(1, sizeof(*bell));
 	if (bell)
-		bell->seg = segment_new();
+		bell->seg = segment_new(busd_new_id(waker->busd));
 	if (!bell || !bell->seg) {
 		free(bell);
 		client_doom(waker, "busd is out of memory");
@@ -245,7 +245,6 @@ void share_make_bell(struct client *waker, uint64_t uid)
 		return;
 	}
 	bell->uid = (uint32_t)uid;
-	bell->seg->info.segment_id = busd_new_id(waker->busd);
 	bell->seg->info.owner_id = waker->id;
 	bell->seg->info.uid = bell->uid;
 	bell->next = waker->bells;

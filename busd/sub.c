@@ -65,7 +65,6 @@ static struct sub *sub_new(struct client *client, struct job *job)
 	sub->flags = job->flags;
 	sub->seg = job->seg;
 	job->seg = NULL;
-	sub->seg->info.segment_id = busd_new_id(busd);
 	sub->seg->info.owner_id = sub->id;
 	sub->seg->info.uid = client->uid;
 	sub->seg->info.entries = sub->entries;
@@ -273,6 +272,22 @@ static void activate(struct member *member)
 	change_commit(member->topic);
 }
 
+/* A worker that died in the midst of a join had told the publishers of some topics only. */
+static void activate_rest(struct sub *sub)
+{
+	struct member *member;
+
+	for_each(member, &sub->members, sub_link) {
+		const struct reader *reader;
+		bool untold = false;
+
+		for_each(reader, &member->readers, member_link)
+			untold = untold || (reader->ring->pub && !reader->told);
+		if (untold)
+			activate(member);
+	}
+}
+
 static void answer_ok(struct client *client, const struct ctl_head *request)
 {
 	struct ctl_ok ok = { .head = { .type = CTL_REPLY | request->type,
@@ -294,6 +309,7 @@ int sub_join(struct client *client, const void *msg, struct why *why)
 	if (!sub)
 		return -ENOENT;
 	if (sub->active && client->retrying) {
+		activate_rest(sub);
 		answer_ok(client, &join->head);
 		return 0;
 	}

@@ -67,7 +67,7 @@ static bool has_slots(const struct user *user)
 
 static int make_busd_bell(struct busd *busd, struct user *user, struct why *why)
 {
-	struct segment *seg = segment_new();
+	struct segment *seg = segment_new(busd_new_id(busd));
 	int rc;
 
 	if (!seg)
@@ -75,7 +75,6 @@ static int make_busd_bell(struct busd *busd, struct user *user, struct why *why)
 	rc = segment_build_own(seg, CTL_SEG_BELL, sizeof(struct bell_page), why);
 	if (rc == 0)
 		rc = segment_extend(seg, 0, sizeof(struct bell_page), why);
-	seg->info.segment_id = busd_new_id(busd);
 	seg->info.uid = user->account.uid;
 	if (rc == 0) {
 		segment_hold(seg); /* as long as there is a writable descriptor */

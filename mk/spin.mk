@@ -3,6 +3,6 @@
 
 .PHONY: spin
 
-spin: ## protocol models (seal, attach, restart) and their mutants (SPIN=words: some of them)
+spin: ## protocol models (seal, attach, restart, evict, close) and their mutants (SPIN=words: some of them)
 	@$(if $(filter 1,$(NO_DEPS)),:,scripts/deps.sh spin || :)
 	@rc=0; CC='$(CC)' tests/spin/run.sh $(SPIN) || rc=$$?; [ $$rc -eq 77 ] || exit $$rc

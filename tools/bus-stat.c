@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -13,6 +14,7 @@
 #include "stat_json.h"
 #include "stat_latency.h"
 #include "stat_screen.h"
+#include "stat_source.h"
 #include "stat_top.h"
 #include "tool.h"
 
@@ -52,6 +54,7 @@ static const struct tool tool = {
 	"[--json]                      all topics\n"
 	"topic TOPIC [--json]          its publishers and subscribers\n"
 	"clients [--json]              connected processes\n"
+	"namespaces [--json]           who owns them, what they use and may use\n"
 	"peek TOPIC [-n N] [--json]    its newest messages\n"
 	"numa [--json]                 where memory is\n"
 	"top [PATTERN] [-d TIME] [--list=WHAT] [--sort=COLUMN] [--batch] [--count=N]\n"
@@ -100,99 +103,114 @@ static struct bus *connect_here(void)
 	tool_fail_bus(NULL, err, "connect to busd");
 }
 
-static struct bus_stat *open_stat(struct bus *bus, const char *pattern)
-{
-	struct bus_stat *stat;
-	int err = bus_stat_open(&stat, bus, pattern);
-
-	if (err)
-		tool_fail_bus(bus, err, "look at the bus");
-	return stat;
-}
-
 /* ---- commands ---- */
 
 static int show_all(const struct job *job)
 {
-	struct bus *bus = connect_here();
-	struct bus_stat *stat = open_stat(bus, NULL);
-	struct stat_take *take = stat_take_twice(bus, stat, BETWEEN_NS);
+	struct stat_source source;
+	struct stat_take *take;
 
-	if (job->json)
-		tool_json_print(stat_json_topics(take));
-	else
-		stat_show_all(bus, take);
+	stat_source_open(&source, NULL);
+	take = stat_take_twice(source.bus, source.stat, BETWEEN_NS);
+	if (job->json) {
+		stat_source_warn(&source, take);
+		tool_json_print(stat_source_mark(&source, stat_json_topics(take)));
+	} else {
+		stat_show_all(&source, take);
+	}
 	stat_take_free(take);
-	bus_stat_close(stat);
-	bus_close(bus);
-	return TOOL_DONE;
+	return stat_source_close(&source);
 }
 
 static int show_topic(const struct job *job)
 {
-	struct bus *bus = connect_here();
-	struct bus_stat *stat = open_stat(bus, job->argument);
-	struct stat_take *take = stat_take_twice(bus, stat, BETWEEN_NS);
-	const struct stat_topic *topic = stat_take_topic(take, job->argument);
+	const struct stat_topic *topic;
+	struct stat_source source;
+	struct stat_take *take;
 
-	if (!topic)
+	stat_source_open(&source, job->argument);
+	take = stat_take_twice(source.bus, source.stat, BETWEEN_NS);
+	topic = stat_take_topic(take, job->argument);
+	if (!topic) {
+		stat_source_warn(&source, take);
 		tool_fail(TOOL_FAILED,
 			  "cannot show topic \"%s\": there is no such topic, or no right to see it",
 			  job->argument);
-	if (job->json)
-		tool_json_print(stat_json_topic(topic));
-	else
-		stat_show_topic(topic, take);
+	}
+	if (job->json) {
+		stat_source_warn(&source, take);
+		tool_json_print(stat_source_mark(&source, stat_json_topic(topic)));
+	} else {
+		stat_show_topic(&source, topic, take);
+	}
 	stat_take_free(take);
-	bus_stat_close(stat);
-	bus_close(bus);
-	return TOOL_DONE;
+	return stat_source_close(&source);
 }
 
 static int show_clients(const struct job *job)
 {
-	struct bus *bus = connect_here();
+	struct stat_source source;
+	struct stat_take *take;
+
+	stat_source_open(&source, NULL);
+	take = stat_take(source.bus, source.stat, NULL);
+	if (job->json) {
+		stat_source_warn(&source, take);
+		tool_json_print(stat_source_mark(&source, stat_json_clients(&source, take)));
+	} else {
+		stat_show_clients(&source, take);
+	}
+	stat_take_free(take);
+	return stat_source_close(&source);
+}
+
+static int show_namespaces(const struct job *job)
+{
+	struct bus *bus = connect_here(); /* only busd knows them */
+	int count;
+	struct bus_stat_namespace *spaces = stat_namespaces(bus, &count);
 
 	if (job->json)
-		tool_json_print(stat_json_clients(bus));
+		tool_json_print(stat_json_namespaces(spaces, count));
 	else
-		stat_show_clients(bus);
+		stat_show_namespaces(spaces, count);
+	free(spaces);
 	bus_close(bus);
 	return TOOL_DONE;
 }
 
 static int show_numa(const struct job *job)
 {
-	struct bus *bus = connect_here();
-	struct bus_stat *stat = open_stat(bus, NULL);
-	struct stat_take *take = stat_take(bus, stat, NULL);
+	struct stat_source source;
+	struct stat_take *take;
 
+	stat_source_open(&source, NULL);
+	take = stat_take(source.bus, source.stat, NULL);
+	stat_source_warn(&source, take);
 	if (job->json)
-		tool_json_print(stat_json_numa(take));
+		tool_json_print(stat_source_mark(&source, stat_json_numa(take)));
 	else
 		stat_show_numa(take);
 	stat_take_free(take);
-	bus_stat_close(stat);
-	bus_close(bus);
-	return TOOL_DONE;
+	return stat_source_close(&source);
 }
 
 static int peek(const struct job *job)
 {
-	struct bus *bus = connect_here();
-	struct bus_stat *stat = open_stat(bus, job->argument);
 	const struct bus_msg *msgs = NULL;
-	int n = bus_stat_peek(stat, job->argument, job->lines, &msgs);
+	struct stat_source source;
+	int n;
 
+	stat_source_open(&source, job->argument);
+	n = bus_stat_peek(source.stat, job->argument, job->lines, &msgs);
 	if (n < 0)
-		tool_fail_bus(bus, n, "peek at topic \"%s\"", job->argument);
+		tool_fail_bus(source.bus, n, "peek at topic \"%s\"", job->argument);
+	stat_source_warn(&source, NULL);
 	if (job->json)
 		tool_json_print(stat_json_messages(msgs, n));
 	else
 		stat_show_messages(msgs, n);
-	bus_stat_close(stat);
-	bus_close(bus);
-	return TOOL_DONE;
+	return stat_source_close(&source);
 }
 
 static void set_top(struct stat_top *top, const struct job *job)
@@ -226,10 +244,9 @@ static void set_top(struct stat_top *top, const struct job *job)
 
 static int show_top(const struct job *job)
 {
+	struct stat_source source;
 	struct stat_top top;
-	struct bus_stat *stat;
-	struct bus *bus;
-	int code;
+	int code, answered;
 
 	set_top(&top, job);
 	if (job->json && !job->batch)
@@ -237,12 +254,12 @@ static int show_top(const struct job *job)
 	if (!job->batch && (!isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO)))
 		tool_fail_usage("top draws on a terminal, which this is not; --batch prints");
 	tool_catch_stop();
-	bus = connect_here();
-	stat = open_stat(bus, job->argument);
-	code = job->batch ? stat_top_batch(bus, stat, &top) : stat_top_live(bus, stat, &top);
-	bus_stat_close(stat);
-	bus_close(bus);
-	return code;
+	stat_source_open(&source, job->argument);
+	if (job->json)
+		stat_source_warn(&source, NULL);
+	code = job->batch ? stat_top_batch(&source, &top) : stat_top_live(&source, &top);
+	answered = stat_source_close(&source);
+	return code == TOOL_DONE ? answered : code;
 }
 
 static int show_latency(const struct job *job)
@@ -259,52 +276,41 @@ static int show_latency(const struct job *job)
 }
 
 /* For a monitoring system every reason not to know is UNKNOWN, told on stdout. */
-static int check_on(struct bus *bus, const struct job *job)
+static int check(const struct job *job)
 {
-	struct bus_stat *stat;
+	struct stat_source source;
 	struct stat_take *take;
+	char line[1024];
 	int verdict;
 
-	if (bus_stat_open(&stat, bus, job->argument))
-		return stat_check_unknown(bus_why(bus));
-	take = stat_take(bus, stat, NULL);
+	if (stat_source_try(&source, job->argument) < 0)
+		return stat_check_unknown(source.why);
+	take = stat_take(source.bus, source.stat, NULL);
+	stat_source_line(&source, take, line, sizeof(line));
 	if (job->argument && take->topic_count == 0)
 		verdict = stat_check_unknown("no topic of that name, or no right to see it");
 	else
-		verdict = stat_check(take, &job->limits);
+		verdict = stat_check(take, &job->limits, source.bus ? NULL : line);
 	stat_take_free(take);
-	bus_stat_close(stat);
-	return verdict;
-}
-
-static int check(const struct job *job)
-{
-	struct bus *bus;
-	int verdict;
-
-	if (bus_connect(&bus, BUS_OPTS(connect, .socket = tool_socket_path, .name = "bus-stat",
-				       .flags = BUS_CONNECT_NO_AUTOSTART)))
-		return stat_check_unknown(bus_why(NULL));
-	verdict = check_on(bus, job);
-	bus_close(bus);
+	stat_source_close(&source);
 	return verdict;
 }
 
 static int show_metrics(const struct job *job)
 {
-	struct bus *bus = connect_here();
-	struct bus_stat *stat = open_stat(bus, NULL);
+	struct stat_source source;
 	const char *text;
 	size_t len;
-	int err = bus_stat_metrics(stat, &text, &len);
+	int err;
 
 	(void)job;
+	stat_source_open(&source, NULL);
+	err = bus_stat_metrics(source.stat, &text, &len);
 	if (err)
-		tool_fail_bus(bus, err, "take metrics");
+		tool_fail_bus(source.bus, err, "take metrics");
+	stat_source_warn(&source, NULL);
 	fwrite(text, 1, len, stdout);
-	bus_stat_close(stat);
-	bus_close(bus);
-	return TOOL_DONE;
+	return stat_source_close(&source);
 }
 
 static int no_groups(const struct job *job)
@@ -334,6 +340,7 @@ static const struct command {
 } commands[] = {
 	{ "topic", show_topic, TOPIC_NEEDED, TAKES_JSON },
 	{ "clients", show_clients, NO_ARGUMENT, TAKES_JSON },
+	{ "namespaces", show_namespaces, NO_ARGUMENT, TAKES_JSON },
 	{ "peek", peek, TOPIC_NEEDED, TAKES_JSON | TAKES_LINES },
 	{ "numa", show_numa, NO_ARGUMENT, TAKES_JSON },
 	{ "top", show_top, PATTERN_ALLOWED, TAKES_JSON | TAKES_DELAY | TAKES_TOP },

@@ -360,8 +360,7 @@ static void note_trouble(struct job *job, int err)
 		return;
 	case -EPROTONOSUPPORT:
 		if (may_complain(job))
-			tool_warn("skipped a message on \"%s\" that needs a newer libbus",
-				  job->pattern);
+			tool_warn("cannot read all of \"%s\": %s", job->pattern, bus_why(NULL));
 		return;
 	case -ENOBUFS:
 		if (may_complain(job))

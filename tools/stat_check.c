@@ -120,18 +120,22 @@ static const char *clean(char *to, size_t size, const char *from)
 	return to;
 }
 
-int stat_check(const struct stat_take *take, const struct stat_limits *limits)
+int stat_check(const struct stat_take *take, const struct stat_limits *limits, const char *trouble)
 {
 	static const char *const words[] = { "OK", "WARNING", "CRITICAL" };
 	struct findings f = { .verdict = STAT_OK };
-	char topic[BUS_TOPIC_MAX + 1], name[BUS_NAME_MAX + 1];
+	char topic[BUS_TOPIC_MAX + 1], name[BUS_NAME_MAX + 1], text[512];
 
 	for (int i = 0; i < take->topic_count; i++) {
 		f.blocked += take->topics[i].blocked_pubs;
 		for (int k = 0; k < take->topics[i].sub_count; k++)
 			look_at(&f, &take->topics[i].subs[k], limits);
 	}
+	if (trouble)
+		f.verdict = STAT_CRITICAL;
 	printf("BUS %s - ", words[f.verdict]);
+	if (trouble)
+		printf("%s; ", clean(text, sizeof(text), trouble));
 	if (f.worst)
 		printf("%s: %s[%u] is %" PRIu64 " messages, %s behind",
 		       clean(topic, sizeof(topic), f.worst->topic),

@@ -22,7 +22,8 @@ void stat_limit_messages(struct stat_limits *limits, const char *text);
 void stat_limit_seconds(struct stat_limits *limits, const char *text);
 
 /* Prints the line, returns the verdict. */
-int stat_check(const struct stat_take *take, const struct stat_limits *limits);
+/* trouble: with busd itself, which makes it CRITICAL; NULL: none. */
+int stat_check(const struct stat_take *take, const struct stat_limits *limits, const char *trouble);
 
 /* The same where nothing could be looked at. */
 int stat_check_unknown(const char *why);

@@ -83,6 +83,7 @@ static json_t *pub_json(const struct stat_pub *pub)
 	set_count(o, "wakes", p->wakes);
 	set_count(o, "evictions", p->evictions);
 	set(o, "closed", json_boolean(p->closed));
+	set(o, "gone", json_boolean(p->gone));
 	set(o, "opened", tool_json_time(p->opened_ns));
 	set(o, "last_time", tool_json_time(p->last_time_ns));
 	return o;
@@ -105,6 +106,7 @@ static json_t *sub_json(const struct stat_sub *sub)
 	set_count(o, "evictions", s->evictions);
 	set_count(o, "holds", s->holds);
 	set(o, "asleep", json_boolean(s->asleep));
+	set(o, "gone", json_boolean(s->gone));
 	set(o, "node", s->node < 0 ? json_null() : json_integer(s->node));
 	set(o, "opened", tool_json_time(s->opened_ns));
 	return o;
@@ -141,6 +143,8 @@ json_t *stat_json_topic(const struct stat_topic *topic)
 	set(o, "explicit", json_boolean(t->explicit_));
 	set_asked(o, t);
 	set(o, "created", tool_json_time(t->created_ns));
+	if (t->busd_pid)
+		set_count(o, "busd_pid", t->busd_pid);
 	for (int i = 0; i < topic->pub_count; i++)
 		append(pubs, pub_json(&topic->pubs[i]));
 	for (int i = 0; i < topic->sub_count; i++)
@@ -236,28 +240,40 @@ json_t *stat_json_numa(const struct stat_take *take)
 	return array;
 }
 
-json_t *stat_json_clients(struct bus *bus)
+/* What the boards do not say is null. */
+static void set_known(json_t *object, const char *key, uint64_t n, bool known)
 {
-	struct bus_stat_client c = { .id = 0 };
-	json_t *array = json_array();
-	int n;
+	if (known)
+		set_count(object, key, n);
+	else
+		set(object, key, json_null());
+}
 
-	while ((n = bus_stat_client_next(bus, &c)) > 0) {
+json_t *stat_json_clients(const struct stat_source *source, const struct stat_take *take)
+{
+	json_t *array = json_array();
+	struct stat_client *clients;
+	int count;
+
+	clients = stat_source_clients(source, take, &count);
+	for (int i = 0; i < count; i++) {
+		const struct bus_stat_client *c = &clients[i].now;
+		bool known = !clients[i].by_maps;
 		json_t *o = json_object();
 
-		set_process(o, c.id, c.pid, c.name, c.uid);
-		set_count(o, "gid", c.gid);
-		set_name(o, "command", c.command);
-		set_count(o, "publishers", c.publishers);
-		set_count(o, "subscriptions", c.subscriptions);
-		set_count(o, "memory_bytes", c.memory_bytes);
-		set_count(o, "queued", c.queued);
-		set(o, "node", c.node < 0 ? json_null() : json_integer(c.node));
-		set(o, "connected", tool_json_time(c.connected_ns));
+		set_process(o, c->id, c->pid, c->name, c->uid);
+		set_known(o, "gid", c->gid, known);
+		set_name(o, "command", c->command);
+		set_count(o, "publishers", c->publishers);
+		set_count(o, "subscriptions", c->subscriptions);
+		set_known(o, "memory_bytes", c->memory_bytes, known);
+		set_known(o, "queued", c->queued, known);
+		set(o, "node", c->node < 0 ? json_null() : json_integer(c->node));
+		set(o, "connected", tool_json_time(c->connected_ns));
+		set(o, "gone", json_boolean(clients[i].gone));
 		append(array, o);
 	}
-	if (n < 0)
-		tool_fail_bus(bus, n, "list the clients");
+	free(clients);
 	return array;
 }
 
@@ -296,6 +312,33 @@ json_t *stat_json_messages(const struct bus_msg *msgs, int n)
 		if (m->headers)
 			set(o, "headers", headers_json(m));
 		tool_json_set_bytes(o, "payload", m->data, m->len);
+		append(array, o);
+	}
+	return array;
+}
+
+json_t *stat_json_namespaces(const struct bus_stat_namespace *spaces, int count)
+{
+	json_t *array = json_array();
+
+	for (int i = 0; i < count; i++) {
+		const struct bus_stat_namespace *s = &spaces[i];
+		json_t *o = json_object();
+
+		set_name(o, "namespace", s->name);
+		if (s->owner == BUS_STAT_OWNER_NONE)
+			set(o, "owner", json_null());
+		else
+			set_name(o, "owner", stat_owner(s).s);
+		set_count(o, "memory_bytes", s->memory_bytes);
+		set_known(o, "memory_limit_bytes", s->memory_limit, s->memory_limit != 0);
+		set_count(o, "topics", s->topics);
+		set_known(o, "topics_limit", s->topics_limit, s->topics_limit != 0);
+		set_count(o, "rings", s->rings);
+		set_known(o, "rings_limit", s->rings_limit, s->rings_limit != 0);
+		set_count(o, "clients", s->clients);
+		set_known(o, "clients_limit", s->clients_limit, s->clients_limit != 0);
+		set(o, "configured", json_boolean(s->configured));
 		append(array, o);
 	}
 	return array;

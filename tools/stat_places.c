@@ -4,6 +4,7 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "stat_screen.h"
@@ -43,35 +44,122 @@ static void put_number(struct stat_table *t, uint64_t n)
 	stat_table_number(t, text, (double)n);
 }
 
-void stat_show_clients(struct bus *bus)
+static void client_row(struct stat_table *t, const struct stat_client *client, uint64_t now_ns)
 {
-	struct bus_stat_client c = { .id = 0 };
-	uint64_t now_ns = tool_unix_time_ns();
-	struct stat_table t;
-	int n;
+	const struct bus_stat_client *c = &client->now;
 
-	stat_table_init(&t, client_columns);
-	while ((n = bus_stat_client_next(bus, &c)) > 0) {
-		stat_table_row(&t, c.queued ? STAT_WARN : STAT_PLAIN);
-		put_number(&t, c.id);
-		put_number(&t, c.pid);
-		stat_table_text(&t, tool_user(c.uid).s);
-		stat_table_text(&t, c.name);
-		stat_table_text(&t, c.command);
-		put_number(&t, c.publishers);
-		put_number(&t, c.subscriptions);
-		stat_table_number(&t, tool_bytes(c.memory_bytes).s, (double)c.memory_bytes);
-		put_number(&t, c.queued);
-		if (c.node >= 0)
-			put_number(&t, (uint64_t)c.node);
-		else
-			stat_table_text(&t, "?");
-		stat_table_text(
-			&t, tool_seconds(now_ns > c.connected_ns ? now_ns - c.connected_ns : 0).s);
+	stat_table_row(t, client->gone ? STAT_QUIET : c->queued ? STAT_WARN : STAT_PLAIN);
+	put_number(t, c->id);
+	put_number(t, c->pid);
+	stat_table_text(t, tool_user(c->uid).s);
+	stat_table_text(t, c->name);
+	stat_table_text(t, client->gone ? "(has gone)" : c->command);
+	put_number(t, c->publishers);
+	put_number(t, c->subscriptions);
+	if (client->by_maps) {
+		stat_table_text(t, "?");
+		stat_table_text(t, "?");
+	} else {
+		stat_table_number(t, tool_bytes(c->memory_bytes).s, (double)c->memory_bytes);
+		put_number(t, c->queued);
 	}
-	if (n < 0)
-		tool_fail_bus(bus, n, "list the clients");
+	if (c->node >= 0)
+		put_number(t, (uint64_t)c->node);
+	else
+		stat_table_text(t, "?");
+	stat_table_text(t, tool_seconds(now_ns > c->connected_ns ? now_ns - c->connected_ns : 0).s);
+}
+
+void stat_show_clients(const struct stat_source *source, const struct stat_take *take)
+{
+	uint64_t now_ns = tool_unix_time_ns();
+	struct stat_client *clients;
+	struct stat_table t;
+	char line[1024];
+	int count;
+
+	clients = stat_source_clients(source, take, &count);
+	if (!source->bus) {
+		stat_source_line(source, take, line, sizeof(line));
+		printf("%s\n\n", line);
+	}
+	stat_table_init(&t, client_columns);
+	for (int i = 0; i < count; i++)
+		client_row(&t, &clients[i], now_ns);
 	stat_print_table(&t);
+	stat_table_free(&t);
+	free(clients);
+}
+
+/* ---- namespaces ---- */
+
+static const struct stat_column space_columns[] = {
+	{ .title = "NAMESPACE", .key = "namespace", .left = true, .least = 8 },
+	{ .title = "OWNER", .key = "owner", .left = true, .least = 6 },
+	{ .title = "MEMORY", .key = "memory" },
+	{ .title = "LIMIT", .key = "memory-limit" },
+	{ .title = "TOPICS", .key = "topics" },
+	{ .title = "LIMIT", .key = "topics-limit" },
+	{ .title = "RINGS", .key = "rings" },
+	{ .title = "LIMIT", .key = "rings-limit" },
+	{ .title = "CLIENTS", .key = "clients" },
+	{ .title = "LIMIT", .key = "clients-limit" },
+	{ 0 },
+};
+
+static void put_limit(struct stat_table *t, uint64_t n)
+{
+	if (n)
+		put_number(t, n);
+	else
+		stat_table_text(t, "-");
+}
+
+/* Nearly full is worth a look, and full is what refuses. */
+static enum stat_mark mark_of(const struct bus_stat_namespace *s)
+{
+	const struct {
+		uint64_t use, limit;
+	} all[] = { { s->memory_bytes, s->memory_limit },
+		    { s->topics, s->topics_limit },
+		    { s->rings, s->rings_limit },
+		    { s->clients, s->clients_limit } };
+	enum stat_mark mark = STAT_PLAIN;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++) {
+		if (all[i].limit && all[i].use >= all[i].limit)
+			return STAT_BAD;
+		if (all[i].limit && all[i].use >= all[i].limit / 10 * 9 && all[i].limit >= 10)
+			mark = STAT_WARN;
+	}
+	return mark;
+}
+
+void stat_show_namespaces(const struct bus_stat_namespace *spaces, int count)
+{
+	struct stat_table t;
+
+	stat_table_init(&t, space_columns);
+	for (int i = 0; i < count; i++) {
+		const struct bus_stat_namespace *s = &spaces[i];
+
+		stat_table_row(&t, mark_of(s));
+		stat_table_text(&t, s->name);
+		stat_table_text(&t, stat_owner(s).s);
+		stat_table_number(&t, tool_bytes(s->memory_bytes).s, (double)s->memory_bytes);
+		stat_table_number(&t, s->memory_limit ? tool_bytes(s->memory_limit).s : "-",
+				  (double)s->memory_limit);
+		put_number(&t, s->topics);
+		put_limit(&t, s->topics_limit);
+		put_number(&t, s->rings);
+		put_limit(&t, s->rings_limit);
+		put_number(&t, s->clients);
+		put_limit(&t, s->clients_limit);
+	}
+	if (count)
+		stat_print_table(&t);
+	else
+		puts("no namespaces, or no right to see one");
 	stat_table_free(&t);
 }
 
@@ -139,7 +227,7 @@ void stat_show_numa(const struct stat_take *take)
 									    : NULL;
 
 			stat_table_row(&t, p ? STAT_PLAIN : STAT_QUIET);
-			stat_table_text(&t, topic->now.name);
+			stat_table_text(&t, topic->label);
 			stat_table_text(&t, asked);
 			stat_table_text(&t, p ? p->name : "-");
 			if (p) {

@@ -130,7 +130,7 @@ static void topic_row(struct stat_table *t, const struct stat_topic *topic)
 			  : topic->now.lost || topic->used_ratio > 0.8 ? STAT_WARN
 			  : topic->pub_count + topic->sub_count == 0   ? STAT_QUIET
 								       : STAT_PLAIN);
-	stat_table_text(t, topic->now.name);
+	stat_table_text(t, topic->label);
 	put_rate(t, topic->messages_rate);
 	put_byte_rate(t, topic->bytes_rate);
 	put_count(t, (uint64_t)topic->open_pubs);
@@ -148,10 +148,10 @@ static void topic_row(struct stat_table *t, const struct stat_topic *topic)
 
 static void pub_row(struct stat_table *t, const char *topic, const struct stat_pub *pub)
 {
-	stat_table_row(t, pub->now.closed        ? STAT_QUIET
-			  : pub->now.blocked_now ? STAT_BAD
-			  : pub->now.refused     ? STAT_WARN
-						 : STAT_PLAIN);
+	stat_table_row(t, pub->now.closed || pub->now.gone ? STAT_QUIET
+			  : pub->now.blocked_now           ? STAT_BAD
+			  : pub->now.refused               ? STAT_WARN
+							   : STAT_PLAIN);
 	if (topic)
 		stat_table_text(t, topic);
 	stat_table_text(t, pub->now.name);
@@ -163,7 +163,7 @@ static void pub_row(struct stat_table *t, const char *topic, const struct stat_p
 	put_share(t, pub->now.used_ratio);
 	put_age(t, pub->now.blocked_ns);
 	put_share(t, pub->blocked_share);
-	if (pub->now.closed)
+	if (pub->now.closed || pub->now.gone)
 		stat_table_text(t, "(has gone)");
 	else if (pub->held_by)
 		put_peer(t, pub->held_by->name, pub->held_by->pid);
@@ -176,6 +176,7 @@ static void pub_row(struct stat_table *t, const char *topic, const struct stat_p
 static void sub_row(struct stat_table *t, const char *topic, const struct stat_sub *sub)
 {
 	stat_table_row(t, sub->now.holds                        ? STAT_BAD
+			  : sub->now.gone                       ? STAT_QUIET
 			  : sub->now.lost || sub->now.evictions ? STAT_WARN
 								: STAT_PLAIN);
 	if (topic)
@@ -190,7 +191,7 @@ static void sub_row(struct stat_table *t, const char *topic, const struct stat_s
 	put_trouble(t, sub->now.lost);
 	put_trouble(t, sub->now.evictions);
 	put_trouble(t, sub->now.holds);
-	stat_table_text(t, sub->now.asleep ? "asleep" : "awake");
+	stat_table_text(t, sub->now.gone ? "(has gone)" : sub->now.asleep ? "asleep" : "awake");
 }
 
 /* ---- lists ---- */
@@ -210,9 +211,9 @@ void stat_list_fill(struct stat_table *table, enum stat_list list, const struct 
 		if (list == STAT_TOPICS)
 			topic_row(table, topic);
 		for (int k = 0; list == STAT_PUBLISHERS && k < topic->pub_count; k++)
-			pub_row(table, topic->now.name, &topic->pubs[k]);
+			pub_row(table, topic->label, &topic->pubs[k]);
 		for (int k = 0; list == STAT_SUBSCRIBERS && k < topic->sub_count; k++)
-			sub_row(table, topic->now.name, &topic->subs[k]);
+			sub_row(table, topic->label, &topic->subs[k]);
 	}
 }
 
@@ -267,26 +268,6 @@ void stat_print_table(struct stat_table *table)
 	}
 }
 
-void stat_daemon_line(struct bus *bus, const struct stat_take *take, char *line, size_t size)
-{
-	struct bus_stat_daemon d;
-
-	if (bus_stat_daemon(bus, &d) < 0) {
-		snprintf(line, size, "busd does not answer: %s", bus_why(bus));
-		return;
-	}
-	snprintf(line, size,
-		 "busd %s%s pid %u %s  up %s  %" PRIu64 " client%s  %d topic%s  %s of %s  %s",
-		 d.version, d.private_ ? " (private)" : "", d.pid, tool_user(d.uid).s,
-		 tool_seconds(take->now_ns > d.started_ns ? take->now_ns - d.started_ns : 0).s,
-		 d.clients, d.clients == 1 ? "" : "s", take->topic_count,
-		 take->topic_count == 1 ? "" : "s", tool_bytes(d.memory_bytes).s,
-		 tool_bytes(d.memory_limit).s, d.socket);
-	for (char *p = line; *p; p++)
-		if (*p < 0x20 || *p > 0x7e)
-			*p = '?';
-}
-
 bool stat_blocked_line(const struct stat_take *take, int *at, char *line, size_t size)
 {
 	int n = 0;
@@ -320,13 +301,13 @@ bool stat_blocked_line(const struct stat_take *take, int *at, char *line, size_t
 	return false;
 }
 
-void stat_show_all(struct bus *bus, const struct stat_take *take)
+void stat_show_all(const struct stat_source *source, const struct stat_take *take)
 {
 	struct stat_table table;
 	char line[1024];
 	int at = 0;
 
-	stat_daemon_line(bus, take, line, sizeof(line));
+	stat_source_line(source, take, line, sizeof(line));
 	printf("%s\n\n", line);
 	if (take->topic_count == 0) {
 		puts("no topics");
@@ -340,14 +321,19 @@ void stat_show_all(struct bus *bus, const struct stat_take *take)
 		printf("%s%s\n", first ? "\n" : "", line);
 }
 
-void stat_show_topic(const struct stat_topic *topic, const struct stat_take *take)
+void stat_show_topic(const struct stat_source *source, const struct stat_topic *topic,
+		     const struct stat_take *take)
 {
 	const struct bus_stat_topic *t = &topic->now;
 	struct stat_take one = { .topics = (struct stat_topic *)(uintptr_t)topic, .topic_count = 1 };
 	char line[1024];
 	int at = 0;
 
-	printf("%s: %" PRIu64 " messages, %s", t->name, t->messages, tool_bytes(t->bytes).s);
+	if (!source->bus) {
+		stat_source_line(source, take, line, sizeof(line));
+		printf("%s\n\n", line);
+	}
+	printf("%s: %" PRIu64 " messages, %s", topic->label, t->messages, tool_bytes(t->bytes).s);
 	if (topic->messages_rate >= 0)
 		printf("; %s messages/s, %s/s", tool_count(topic->messages_rate).s,
 		       tool_bytes((uint64_t)topic->bytes_rate).s);

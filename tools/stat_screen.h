@@ -6,6 +6,7 @@
 #ifndef STAT_SCREEN_H
 #define STAT_SCREEN_H
 
+#include "stat_source.h"
 #include "stat_table.h"
 #include "stat_take.h"
 
@@ -16,9 +17,6 @@ const struct stat_column *stat_list_columns(enum stat_list list);
 
 /* Fills an empty table with a row for each topic, publisher or subscriber of the take. */
 void stat_list_fill(struct stat_table *table, enum stat_list list, const struct stat_take *take);
-
-/* A line about busd itself, without newline. */
-void stat_daemon_line(struct bus *bus, const struct stat_take *take, char *line, size_t size);
 
 /* Prints a fitted table to stdout: titles, then rows, in colour where that is wanted. */
 void stat_print_table(struct stat_table *table);
@@ -33,10 +31,12 @@ bool stat_blocked_line(const struct stat_take *take, int *at, char *line, size_t
 unsigned stat_width(void);
 
 /* Whole screens, printed. */
-void stat_show_all(struct bus *bus, const struct stat_take *take);
-void stat_show_topic(const struct stat_topic *topic, const struct stat_take *take);
+void stat_show_all(const struct stat_source *source, const struct stat_take *take);
+void stat_show_topic(const struct stat_source *source, const struct stat_topic *topic,
+		     const struct stat_take *take);
 void stat_show_numa(const struct stat_take *take);
-void stat_show_clients(struct bus *bus);
+void stat_show_clients(const struct stat_source *source, const struct stat_take *take);
+void stat_show_namespaces(const struct bus_stat_namespace *spaces, int count);
 void stat_show_messages(const struct bus_msg *msgs, int n);
 
 #endif

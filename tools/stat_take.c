@@ -2,6 +2,7 @@
 /*
  * stat_take.c - see stat_take.h
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +24,12 @@ static double rate(uint64_t before, uint64_t now, double seconds)
 	return now > before && seconds > 0 ? (double)(now - before) / seconds : 0;
 }
 
-static const struct stat_topic *find_topic(const struct stat_take *take, uint64_t id)
+static const struct stat_topic *find_topic(const struct stat_take *take,
+					   const struct bus_stat_topic *now)
 {
 	for (int i = 0; take && i < take->topic_count; i++)
-		if (take->topics[i].now.id == id)
+		if (take->topics[i].now.id == now->id &&
+		    take->topics[i].now.busd_started_ns == now->busd_started_ns)
 			return &take->topics[i];
 	return NULL;
 }
@@ -97,7 +100,7 @@ static bool lags_more(const struct bus_stat_sub *a, const struct stat_sub *b)
 static void take_topic(struct stat_topic *topic, const struct bus_stat_topic *now,
 		       const struct stat_take *take, const struct stat_take *before)
 {
-	const struct stat_topic *was = find_topic(before, now->id);
+	const struct stat_topic *was = find_topic(before, now);
 	double seconds = before ? (double)(take->now_ns - before->now_ns) / 1e9 : 0;
 
 	*topic = (struct stat_topic){
@@ -121,10 +124,25 @@ static void take_topic(struct stat_topic *topic, const struct bus_stat_topic *no
 		const struct bus_stat_pub *pub = &now->publishers[i];
 
 		take_pub(&topic->pubs[i], pub, topic, was, seconds);
-		topic->open_pubs += !pub->closed;
+		topic->open_pubs += !pub->closed && !pub->gone;
 		topic->blocked_pubs += pub->blocked_now != 0;
 		if (pub->used_ratio > topic->used_ratio)
 			topic->used_ratio = pub->used_ratio;
+	}
+}
+
+/* They are sorted by name. */
+static void label_topics(struct stat_take *take)
+{
+	for (int i = 0; i < take->topic_count; i++) {
+		struct stat_topic *t = &take->topics[i];
+		bool twice = (i > 0 && strcmp(t[-1].now.name, t->now.name) == 0) ||
+			     (i + 1 < take->topic_count && strcmp(t[1].now.name, t->now.name) == 0);
+
+		if (twice)
+			snprintf(t->label, sizeof(t->label), "%s#%u", t->now.name, t->now.busd_pid);
+		else
+			snprintf(t->label, sizeof(t->label), "%s", t->now.name);
 	}
 }
 
@@ -140,6 +158,7 @@ struct stat_take *stat_take(struct bus *bus, struct bus_stat *stat, const struct
 	take->topic_count = n;
 	for (int i = 0; i < n; i++)
 		take_topic(&take->topics[i], &topics[i], take, before);
+	label_topics(take);
 	return take;
 }
 

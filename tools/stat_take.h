@@ -26,6 +26,8 @@ struct stat_sub {
 
 struct stat_topic {
 	struct bus_stat_topic now; /* its arrays are NULL */
+	/* its name; and the busd's pid, where two that listened one after another left one each */
+	char label[BUS_TOPIC_MAX + 24];
 	struct stat_pub *pubs;
 	struct stat_sub *subs;
 	int pub_count, sub_count;

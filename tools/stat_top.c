@@ -32,19 +32,21 @@ static void make_table(struct stat_table *table, const struct stat_top *top,
 
 /* ---- batch ---- */
 
-static void print_screen(struct bus *bus, const struct stat_top *top, const struct stat_take *take)
+static void print_screen(const struct stat_source *source, const struct stat_top *top,
+			 const struct stat_take *take)
 {
 	struct stat_table table;
 	char line[1024];
 	int at = 0;
 
 	if (top->json) {
-		tool_json_print(top->list == STAT_TOPICS       ? stat_json_topics(take)
+		tool_json_print(stat_source_mark(
+			source, top->list == STAT_TOPICS       ? stat_json_topics(take)
 				: top->list == STAT_PUBLISHERS ? stat_json_publishers(take)
-							       : stat_json_subscribers(take));
+							       : stat_json_subscribers(take)));
 		return;
 	}
-	stat_daemon_line(bus, take, line, sizeof(line));
+	stat_source_line(source, take, line, sizeof(line));
 	printf("%s\n%s\n\n", tool_time(take->now_ns).s, line);
 	make_table(&table, top, take);
 	stat_print_table(&table);
@@ -54,8 +56,10 @@ static void print_screen(struct bus *bus, const struct stat_top *top, const stru
 	putchar('\n');
 }
 
-int stat_top_batch(struct bus *bus, struct bus_stat *stat, const struct stat_top *top)
+int stat_top_batch(const struct stat_source *source, const struct stat_top *top)
 {
+	struct bus_stat *stat = source->stat;
+	struct bus *bus = source->bus;
 	struct stat_take *take =
 		stat_take_twice(bus, stat, top->interval_ns < FIRST_NS ? top->interval_ns : FIRST_NS);
 	int64_t due_ns = tool_clock_ns();
@@ -64,7 +68,7 @@ int stat_top_batch(struct bus *bus, struct bus_stat *stat, const struct stat_top
 		struct stat_take *next;
 		int code;
 
-		print_screen(bus, top, take);
+		print_screen(source, top, take);
 		code = tool_end(TOOL_DONE); /* whoever reads along sees it now */
 		if (code != TOOL_DONE || i + 1 == top->count) {
 			stat_take_free(take);
@@ -159,7 +163,8 @@ static int draw_blocked(const struct stat_take *take)
 }
 
 /* Draws; keeps *first, the row at the top, inside the table. */
-static void draw(struct bus *bus, const struct stat_top *top, const struct stat_take *take, int *first)
+static void draw(const struct stat_source *source, const struct stat_top *top,
+		 const struct stat_take *take, int *first)
 {
 	struct stat_table table;
 	char line[1024];
@@ -168,7 +173,7 @@ static void draw(struct bus *bus, const struct stat_top *top, const struct stat_
 	make_table(&table, top, take);
 	stat_table_fit(&table, (unsigned)COLS);
 	erase();
-	stat_daemon_line(bus, take, line, sizeof(line));
+	stat_source_line(source, take, line, sizeof(line));
 	draw_line(0, A_NORMAL, line);
 	below = draw_blocked(take);
 	room = LINES - 4 - below;
@@ -279,8 +284,8 @@ static bool obey(int key, struct stat_top *top, int *first)
 }
 
 /* Until due_ns, or a key says so. false: it is time to go. */
-static bool wait_for_keys(struct bus *bus, struct stat_top *top, const struct stat_take *take,
-			  int64_t due_ns, int *first)
+static bool wait_for_keys(const struct stat_source *source, struct stat_top *top,
+			  const struct stat_take *take, int64_t due_ns, int *first)
 {
 	while (!tool_stop_signal) {
 		int64_t left_ms = (due_ns - tool_clock_ns() + 999999) / 1000000;
@@ -296,13 +301,15 @@ static bool wait_for_keys(struct bus *bus, struct stat_top *top, const struct st
 			return false;
 		if (key == ' ' || key == '+' || key == '-')
 			return true;
-		draw(bus, top, take, first);
+		draw(source, top, take, first);
 	}
 	return false;
 }
 
-int stat_top_live(struct bus *bus, struct bus_stat *stat, struct stat_top *top)
+int stat_top_live(const struct stat_source *source, struct stat_top *top)
 {
+	struct bus_stat *stat = source->stat;
+	struct bus *bus = source->bus;
 	struct stat_take *take = stat_take(bus, stat, NULL);
 	int64_t wait_ns = top->interval_ns < FIRST_NS ? top->interval_ns : FIRST_NS;
 	int first = 0;
@@ -312,10 +319,10 @@ int stat_top_live(struct bus *bus, struct bus_stat *stat, struct stat_top *top)
 	for (uint64_t i = 0;; i++) {
 		struct stat_take *next;
 
-		draw(bus, top, take, &first);
+		draw(source, top, take, &first);
 		if (top->count && i == top->count)
 			break;
-		if (!wait_for_keys(bus, top, take, tool_clock_ns() + wait_ns, &first))
+		if (!wait_for_keys(source, top, take, tool_clock_ns() + wait_ns, &first))
 			break;
 		wait_ns = top->interval_ns;
 		next = stat_take(bus, stat, take);

@@ -17,8 +17,8 @@ struct stat_top {
 };
 
 /* On a terminal, until q. Returns the exit code. */
-int stat_top_live(struct bus *bus, struct bus_stat *stat, struct stat_top *top);
+int stat_top_live(const struct stat_source *source, struct stat_top *top);
 /* Printed one under the other. */
-int stat_top_batch(struct bus *bus, struct bus_stat *stat, const struct stat_top *top);
+int stat_top_batch(const struct stat_source *source, const struct stat_top *top);
 
 #endif

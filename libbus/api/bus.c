@@ -93,6 +93,8 @@ void bus__greeting_take(struct bus *bus, const struct bus__greeting *g)
 
 	bus->bells = g->own;
 	bus->busd_bell = g->busd_bell;
+	bus->version = g->reply.head.version;
+	bus_store_relaxed(&bus->features, g->reply.features);
 	bus->client_id = g->reply.client_id;
 	bus->uid = g->reply.uid;
 	bus->slot = g->reply.slot;
@@ -102,18 +104,29 @@ void bus__greeting_take(struct bus *bus, const struct bus__greeting *g)
 	bus_store_release(&bus->bell, &page->word[g->reply.slot]);
 }
 
+struct ctl_hello bus__hello(const struct bus *bus, uint16_t flags)
+{
+	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello),
+				   .flags = flags,
+				   .min_version = CTL_VERSION_MIN,
+				   .node = bus__node(),
+				   .token = { bus->token[0], bus->token[1] },
+				   BUS_NEXT(.hint = 4711) };
+
+	hello.head.magic = CTL_MAGIC;
+	memcpy(hello.name, bus->name, sizeof(hello.name));
+	return hello;
+}
+
 static int greet(struct bus *bus)
 {
-	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello), .node = bus__node() };
+	struct ctl_hello hello = bus__hello(bus, 0);
 	struct ctl_head attach = BUS__HEAD(CTL_ATTACH, ctl_head);
 	struct bus__greeting greeting;
 	struct ctl_hello_reply reply;
 	struct ctl_ok ok;
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
 
-	hello.head.magic = CTL_MAGIC;
-	memcpy(hello.name, bus->name, sizeof(hello.name));
-	memcpy(hello.token, bus->token, sizeof(hello.token));
 	err = bus__request_locked(bus, &hello, &reply, sizeof(reply), fds, &nfds);
 	if (err < 0)
 		return err;

@@ -18,7 +18,7 @@
 #include "base/atomic.h"
 #include "base/base.h"
 #include "base/clock.h"
-#include "format/control_proto.h"
+#include "format/control_size.h"
 #include "os/control_sock.h"
 #include "os/shm_map.h"
 #include "os/wake.h"
@@ -39,8 +39,9 @@
 struct bus__segment {
 	uint64_t id;
 	uint32_t kind, flags; /* enum ctl_segment_kind, CTL_SEG_* */
-	void *base;           /* a ring: its writer page, with the payload mapped twice */
-	size_t size;          /* of the segment */
+	/* a ring: its writer page, with the payload mapped twice; NULL: of features not known here */
+	void *base;
+	size_t size; /* of the segment */
 	struct ring_geometry geometry;
 	uint64_t topic_id, owner_id;
 	uint32_t entries, uid;
@@ -99,6 +100,8 @@ struct bus {
 	_Atomic uint32_t pumped; /* its value before the last complete reception */
 	_Atomic uint32_t gone;   /* busd has gone for good, or does not know us any more */
 	_Atomic uint32_t lost;   /* its worker hung up: bus__mend() */
+	_Atomic uint32_t apart;  /* busd speaks, or has become, what we do not know: apart_why */
+	uint16_t version;        /* of the protocol, as agreed with the present worker */
 	bool attached;           /* by token: a new worker knows us */
 	uint64_t token[2];
 	int hello; /* under request_lock: a connection on which the answer to HELLO is due; -1 */
@@ -120,6 +123,7 @@ struct bus {
 	pthread_mutex_t lock;
 	uint64_t client_id;
 	uint32_t uid, slot;
+	_Atomic uint32_t features; /* CTL_FEATURE_* of the busd that greeted us last */
 	size_t page_bytes;
 	uint64_t timeout_ns;
 	uint32_t request_number;
@@ -139,6 +143,7 @@ struct bus {
 	uint64_t unacked; /* descriptors read that busd could not be told of yet, under lock */
 	char name[CTL_NAME_MAX];
 	char socket[108];
+	char apart_why[CTL_WHY_MAX]; /* written once, before `apart` */
 };
 
 /* ---- why.c: the sentence for the last failure of this thread ---- */
@@ -150,6 +155,8 @@ void bus__why_save(char text[CTL_WHY_MAX]);
 void bus__why_restore(const char text[CTL_WHY_MAX]);
 
 /* ---- find.c: which socket, and starting a private busd ---- */
+/* Where that would look, without connecting or making anything. -ENAMETOOLONG. */
+int bus__find_socket(const char *asked, char *path, size_t path_size);
 /* *may_start: it is a private one, which this process may start. */
 int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline_ns, char *path,
 			  size_t path_size, bool *may_start);
@@ -246,6 +253,14 @@ static inline bool bus__rung(const struct bus *bus)
 	return bus_load_acquire(bus__bell(bus)) != bus_load_relaxed(&bus->pumped);
 }
 
+/* busd is over for us, and not because it went: the reason is told with the next request. */
+void bus__part(struct bus *bus, const char *format, ...) BUS_PRINTF(2, 3);
+
+static inline bool bus__speaks(uint32_t version)
+{
+	return version >= CTL_VERSION_MIN && version <= CTL_VERSION;
+}
+
 /* 0, or -errno where the message was not sent. */
 int bus__acknowledge(struct bus *bus, uint16_t type, uint64_t id, uint64_t value);
 
@@ -301,6 +316,7 @@ int bus__greeting_map(struct bus__greeting *g, const struct bus *bus, int ctl,
 /* Instead of all bells that the connection has; under lock, where it has been in use. */
 void bus__greeting_take(struct bus *bus, const struct bus__greeting *g);
 int bus__check_topic(const char *topic);
+struct ctl_hello bus__hello(const struct bus *bus, uint16_t flags);
 int bus__node(void); /* NUMA node on which the caller runs, -1 unknown */
 void bus__calibration(const struct board_head *board, struct bus_calibration *ret);
 

@@ -6,8 +6,11 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "api/bus_internal.h"
@@ -16,10 +19,30 @@
 
 static int busd_is_gone(struct bus *bus)
 {
+	if (bus_load_acquire(&bus->apart))
+		return bus__fail(
+			-EPIPE,
+			"busd at %s and this library (" BUS_VERSION
+			", protocol version %u) do not understand each "
+			"other any more: %s; messages still flow between attached peers, but this needs it",
+			bus->socket, CTL_VERSION, bus->apart_why);
 	return bus__fail(
 		-EPIPE,
 		"busd at %s has gone; messages still flow between attached peers, but this needs it",
 		bus->socket);
+}
+
+void bus__part(struct bus *bus, const char *format, ...)
+{
+	va_list args;
+
+	if (!bus_load_relaxed(&bus->apart)) {
+		va_start(args, format);
+		vsnprintf(bus->apart_why, sizeof(bus->apart_why), format, args);
+		va_end(args);
+		bus_store_release(&bus->apart, 1);
+	}
+	bus_store_release(&bus->gone, 1);
 }
 
 static int send_request(struct bus *bus, const void *req, uint64_t deadline)
@@ -45,8 +68,9 @@ static int take_answer(struct bus *bus, struct control_packet *p, const struct c
 		       void *reply, size_t reply_size, int *fds, int *nfds)
 {
 	int room = nfds != NULL ? *nfds : 0;
+	int fits = ctl_fit(p->bytes, p->len);
 
-	if (p->head.type == CTL_ERROR && p->len == sizeof(struct ctl_error)) {
+	if (p->head.type == CTL_ERROR && fits == 0) {
 		struct ctl_error e;
 
 		control_close_fds(p);
@@ -56,14 +80,25 @@ static int take_answer(struct bus *bus, struct control_packet *p, const struct c
 			e.error = EPROTO;
 		return bus__fail(-e.error, "%s", e.why);
 	}
-	if (req->type == CTL_HELLO && p->head.magic == CTL_MAGIC && p->head.version != CTL_VERSION) {
+	if (req->type == CTL_HELLO && p->head.magic == CTL_MAGIC && !bus__speaks(p->head.version)) {
+		char ours[CONTROL_VERSIONS_TEXT];
+
 		control_close_fds(p);
 		return bus__fail(-EPROTONOSUPPORT,
 				 "busd at %s speaks protocol version %u, this library (" BUS_VERSION
-				 ") version %u; use a library and a busd of the same release",
-				 bus->socket, p->head.version, CTL_VERSION);
+				 ") version %s; use a library and a busd of the same release",
+				 bus->socket, p->head.version,
+				 control_versions(CTL_VERSION_MIN, CTL_VERSION, ours));
 	}
-	if (p->head.type != (CTL_REPLY | req->type) || p->len != reply_size || p->fd_count > room) {
+	if (fits == -E2BIG && p->head.type == (CTL_REPLY | req->type)) {
+		control_close_fds(p);
+		return bus__fail(-EPROTO,
+				 "busd at %s answered request %u with more than this library (" BUS_VERSION
+				 ", protocol version %u) knows; use a library of busd's release",
+				 bus->socket, req->type, CTL_VERSION);
+	}
+	if (fits < 0 || p->head.type != (CTL_REPLY | req->type) ||
+	    ctl_size_of(p->head.type).known != reply_size || p->fd_count > room) {
 		control_close_fds(p);
 		return bus__fail(-EPROTO,
 				 "busd at %s sent an answer of type %u and %zu bytes to request %u",
@@ -296,11 +331,8 @@ static bool deliver(struct bus *bus, struct bus__event *event)
 
 static void object_event(struct bus *bus, const struct control_packet *p, size_t size)
 {
-	struct bus__event *event;
+	struct bus__event *event = bus->spare;
 
-	if (p->len != size)
-		return;
-	event = bus->spare;
 	bus->spare = NULL;
 	event->type = p->head.type;
 	memcpy(&event->member, p->bytes, size);
@@ -325,20 +357,65 @@ static void resume_event(struct bus *bus, uint32_t end)
 	bus__subs_take_resume(bus, end);
 }
 
+/* Flags and operations that are in the message of a later version only. */
+static bool is_strange(const struct control_packet *p)
+{
+	union {
+		struct ctl_ev_segment segment;
+		struct ctl_ev_member member;
+		struct ctl_ev_ring ring;
+	} ev;
+
+	switch (p->head.type) {
+	case CTL_EV_SEGMENT:
+		memcpy(&ev.segment, p->bytes, sizeof(ev.segment));
+		return ev.segment.flags & ~CTL_SEG_OWN;
+	case CTL_EV_MEMBER:
+		memcpy(&ev.member, p->bytes, sizeof(ev.member));
+		return ev.member.op > CTL_MEMBER_ALL || ev.member.flags & ~CTL_MEMBER_GATES;
+	case CTL_EV_RING:
+		memcpy(&ev.ring, p->bytes, sizeof(ev.ring));
+		return ev.ring.flags & ~CTL_RING_KNOWN;
+	default:
+		return false;
+	}
+}
+
+/*
+ * What busd tells and we do not know might be whom to wait for, or what not to read: there is nobody
+ * to tell so, and no going on as if it had not been said. busd sees that we hang up.
+ */
+static bool is_understood(struct bus *bus, struct control_packet *p)
+{
+	int err = ctl_fit(p->bytes, p->len);
+
+	if (err == 0 && !is_strange(p))
+		return true;
+	if (err == -E2BIG || err == 0) {
+		bus__part(bus,
+			  "it told more than is known here (message %#x, %zu bytes); use a library of its release",
+			  p->head.type, p->len);
+		shutdown(bus->ctl, SHUT_RDWR);
+		shutdown(bus->ev, SHUT_RDWR);
+	}
+	return false; /* an event of a later version: none is sent where that is not spoken */
+}
+
 static void one_event(struct bus *bus, struct control_packet *p)
 {
 	struct ctl_ev_segment_gone gone;
 
+	if (!is_understood(bus, p)) {
+		control_close_fds(p);
+		return;
+	}
 	switch (p->head.type) {
 	case CTL_EV_SEGMENT:
-		if (p->len == sizeof(struct ctl_ev_segment))
-			segment_event(bus, p);
+		segment_event(bus, p);
 		break;
 	case CTL_EV_SEGMENT_GONE:
-		if (p->len == sizeof(gone)) {
-			memcpy(&gone, p->bytes, sizeof(gone));
-			bus__segment_gone(bus, gone.segment_id);
-		}
+		memcpy(&gone, p->bytes, sizeof(gone));
+		bus__segment_gone(bus, gone.segment_id);
 		break;
 	case CTL_EV_MEMBER:
 		object_event(bus, p, sizeof(struct ctl_ev_member));
@@ -349,19 +426,16 @@ static void one_event(struct bus *bus, struct control_packet *p)
 	case CTL_EV_RING_GONE:
 		object_event(bus, p, sizeof(struct ctl_ev_ring_gone));
 		break;
-	case CTL_EV_RESUME:
-		if (p->len == sizeof(struct ctl_ev_resume)) {
-			struct ctl_ev_resume resume;
+	case CTL_EV_RESUME: {
+		struct ctl_ev_resume resume;
 
-			memcpy(&resume, p->bytes, sizeof(resume));
-			resume_event(bus, resume.end);
-		}
+		memcpy(&resume, p->bytes, sizeof(resume));
+		resume_event(bus, resume.end);
 		break;
+	}
 	case CTL_EV_BYE:
 		bus_store_release(&bus->gone, 1);
 		break;
-	default:
-		break; /* a newer busd may tell more than we understand */
 	}
 	control_close_fds(p);
 }

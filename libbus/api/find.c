@@ -136,17 +136,23 @@ int bus__start_private(const char *path)
 	return 0;
 }
 
+static void private_place(char *dir, size_t size)
+{
+	const char *runtime = getenv("XDG_RUNTIME_DIR");
+
+	if (runtime != NULL && runtime[0] == '/')
+		snprintf(dir, size, "%s/busd", runtime);
+	else
+		snprintf(dir, size, "/tmp/busd-%u", (unsigned)getuid());
+}
+
 /* The directory of a private socket: ours, and closed to others. */
 static int private_dir(char *path, size_t size)
 {
-	const char *runtime = getenv("XDG_RUNTIME_DIR");
 	struct stat st;
 	char dir[PATH_MAX];
 
-	if (runtime != NULL && runtime[0] == '/')
-		snprintf(dir, sizeof(dir), "%s/busd", runtime);
-	else
-		snprintf(dir, sizeof(dir), "/tmp/busd-%u", (unsigned)getuid());
+	private_place(dir, sizeof(dir));
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
 		return bus__fail(-errno, "cannot make %s for a private busd: %s", dir,
 				 strerror(errno));
@@ -230,4 +236,20 @@ int bus__find_and_connect(const struct bus_connect_opts *opts, uint64_t deadline
 	if (exists(SYSTEM_DIR "/" SOCKET_NAME))
 		return connect_to(SYSTEM_DIR "/" SOCKET_NAME, path, path_size);
 	return connect_private(opts, deadline_ns, path, path_size, may_start);
+}
+
+int bus__find_socket(const char *asked, char *path, size_t path_size)
+{
+	const char *env = getenv("BUS_SOCKET");
+	char dir[PATH_MAX - 16], place[PATH_MAX];
+
+	private_place(dir, sizeof(dir));
+	snprintf(place, sizeof(place), "%s/" SOCKET_NAME, dir);
+	if (asked == NULL)
+		asked = env != NULL && env[0] != '\0'        ? env
+			: exists(SYSTEM_DIR "/" SOCKET_NAME) ? SYSTEM_DIR "/" SOCKET_NAME
+							     : place;
+	if (snprintf(path, path_size, "%s", asked) >= (int)path_size)
+		return bus__fail(-ENAMETOOLONG, "the path %s is too long for a socket", asked);
+	return 0;
 }

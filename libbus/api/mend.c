@@ -76,9 +76,7 @@ static int orphaned(struct bus *bus)
 
 static int dial(struct bus *bus)
 {
-	struct ctl_hello hello = { .head = BUS__HEAD(CTL_HELLO, ctl_hello),
-				   .flags = bus->afresh ? 0 : CTL_HELLO_RESUME,
-				   .node = bus__node() };
+	struct ctl_hello hello = bus__hello(bus, bus->afresh ? 0 : CTL_HELLO_RESUME);
 	int fd;
 
 	if (bus_monotonic_ns() < bus->hello_after)
@@ -89,9 +87,6 @@ static int dial(struct bus *bus)
 	if (fd < 0) /* the queue is full, or we are out of descriptors */
 		return try_later(bus, AGAIN_NS);
 	bus->hello = fd;
-	hello.head.magic = CTL_MAGIC;
-	memcpy(hello.token, bus->token, sizeof(hello.token));
-	memcpy(hello.name, bus->name, sizeof(hello.name));
 	return control_send(fd, &hello, NULL, 0) < 0 ? try_later(bus, AGAIN_NS) : 0;
 }
 
@@ -117,14 +112,27 @@ static int install(struct bus *bus, const int *fds)
 	return 1;
 }
 
-static int refused(struct bus *bus, const struct control_packet *p)
+/* Another busd than the one that died may be one that does not serve us any more: it has said why. */
+static int refused(struct bus *bus, struct control_packet *p)
 {
 	struct ctl_error e;
 
-	if (p->len != sizeof(e))
+	if (ctl_fit(p->bytes, p->len) < 0)
 		return give_up(bus);
 	memcpy(&e, p->bytes, sizeof(e));
-	return e.error == EDQUOT || e.error == ENOMEM ? try_later(bus, SHORT_NS) : give_up(bus);
+	e.why[sizeof(e.why) - 1] = '\0';
+	if (e.error == EDQUOT || e.error == ENOMEM)
+		return try_later(bus, SHORT_NS);
+	bus__part(bus, "%s", e.why);
+	return give_up(bus);
+}
+
+/* The answer to HELLO is one that takes us back, as who we were. */
+static bool takes_back(const struct bus *bus, const struct control_packet *p,
+		       const struct ctl_hello_reply *r)
+{
+	return r->resumed == 1 && r->client_id == bus->client_id && r->slot == bus->slot &&
+	       p->fd_count == 2 && !p->fds_lost;
 }
 
 static int take_answer(struct bus *bus)
@@ -141,12 +149,14 @@ static int take_answer(struct bus *bus)
 		control_close_fds(&p);
 		return refused(bus, &p);
 	}
-	if (p.head.type != (CTL_REPLY | CTL_HELLO) || p.len != sizeof(r)) {
+	if (p.head.type != (CTL_REPLY | CTL_HELLO) || ctl_fit(p.bytes, p.len) < 0) {
 		control_close_fds(&p);
 		return give_up(bus);
 	}
 	memcpy(&r, p.bytes, sizeof(r));
-	if (r.resumed == 1 && r.instance != bus->instance) {
+	if (!bus__speaks(r.head.version)) {
+		err = give_up(bus);
+	} else if (r.resumed == 1 && r.instance != bus->instance) {
 		/* its worker died while we attached there, and left a place that we cannot use */
 		bus->afresh = true;
 		err = try_later(bus, 0);
@@ -154,8 +164,9 @@ static int take_answer(struct bus *bus)
 		err = p.fds_lost ? -EMFILE : bus__begin_anew(bus, &r, &p);
 		bus->afresh = false;
 		err = err < 0 ? try_later(bus, SHORT_NS) : err;
-	} else if (r.resumed == 1 && r.client_id == bus->client_id && r.slot == bus->slot &&
-		   p.fd_count == 2 && !p.fds_lost) {
+	} else if (takes_back(bus, &p, &r)) {
+		bus->version = r.head.version; /* another worker, perhaps another version of it */
+		bus_store_relaxed(&bus->features, r.features);
 		err = install(bus, p.fds);
 	} else {
 		/*

@@ -162,9 +162,8 @@ static inline void put_line(uint8_t *at, const uint8_t *data, uint32_t len)
 	}
 }
 
-/* Copies and commits a message without key and headers; there is room. */
-BUS_INLINE void put_plain(struct bus_pub *pub, const void *data, uint32_t len, uint64_t need,
-			  uint64_t stamp)
+/* Copies a message without key and headers to where it goes; there is room. */
+BUS_INLINE void put_bytes(const struct bus_pub *pub, const void *data, uint32_t len, uint64_t need)
 {
 	if (need == 0)
 		put_inline(pub, data, len);
@@ -172,6 +171,11 @@ BUS_INLINE void put_plain(struct bus_pub *pub, const void *data, uint32_t len, u
 		put_line(ring_pub_at(&pub->ring), data, len);
 	else
 		memcpy(ring_pub_at(&pub->ring), data, len);
+}
+
+/* After put_bytes(). */
+BUS_INLINE void commit_plain(struct bus_pub *pub, uint32_t len, uint64_t need, uint64_t stamp)
+{
 	ring_pub_commit_words(&pub->ring, stamp, ring_pack_lens(len, 0, 0),
 			      need == 0 ? RING_FLAG_INLINE : 0, need, len);
 }
@@ -180,7 +184,8 @@ BUS_INLINE void put_plain(struct bus_pub *pub, const void *data, uint32_t len, u
 static __attribute__((noinline)) int send_long(struct bus_pub *pub, const void *data, uint32_t len,
 					       uint64_t need, uint64_t stamp)
 {
-	put_plain(pub, data, len, need, stamp);
+	put_bytes(pub, data, len, need);
+	commit_plain(pub, len, need, stamp);
 	ring_pub_tell(&pub->ring);
 	return wake_readers(pub);
 }
@@ -202,18 +207,36 @@ static BUS_COLD int send_slowly(struct bus_pub *pub, const void *data, uint32_t 
 	return send_long(pub, data != NULL ? data : "", len, need, take_stamp(pub));
 }
 
+/* It is time to look whether busd is there. The bytes may lie in the ring, and will not be published. */
+static BUS_COLD int send_after_look(struct bus_pub *pub, const void *data, uint32_t len)
+{
+	ring_pub_written(&pub->ring, ring_need(0, len));
+	return send_slowly(pub, data, len);
+}
+
+/*
+ * A line of bytes first, then the time: the line has to be taken from a reader, and comes while the
+ * counter is read. The other way round a round trip of 64 bytes took 1.54 of two cache lines, this
+ * way 1.24 to 1.43.
+ */
 int bus_pub_send(struct bus_pub *pub, const void *data, uint32_t len)
 {
 	uint64_t need = ring_need(0, len), stamp;
 
 	if (bus_unlikely(!may_write(pub, need) || data == NULL))
 		return send_slowly(pub, data, len);
+	if (need == RING_POS_ALIGN) {
+		put_line(ring_pub_at(&pub->ring), data, len);
+		bus_fence_light();
+	}
 	stamp = take_stamp(pub);
 	if (bus_unlikely(stamp >= pub->look_at))
-		return send_slowly(pub, data, len);
+		return send_after_look(pub, data, len);
 	if (need > RING_POS_ALIGN)
 		return send_long(pub, data, len, need, stamp);
-	put_plain(pub, data, len, need, stamp);
+	if (need == 0)
+		put_inline(pub, data, len);
+	commit_plain(pub, len, need, stamp);
 	ring_pub_tell(&pub->ring);
 	return wake_readers(pub);
 }
@@ -291,7 +314,8 @@ static inline int send_one(struct bus_pub *pub, const struct bus_out *out, uint6
 	}
 	if (bus_unlikely(out->data == NULL && out->len != 0))
 		return -EINVAL;
-	put_plain(pub, out->data, out->len, need, *stamp);
+	put_bytes(pub, out->data, out->len, need);
+	commit_plain(pub, out->len, need, *stamp);
 	if (pub->ring.n % RING_TELL_EVERY == 0)
 		ring_pub_tell(&pub->ring);
 	return 0;
@@ -316,7 +340,9 @@ int bus_pub_send_batch(struct bus_pub *pub, const struct bus_out *msgs, int coun
 	if (done == 0)
 		return err;
 	ring_pub_tell(&pub->ring);
-	err = wake_readers(pub);
+	/* a topic that ended in the middle leaves open what of the batch is read */
+	if (bus_likely(err != -ESHUTDOWN))
+		err = wake_readers(pub);
 	return err < 0 ? err : done;
 }
 
@@ -439,6 +465,13 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 	struct ring_view view;
 	int err;
 
+	if (!ring_features_ok(&r->geometry)) {
+		close(fd);
+		return bus__fail(-EPROTONOSUPPORT,
+				 "busd at %s hands out a ring with features %#x, this library (" BUS_VERSION
+				 ") writes those with %#x; use a newer libbus",
+				 pub->bus->socket, r->geometry.features, RING_FEATURES_KNOWN);
+	}
 	if (!ring_geometry_ok(&r->geometry, pub->bus->page_bytes) || r->board_index >= BOARD_RINGS) {
 		close(fd);
 		return bus__fail(-EPROTO, "busd at %s sent a ring geometry that makes no sense",
@@ -506,10 +539,13 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 			"the board of \"%s\" did not arrive: is this process out of file descriptors?",
 			pub->topic);
 	pub->board = pub->board_segment->base;
-	if (pub->board->magic != BOARD_MAGIC || pub->board->version != BOARD_VERSION)
-		return bus__fail(-EPROTONOSUPPORT,
-				 "the board of \"%s\" has version %u, this library reads %u",
-				 pub->topic, pub->board->version, BOARD_VERSION);
+	if (!board_known(pub->board->magic, pub->board->version, pub->board->features))
+		return bus__fail(
+			-EPROTONOSUPPORT,
+			"the board of \"%s\" has version %u and features %#x, this library (" BUS_VERSION
+			") reads version %u and features %#x; use a newer libbus",
+			pub->topic, pub->board->version, pub->board->features, BOARD_VERSION,
+			BOARD_FEATURES_KNOWN);
 	bus__calibration(pub->board, &cal);
 	pub->tick_mult = cal.mult;
 	pub->look_at = bus_counter() + bus__pub_ticks(pub, BUS__LOOK_NS);
@@ -532,9 +568,12 @@ int bus__pub_open_ring(struct bus_pub *pub, const struct ctl_topic_settings *set
 	pub->gen = bus__settle(pub->bus);
 	memcpy(req.topic, pub->topic, sizeof(req.topic));
 	memcpy(req.name, pub->name, sizeof(req.name));
+	BUS_NEXT(req.label = getenv("BUS_NEXT_LABEL") ? strtoull(getenv("BUS_NEXT_LABEL"), NULL, 10)
+						      : 0);
 	err = bus__request_of(pub->bus, pub->gen, &req, &reply, sizeof(reply), fds, &nfds);
 	if (err < 0)
 		return err;
+	BUS_NEXT(if (reply.label != req.label) return bus__fail(-EPROTO, "busd lost the label"));
 	pub->id = reply.pub_id;
 	pub->line = pub->line != 0 ? pub->line : pub->id;
 	pub->same_pids = pub->bus->same_pids;

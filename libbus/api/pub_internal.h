@@ -94,11 +94,14 @@ static inline uint64_t bus__pub_ticks(const struct bus_pub *pub, uint64_t ns)
 	return pub->tick_mult == 0 ? ns : (ns << 32) / pub->tick_mult;
 }
 
-/* Whether busd closed the present ring: the topic was removed. */
+/*
+ * Whether busd closed the present ring, or is about to: the topic was removed. After an epoch that
+ * says so this sees it, since it was stored before that.
+ */
 static inline bool bus__pub_ring_closed(const struct bus_pub *pub)
 {
 	return bus_load_acquire(&pub->board_ring->ring_id) != pub->ring.ring_id ||
-	       bus_load_acquire(&pub->board_ring->state) == BOARD_RING_CLOSED;
+	       bus_load_acquire(&pub->board_ring->state) != BOARD_RING_OPEN;
 }
 
 /* After each change of what it looks at. */

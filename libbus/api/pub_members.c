@@ -312,7 +312,7 @@ void bus__pub_wake_news(struct bus_pub *pub)
 				bus__pub_set_go(pub);
 				return;
 			}
-		} else if (!patient) {
+		} else if (!patient || pub->removed) {
 			break;
 		} else {
 			bus__await_event(pub->bus, bus_monotonic_ns() + NEWS_TRY_NS);

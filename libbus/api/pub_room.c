@@ -23,7 +23,11 @@ struct block {
 	uint64_t slowest_at; /* its cursor when we looked last */
 	bool looked;         /* busd has noted the slowest's cursor */
 	uint64_t ask_after;  /* when busd may be asked (again) */
+	uint64_t nap_ns; /* until we look for less room than readers wake us for; 0: did not sleep yet */
 };
+
+#define NAP_FIRST_NS 1000000u
+#define NAP_MOST_NS  8000000u
 
 /* Who writes what no cursor can be is not waited for any more; busd takes it away, and names it. */
 static void report_liars(struct bus_pub *pub)
@@ -160,7 +164,7 @@ static uint64_t next_deadline(const struct bus_pub *pub, const struct block *b)
 }
 
 /* One sleep. 1: room, 0: something moved or the time is over, look again, -EINTR, -ENOMEM. */
-static int sleep_once(struct bus_pub *pub, const struct block *b, uint64_t need)
+static int sleep_once(struct bus_pub *pub, struct block *b, uint64_t need)
 {
 	struct wake_word *words;
 	int count, err = 0;
@@ -172,12 +176,12 @@ static int sleep_once(struct bus_pub *pub, const struct block *b, uint64_t need)
 	err = bus__pub_bells(pub, &words, &count, &slice); /* bells first */
 	if (err < 0)
 		return err;
-	ring_pub_wait_begin(&pub->ring);           /* then waiting, fence W3 */
+	ring_pub_wait_begin(&pub->ring, need);     /* then waiting, fence W3 */
 	room = ring_pub_refresh(&pub->ring, need); /* then look once more */
 	if (room == RING_BLOCKED || room == RING_NEWS) {
 		now = bus_monotonic_ns();
-		until = next_deadline(pub, b);
-		until = bus_min_u64(until, now + BUS__LOOK_NS); /* nobody rings when busd dies */
+		b->nap_ns = b->nap_ns == 0 ? NAP_FIRST_NS : bus_min_u64(2 * b->nap_ns, NAP_MOST_NS);
+		until = bus_min_u64(next_deadline(pub, b), now + b->nap_ns);
 		if (slice || room == RING_NEWS) /* news not here: nobody rings when the socket has it */
 			until = bus_min_u64(until, now + BUS__SLICE_NS);
 		if (until > now)
@@ -221,7 +225,7 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 	bus__flush_thread(); /* this thread may be the reader that it waits for */
 	if (pub->spin_ns == UINT64_MAX)
 		/* it never sleeps, but readers tell their cursors to who waits */
-		ring_pub_wait_begin(&pub->ring);
+		ring_pub_wait_begin(&pub->ring, need);
 	while (err == 0) {
 		uint64_t now;
 
@@ -234,7 +238,7 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 			err = MOVED;
 			break;
 		}
-		room = spin(pub, need);
+		room = b.nap_ns == 0 ? spin(pub, need) : look(pub, need);
 		if (room == RING_ROOM)
 			break;
 		now = bus_monotonic_ns();

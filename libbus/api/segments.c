@@ -107,8 +107,9 @@ static bool size_is_sane(const struct bus *bus, const struct ctl_ev_segment *ev)
 	case CTL_SEG_BOARD:
 		return ev->size >= BOARD_SIZE;
 	case CTL_SEG_RING:
-		return ring_geometry_ok(&ev->geometry, bus->page_bytes) &&
-		       ev->size == ev->geometry.size;
+		return !ring_features_ok(&ev->geometry) ||
+		       (ring_geometry_ok(&ev->geometry, bus->page_bytes) &&
+			ev->size == ev->geometry.size);
 	case CTL_SEG_CURSOR:
 		return ev->entries <= CURSOR_MAX_ENTRIES &&
 		       ev->size >= sizeof(struct cursor_segment) +
@@ -142,7 +143,10 @@ struct bus__segment *bus__segment_add(struct bus *bus, const struct ctl_ev_segme
 		seg->gone = false;
 		return seg;
 	}
-	if (ev->kind == CTL_SEG_RING)
+	/* one with features that we do not know stays without a mapping: nobody may look into it */
+	if (ev->kind == CTL_SEG_RING && !ring_features_ok(&ev->geometry))
+		*err = 0;
+	else if (ev->kind == CTL_SEG_RING)
 		*err = shm_map_ring(&seg->map, fd, &ev->geometry, false);
 	else
 		*err = shm_map_segment(&seg->map, fd, ev->size, false);

@@ -8,10 +8,12 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "api/bus_internal.h"
 #include "api/stat_internal.h"
 #include "format/topic_name.h"
+#include "os/proc_maps.h"
 
 /*
  * busd sends a few descriptors at a time and goes on when they were read. What is known to be
@@ -23,7 +25,10 @@
 #define QUIET_NS            UINT64_C(5000000)
 
 struct bus_stat {
-	struct bus *bus;
+	struct bus *bus; /* NULL: without busd, by what processes map */
+	struct stat_mapped mapped;
+	pid_t opener; /* without busd: a forked child does not have the mappings */
+	char socket[sizeof(((struct bus_stat_mapped *)0)->socket)];
 	struct stat_view view;
 	struct bus__segment **held; /* what the view points into; each has a reference of ours */
 	size_t held_count;
@@ -39,6 +44,22 @@ struct bus_stat {
 static bool is_childs(const struct bus *bus)
 {
 	return bus->magic != BUS__MAGIC;
+}
+
+static bool is_in_child(const struct bus_stat *stat)
+{
+	return stat->bus ? is_childs(stat->bus) : stat->opener != getpid();
+}
+
+/* Views: one for each busd that left something, or the one of the connection. */
+static size_t view_count(const struct bus_stat *stat)
+{
+	return stat->bus ? 1 : stat->mapped.left_count;
+}
+
+static const struct stat_view *view_at(const struct bus_stat *stat, size_t i)
+{
+	return stat->bus ? &stat->view : &stat->mapped.left[i].view;
 }
 
 /* ---- the view ---- */
@@ -60,7 +81,7 @@ static bool is_wanted(const struct bus_stat *stat, const struct bus__segment *se
 	const struct stat_board board = { .base = seg->base };
 	char name[BUS_TOPIC_MAX + 1];
 
-	if (seg->gone)
+	if (seg->gone || seg->base == NULL)
 		return false;
 	if (seg->kind == CTL_SEG_RING || seg->kind == CTL_SEG_CURSOR)
 		return true;
@@ -251,27 +272,42 @@ static void forget_topics(struct bus_stat *stat)
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const struct bus_stat_topic *)a)->name,
-		      ((const struct bus_stat_topic *)b)->name);
+	const struct bus_stat_topic *x = a, *y = b;
+	int order = strcmp(x->name, y->name);
+
+	if (order != 0) /* of one name, without busd: the youngest busd's first */
+		return order;
+	return x->busd_started_ns > y->busd_started_ns ? -1 : x->busd_started_ns < y->busd_started_ns;
 }
 
-int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern)
+static int new_stat(struct bus_stat **ret, const char *pattern)
 {
 	const char *reason = topic_pattern_check(pattern ? pattern : ">");
 	struct bus_stat *stat;
-	struct ctl_ok ok;
-	int err;
 
-	if (is_childs(bus))
-		return bus__fail(-ECHILD, "the connection belongs to the parent process");
 	if (reason)
 		return bus__fail(-EINVAL, "topic pattern \"%.*s\" %s", BUS_TOPIC_MAX, pattern,
 				 reason);
 	stat = calloc(1, sizeof(*stat));
 	if (!stat)
 		return bus__fail(-ENOMEM, "cannot look at the bus: out of memory");
-	stat->bus = bus;
 	strcpy(stat->pattern, pattern ? pattern : ">");
+	*ret = stat;
+	return 0;
+}
+
+int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern)
+{
+	struct bus_stat *stat = NULL;
+	struct ctl_ok ok;
+	int err;
+
+	if (is_childs(bus))
+		return bus__fail(-ECHILD, "the connection belongs to the parent process");
+	err = new_stat(&stat, pattern);
+	if (err < 0)
+		return err;
+	stat->bus = bus;
 	change_observers(bus, 1);
 	err = observe(stat, &ok);
 	if (err < 0) {
@@ -288,61 +324,149 @@ int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern)
 	return 0;
 }
 
-int bus_stat_refresh(struct bus_stat *stat, const struct bus_stat_topic **topics, uint64_t *now_ns)
+/* What was mapped before goes first: it must not keep itself alive. */
+static int look_anew(struct bus_stat *stat)
 {
 	int err;
 
-	if (is_childs(stat->bus))
-		return bus__fail(-ECHILD, "the connection belongs to the parent process");
-	err = receive_view(stat, 0, REFRESH_PATIENCE_NS);
+	bus__stat_mapped_free(&stat->mapped);
+	err = bus__stat_mapped_take(&stat->mapped, stat->socket, stat->pattern);
+	return err < 0 ? bus__fail(err, "cannot look for mapped segments in /proc: %s",
+				   strerror(-err))
+		       : 0;
+}
+
+static int renew(struct bus_stat *stat)
+{
+	if (is_in_child(stat))
+		return bus__fail(-ECHILD, "the observer belongs to the parent process");
+	return stat->bus ? receive_view(stat, 0, REFRESH_PATIENCE_NS) : look_anew(stat);
+}
+
+int bus_stat_open_mapped(struct bus_stat **ret, const char *socket, const char *pattern)
+{
+	struct bus_stat *stat = NULL;
+	int err = new_stat(&stat, pattern);
+
+	if (err < 0)
+		return err;
+	stat->opener = getpid();
+	err = bus__find_socket(socket, stat->socket, sizeof(stat->socket));
+	if (err == 0 && proc_may_open() < 0)
+		err = bus__fail(-EPERM,
+				"what living processes still map of it is for root to see (the kernel wants "
+				"CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE of uid %u); look as root",
+				(unsigned)geteuid());
+	if (err == 0)
+		err = look_anew(stat);
+	if (err == 0 && stat->mapped.left_count == 0)
+		err = bus__fail(-ENOENT,
+				"no living process has mapped anything of a busd that listened at %s",
+				stat->socket);
+	if (err < 0) {
+		bus_stat_close(stat);
+		return err;
+	}
+	*ret = stat;
+	return 0;
+}
+
+int bus_stat_mapped(const struct bus_stat *stat, struct bus_stat_mapped *ret)
+{
+	const struct stat_mapped *mapped = &stat->mapped;
+
+	if (stat->bus)
+		return bus__fail(-EINVAL, "this observer was opened with a busd");
+	*ret = (struct bus_stat_mapped){ .processes = mapped->processes,
+					 .busds = (uint32_t)mapped->left_count,
+					 .ignored = mapped->ignored };
+	memcpy(ret->socket, stat->socket, sizeof(ret->socket));
+	if (mapped->left_count == 0)
+		return 0;
+	ret->pid = mapped->left[0].pid;
+	ret->uid = mapped->left[0].uid;
+	ret->started_ns = mapped->left[0].started_ns;
+	ret->alive = mapped->left[0].alive;
+	return 0;
+}
+
+static int take_topics(struct bus_stat *stat, size_t at)
+{
+	const struct stat_view *view = view_at(stat, at);
+	int err;
+
+	for (size_t i = 0; i < view->board_count; i++) {
+		struct bus_stat_topic *topic = &stat->topics[stat->topic_count];
+
+		err = bus__stat_topic(view, &view->boards[i], topic);
+		if (err == -ENOMEM)
+			return err;
+		if (err == 0 && !stat->bus) {
+			topic->busd_started_ns = stat->mapped.left[at].started_ns;
+			topic->busd_pid = stat->mapped.left[at].pid;
+			topic->busd_uid = stat->mapped.left[at].uid;
+		}
+		stat->topic_count += err == 0;
+	}
+	return 0;
+}
+
+int bus_stat_refresh(struct bus_stat *stat, const struct bus_stat_topic **topics, uint64_t *now_ns)
+{
+	size_t boards = 0;
+	int err = renew(stat);
+
 	if (err < 0)
 		return err;
 	forget_topics(stat);
-	stat->topics = calloc(stat->view.board_count + 1, sizeof(*stat->topics));
+	for (size_t i = 0; i < view_count(stat); i++)
+		boards += view_at(stat, i)->board_count;
+	stat->topics = calloc(boards + 1, sizeof(*stat->topics));
 	if (!stat->topics)
 		return bus__fail(-ENOMEM, "cannot look at the bus: out of memory");
 	*now_ns = bus_realtime_ns();
-	for (size_t i = 0; i < stat->view.board_count; i++) {
-		err = bus__stat_topic(&stat->view, &stat->view.boards[i],
-				      &stat->topics[stat->topic_count]);
-		if (err == -ENOMEM)
+	for (size_t i = 0; i < view_count(stat); i++)
+		if (take_topics(stat, i) < 0)
 			return bus__fail(-ENOMEM, "cannot look at the bus: out of memory");
-		stat->topic_count += err == 0;
-	}
 	qsort(stat->topics, (size_t)stat->topic_count, sizeof(*stat->topics), by_name);
 	*topics = stat->topics;
 	return stat->topic_count;
 }
 
-static const struct stat_board *find_board(const struct bus_stat *stat, const char *topic)
+/* The youngest busd's. */
+static const struct stat_board *find_board(const struct bus_stat *stat, const char *topic,
+					   const struct stat_view **view)
 {
 	char name[BUS_TOPIC_MAX + 1];
 
-	for (size_t i = 0; i < stat->view.board_count; i++)
-		if (bus__stat_board_name(&stat->view.boards[i], name) == 0 && strcmp(name, topic) == 0)
-			return &stat->view.boards[i];
+	for (size_t at = 0; at < view_count(stat); at++) {
+		*view = view_at(stat, at);
+		for (size_t i = 0; i < (*view)->board_count; i++)
+			if (bus__stat_board_name(&(*view)->boards[i], name) == 0 &&
+			    strcmp(name, topic) == 0)
+				return &(*view)->boards[i];
+	}
 	return NULL;
 }
 
 int bus_stat_peek(struct bus_stat *stat, const char *topic, int n, const struct bus_msg **msgs)
 {
+	const struct stat_view *view;
 	const struct stat_board *board;
 	int err;
 
-	if (is_childs(stat->bus))
-		return bus__fail(-ECHILD, "the connection belongs to the parent process");
 	if (n < 1)
 		return bus__fail(-EINVAL, "cannot peek at %d messages: at least 1", n);
 	/* The snapshot points into this view no more than by numbers: it stays valid. */
-	err = receive_view(stat, 0, REFRESH_PATIENCE_NS);
+	err = renew(stat);
 	if (err < 0)
 		return err;
-	board = find_board(stat, topic);
+	board = find_board(stat, topic, &view);
 	if (!board)
 		return bus__fail(-ENOENT, "there is no topic \"%.*s\", or no right to see it",
 				 BUS_TOPIC_MAX, topic);
 	bus__stat_peeked_free(&stat->peeked);
-	err = bus__stat_peek(&stat->view, board, n, &stat->peeked);
+	err = bus__stat_peek(view, board, n, &stat->peeked);
 	if (err < 0)
 		return bus__fail(err, "cannot copy messages of \"%s\": %s", topic, strerror(-err));
 	*msgs = stat->peeked.msgs;
@@ -352,19 +476,25 @@ int bus_stat_peek(struct bus_stat *stat, const char *topic, int n, const struct 
 int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len)
 {
 	const struct bus_stat_topic *topics = NULL;
+	struct bus_stat_namespace *spaces = NULL;
 	struct bus_stat_daemon daemon;
+	int err = 0, space_count = 0, n;
 	uint64_t now_ns;
-	int err, n;
 
 	n = bus_stat_refresh(stat, &topics, &now_ns);
 	if (n < 0)
 		return n;
-	err = bus_stat_daemon(stat->bus, &daemon);
+	if (stat->bus)
+		err = bus_stat_daemon(stat->bus, &daemon);
+	if (err == 0 && stat->bus)
+		err = space_count = bus__stat_namespaces(stat->bus, &spaces);
 	if (err < 0)
 		return err;
 	free(stat->text);
 	stat->text = NULL;
-	err = bus__stat_openmetrics(&daemon, topics, n, &stat->text, len);
+	err = bus__stat_openmetrics(stat->bus ? &daemon : NULL, topics, n, spaces, space_count,
+				    &stat->text, len);
+	free(spaces);
 	if (err < 0)
 		return bus__fail(err, "cannot write metrics: out of memory");
 	*text = stat->text;
@@ -373,89 +503,15 @@ int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len)
 
 void bus_stat_close(struct bus_stat *stat)
 {
-	if (!stat || is_childs(stat->bus))
+	if (!stat || is_in_child(stat))
 		return; /* a child's copy: its parent's mappings are not there */
-	unobserve(stat->bus);
-	let_go(stat);
+	if (stat->bus) {
+		unobserve(stat->bus);
+		let_go(stat);
+	}
+	bus__stat_mapped_free(&stat->mapped);
 	forget_topics(stat);
 	bus__stat_peeked_free(&stat->peeked);
 	free(stat->text);
 	free(stat);
-}
-
-/* ---- busd and its clients ---- */
-
-/* A string of busd's: it may be newer than we are, and it may not be busd. */
-static void copy_text(char *to, size_t size, const char *from, size_t from_size)
-{
-	size_t len = strnlen(from, from_size);
-
-	if (len >= size)
-		len = size - 1;
-	memcpy(to, from, len);
-	to[len] = 0;
-}
-
-int bus_stat_client_next(struct bus *bus, struct bus_stat_client *client)
-{
-	struct ctl_client_next req = { .head = BUS__HEAD(CTL_CLIENT_NEXT, ctl_client_next) };
-	struct ctl_client_next_reply reply;
-	int err;
-
-	if (is_childs(bus))
-		return bus__fail(-ECHILD, "the connection belongs to the parent process");
-	req.after = client->id;
-	err = bus__request(bus, &req, &reply, sizeof(reply), NULL, NULL);
-	if (err == -ENOENT)
-		return 0;
-	if (err < 0)
-		return err;
-	if (reply.client_id <= client->id) /* or the walk would not end */
-		return bus__fail(-EPROTO, "busd lists its clients in no order");
-	*client = (struct bus_stat_client){
-		.id = reply.client_id,
-		.pid = reply.pid,
-		.uid = reply.uid,
-		.gid = reply.gid,
-		.publishers = reply.publishers,
-		.subscriptions = reply.subscriptions,
-		.node = reply.node,
-		.connected_ns = reply.connected_ns,
-		.memory_bytes = reply.memory_bytes,
-		.queued = reply.queued,
-	};
-	copy_text(client->name, sizeof(client->name), reply.name, sizeof(reply.name));
-	copy_text(client->command, sizeof(client->command), reply.command, sizeof(reply.command));
-	return 1;
-}
-
-int bus_stat_daemon(struct bus *bus, struct bus_stat_daemon *ret)
-{
-	struct ctl_head req = { .type = CTL_INFO, .version = CTL_VERSION, .len = sizeof(req) };
-	struct ctl_info_reply reply;
-	int err;
-
-	if (is_childs(bus))
-		return bus__fail(-ECHILD, "the connection belongs to the parent process");
-	err = bus__request(bus, &req, &reply, sizeof(reply), NULL, NULL);
-	if (err < 0)
-		return err;
-	*ret = (struct bus_stat_daemon){
-		.pid = reply.pid,
-		.uid = reply.uid,
-		.nodes = reply.nodes,
-		.private_ = reply.private_,
-		.started_ns = reply.started_ns,
-		.memory_bytes = reply.memory_bytes,
-		.memory_limit = reply.memory_limit,
-		.topics = reply.topics,
-		.clients = reply.clients,
-		.rings = reply.rings,
-		.subscriptions = reply.subscriptions,
-		.evictions = reply.evictions,
-		.max_message_bytes = reply.max_message_bytes,
-	};
-	copy_text(ret->version, sizeof(ret->version), reply.version, sizeof(reply.version));
-	copy_text(ret->socket, sizeof(ret->socket), reply.socket, sizeof(reply.socket));
-	return 0;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/stat_internal.h"
+#include "format/topic_name.h"
 
 static int by_id(uint64_t a, uint64_t b)
 {
@@ -123,11 +124,11 @@ int bus__stat_board_name(const struct stat_board *board, char ret[BUS_TOPIC_MAX 
 	const struct board_head *head = head_of(board);
 
 	static_assert(BOARD_TOPIC_MAX == BUS_TOPIC_MAX + 1, "a topic's name fits with its final 0");
-	if (head->magic != BOARD_MAGIC || head->version != BOARD_VERSION)
+	if (!board_known(head->magic, head->version, head->features))
 		return -EPROTO;
 	memcpy(ret, head->topic, BOARD_TOPIC_MAX);
 	ret[BUS_TOPIC_MAX] = 0;
-	return 0;
+	return topic_name_check(ret) ? -EPROTO : 0;
 }
 
 bool bus__stat_board_clock(const struct stat_board *board, struct bus_calibration *ret)

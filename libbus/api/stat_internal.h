@@ -7,6 +7,8 @@
  * knows of no connection, lock or socket:
  *
  *	stat.c           collects the view from a connection's segments, asks busd about itself
+ *	stat_ask.c       what only busd knows: itself, clients, namespaces
+ *	stat_mapped.c    collects views where no busd answers, from what processes map
  *	stat_board.c     the view's index, entries of a board
  *	stat_snapshot.c  struct bus_stat_topic from a view
  *	stat_peek.c      copies of the newest messages from a view
@@ -23,6 +25,7 @@
 
 #include "format/board_layout.h"
 #include "format/ring_layout.h"
+#include "os/shm_map.h"
 #include "ring/consume.h"
 
 /* A mapped board of BOARD_SIZE bytes. */
@@ -37,6 +40,7 @@ struct stat_ring {
 	uint64_t topic_id;
 	uint64_t first_seq;
 	uint64_t size; /* of its segment */
+	bool written;  /* of a view without busd: a living process has it mapped writable */
 	struct ring_view view;
 };
 
@@ -51,6 +55,7 @@ struct stat_cursors {
 	uint64_t sub_id;
 	const struct cursor_segment *base;
 	uint32_t entries;
+	bool written; /* as of a ring */
 	uint32_t tag_count;
 	struct stat_tag *tags; /* by ring_id; made by bus__stat_view_index() */
 };
@@ -60,7 +65,36 @@ struct stat_view {
 	struct stat_ring *rings;      /* by ring_id once indexed */
 	struct stat_cursors *cursors; /* by sub_id once indexed */
 	size_t board_count, ring_count, cursors_count;
+	bool mapped; /* there is no busd: found in living processes, who has gone is not cleared up */
 };
+
+/* What is left of one busd. */
+struct stat_left {
+	uint64_t started_ns; /* 0: it did not say */
+	uint32_t pid, uid;
+	bool alive; /* somebody can write its boards: a worker that does not answer */
+	struct stat_view view;
+};
+
+/* What living processes still map (stat_mapped.c). */
+struct stat_mapped {
+	struct stat_left *left; /* the youngest busd first */
+	size_t left_count;
+	uint32_t processes; /* other than this one */
+	uint32_t ignored;   /* boards by their name, and not by what they are */
+	/* what the views point into; and who has it, with repetitions */
+	struct shm_map *maps;
+	size_t map_count;
+	uint32_t *pids;
+	size_t pid_count;
+};
+
+/*
+ * Of the busd, or those busds, that listened at the socket: topics that match. 0, also where nothing is
+ * found; -errno.
+ */
+int bus__stat_mapped_take(struct stat_mapped *ret, const char *socket, const char *pattern);
+void bus__stat_mapped_free(struct stat_mapped *mapped);
 
 /* Sorts the view and finds the entries that are in use. -ENOMEM: free the view. */
 int bus__stat_view_index(struct stat_view *view);
@@ -119,8 +153,15 @@ int bus__stat_peek(const struct stat_view *view, const struct stat_board *board,
 		   struct stat_peeked *ret);
 void bus__stat_peeked_free(struct stat_peeked *peeked);
 
-/* A snapshot as OpenMetrics text, to be freed by the caller. -ENOMEM. */
+/*
+ * A snapshot as OpenMetrics text, to be freed by the caller. daemon NULL: none answers, and nothing is
+ * said of namespaces either. -ENOMEM.
+ */
 int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus_stat_topic *topics,
-			  int topic_count, char **text, size_t *len);
+			  int topic_count, const struct bus_stat_namespace *spaces, int space_count,
+			  char **text, size_t *len);
+
+/* All that there are, to be freed. How many; -errno. None where busd is too old to say. */
+int bus__stat_namespaces(struct bus *bus, struct bus_stat_namespace **ret);
 
 #endif

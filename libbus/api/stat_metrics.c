@@ -24,9 +24,11 @@ static const struct metric {
 
 struct exposition {
 	FILE *out;
-	const struct bus_stat_daemon *daemon;
+	const struct bus_stat_daemon *daemon; /* NULL: none answers */
 	const struct bus_stat_topic *topics;
 	int topic_count;
+	const struct bus_stat_namespace *spaces;
+	int space_count;
 };
 
 static void begin_family(struct exposition *e, enum metric_id id)
@@ -77,6 +79,13 @@ static void put_seconds(struct exposition *e, uint64_t ns)
 
 /* ---- busd ---- */
 
+static void put_up(struct exposition *e)
+{
+	begin_family(e, METRIC_UP);
+	begin_sample(e, METRIC_UP);
+	put_count(e, e->daemon != NULL);
+}
+
 static void put_daemon(struct exposition *e)
 {
 	const struct bus_stat_daemon *d = e->daemon;
@@ -107,10 +116,59 @@ static void put_daemon(struct exposition *e)
 	}
 }
 
+/* false: there is no such limit. */
+static bool space_value(const struct bus_stat_namespace *s, enum metric_id id, uint64_t *ret)
+{
+	switch (id) {
+	case METRIC_NAMESPACE_MEMORY:
+		*ret = s->memory_bytes;
+		return true;
+	case METRIC_NAMESPACE_TOPICS:
+		*ret = s->topics;
+		return true;
+	case METRIC_NAMESPACE_RINGS:
+		*ret = s->rings;
+		return true;
+	case METRIC_NAMESPACE_CLIENTS:
+		*ret = s->clients;
+		return true;
+	case METRIC_NAMESPACE_MEMORY_LIMIT:
+		*ret = s->memory_limit;
+		break;
+	case METRIC_NAMESPACE_TOPICS_LIMIT:
+		*ret = s->topics_limit;
+		break;
+	case METRIC_NAMESPACE_RINGS_LIMIT:
+		*ret = s->rings_limit;
+		break;
+	default: /* METRIC_NAMESPACE_CLIENTS_LIMIT */
+		*ret = s->clients_limit;
+		break;
+	}
+	return *ret != 0;
+}
+
+static void put_namespaces(struct exposition *e)
+{
+	for (int id = METRIC_NAMESPACE_MEMORY; id <= METRIC_NAMESPACE_CLIENTS_LIMIT; id++) {
+		begin_family(e, (enum metric_id)id);
+		for (int i = 0; i < e->space_count; i++) {
+			uint64_t value;
+
+			if (!space_value(&e->spaces[i], (enum metric_id)id, &value))
+				continue;
+			begin_sample(e, (enum metric_id)id);
+			put_label(e, "{", "namespace", e->spaces[i].name);
+			fputc('}', e->out);
+			put_count(e, value);
+		}
+	}
+}
+
 static void put_numa(struct exposition *e)
 {
 	uint64_t bytes[BUS_STAT_NODES] = { 0 };
-	uint32_t nodes = e->daemon->nodes;
+	uint32_t nodes = e->daemon ? e->daemon->nodes : 0;
 
 	for (int i = 0; i < e->topic_count; i++)
 		for (int j = 0; j < e->topics[i].publisher_count; j++) {
@@ -135,11 +193,27 @@ static void put_numa(struct exposition *e)
 
 /* ---- topics ---- */
 
-static void put_topic_count(struct exposition *e, enum metric_id id, const char *topic,
+/*
+ * Where no busd answers, two that listened one after another may each have left a topic of that name:
+ * the keeper's pid is added to both. Topics are sorted by name.
+ */
+static void put_topic(struct exposition *e, const struct bus_stat_topic *t)
+{
+	const struct bus_stat_topic *end = e->topics + e->topic_count;
+	char full[BUS_TOPIC_MAX + 24];
+	bool twice = (t > e->topics && strcmp(t[-1].name, t->name) == 0) ||
+		     (t + 1 < end && strcmp(t[1].name, t->name) == 0);
+
+	if (twice)
+		snprintf(full, sizeof(full), "%s#%u", t->name, t->busd_pid);
+	put_label(e, "{", "topic", twice ? full : t->name);
+}
+
+static void put_topic_count(struct exposition *e, enum metric_id id, const struct bus_stat_topic *t,
 			    const char *direction, uint64_t value)
 {
 	begin_sample(e, id);
-	put_label(e, "{", "topic", topic);
+	put_topic(e, t);
 	if (direction)
 		put_label(e, ",", "direction", direction);
 	fputc('}', e->out);
@@ -154,22 +228,24 @@ static void put_one_topic(struct exposition *e, enum metric_id id, const struct 
 	case METRIC_TOPIC_MESSAGES:
 		for (int i = 0; i < t->subscriber_count; i++)
 			out += t->subscribers[i].delivered;
-		put_topic_count(e, id, t->name, "in", t->messages);
-		put_topic_count(e, id, t->name, "out", out);
+		put_topic_count(e, id, t, "in", t->messages);
+		put_topic_count(e, id, t, "out", out);
 		break;
 	case METRIC_TOPIC_BYTES:
-		put_topic_count(e, id, t->name, "in", t->bytes);
+		put_topic_count(e, id, t, "in", t->bytes);
 		break;
 	case METRIC_TOPIC_PUBLISHERS:
 		for (int i = 0; i < t->publisher_count; i++)
-			out += !t->publishers[i].closed;
-		put_topic_count(e, id, t->name, NULL, out);
+			out += !t->publishers[i].closed && !t->publishers[i].gone;
+		put_topic_count(e, id, t, NULL, out);
 		break;
 	case METRIC_TOPIC_SUBSCRIBERS:
-		put_topic_count(e, id, t->name, NULL, (uint64_t)t->subscriber_count);
+		for (int i = 0; i < t->subscriber_count; i++)
+			out += !t->subscribers[i].gone;
+		put_topic_count(e, id, t, NULL, out);
 		break;
 	default: /* METRIC_TOPIC_MEMORY */
-		put_topic_count(e, id, t->name, NULL, t->memory_bytes);
+		put_topic_count(e, id, t, NULL, t->memory_bytes);
 		break;
 	}
 }
@@ -178,8 +254,8 @@ static void put_one_topic(struct exposition *e, enum metric_id id, const struct 
  * Two samples must never have the same labels. Where one process has two publishers (or
  * subscribers) of one name on a topic, their numbers are added to the name.
  */
-static void put_peer(struct exposition *e, const char *topic, const char *kind, const char *name,
-		     bool twice, uint64_t id, uint32_t pid)
+static void put_peer(struct exposition *e, const struct bus_stat_topic *topic, const char *kind,
+		     const char *name, bool twice, uint64_t id, uint32_t pid)
 {
 	char full[BUS_NAME_MAX + 24], number[16];
 
@@ -188,7 +264,7 @@ static void put_peer(struct exposition *e, const char *topic, const char *kind, 
 	else
 		snprintf(full, sizeof(full), "%s", name);
 	snprintf(number, sizeof(number), "%u", pid);
-	put_label(e, "{", "topic", topic);
+	put_topic(e, topic);
 	put_label(e, ",", kind, full);
 	put_label(e, ",", "pid", number);
 }
@@ -204,7 +280,7 @@ static void put_pub(struct exposition *e, enum metric_id id, const struct bus_st
 		twice = twice || (i != at && t->publishers[i].pid == p->pid &&
 				  strcmp(t->publishers[i].name, p->name) == 0);
 	begin_sample(e, id);
-	put_peer(e, t->name, "publisher", p->name, twice, p->id, p->pid);
+	put_peer(e, t, "publisher", p->name, twice, p->id, p->pid);
 	fputc('}', e->out);
 	switch (id) {
 	case METRIC_TOPIC_LAST_SEQ:
@@ -240,7 +316,7 @@ static void put_sub(struct exposition *e, enum metric_id id, const struct bus_st
 		twice = twice || (i != at && t->subscribers[i].pid == s->pid &&
 				  strcmp(t->subscribers[i].name, s->name) == 0);
 	begin_sample(e, id);
-	put_peer(e, t->name, "subscriber", s->name, twice, s->id, s->pid);
+	put_peer(e, t, "subscriber", s->name, twice, s->id, s->pid);
 	if (id == METRIC_LOST)
 		put_label(e, ",", "reason", s->lossy ? "overwritten" : "evicted");
 	fputc('}', e->out);
@@ -302,9 +378,14 @@ static void put_family(struct exposition *e, enum metric_id id)
 }
 
 int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus_stat_topic *topics,
-			  int topic_count, char **text, size_t *len)
+			  int topic_count, const struct bus_stat_namespace *spaces, int space_count,
+			  char **text, size_t *len)
 {
-	struct exposition e = { .daemon = daemon, .topics = topics, .topic_count = topic_count };
+	struct exposition e = { .daemon = daemon,
+				.topics = topics,
+				.topic_count = topic_count,
+				.spaces = spaces,
+				.space_count = space_count };
 	char *made = NULL;
 	size_t size = 0;
 	bool failed;
@@ -312,7 +393,11 @@ int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus
 	e.out = open_memstream(&made, &size);
 	if (!e.out)
 		return -ENOMEM;
-	put_daemon(&e);
+	put_up(&e);
+	if (daemon) {
+		put_daemon(&e);
+		put_namespaces(&e);
+	}
 	put_numa(&e);
 	for (int id = METRIC_NUMA_MEMORY + 1; id < METRIC_COUNT; id++)
 		put_family(&e, (enum metric_id)id);

@@ -77,6 +77,12 @@ static uint64_t age_of(const struct snapshot *snap, uint64_t counter, uint64_t o
 	return now_ns > then_ns ? now_ns - then_ns : 0;
 }
 
+/* Without busd nobody else notices that its process has gone. */
+static bool is_gone(const struct snapshot *snap, const struct board_line *line)
+{
+	return snap->view->mapped && line->entry.inode != 0 && !(line->ring && line->ring->written);
+}
+
 static void read_counters(const struct snapshot *snap, const struct board_line *line,
 			  struct bus_stat_pub *pub)
 {
@@ -87,7 +93,7 @@ static void read_counters(const struct snapshot *snap, const struct board_line *
 	pub->refused += bus_load_relaxed(&page->refused);
 	pub->wakes += bus_load_relaxed(&page->wakes);
 	pub->evictions += bus_load_relaxed(&page->evictions);
-	if (since != 0 && line->entry.state == BOARD_RING_OPEN) {
+	if (since != 0 && line->entry.state == BOARD_RING_OPEN && !is_gone(snap, line)) {
 		pub->block_ns = age_of(snap, since, line->entry.opened_ns);
 		pub->blocked_ns += pub->block_ns;
 		pub->blocked_now = 1;
@@ -108,6 +114,7 @@ static void show_ring(const struct snapshot *snap, const struct board_line *line
 	pub->uid = e->uid;
 	memcpy(pub->name, e->name, sizeof(pub->name));
 	pub->closed = e->state != BOARD_RING_OPEN;
+	pub->gone = is_gone(snap, line);
 	pub->ring_slots = e->slots;
 	pub->ring_bytes = e->bytes;
 	pub->page_kib = e->page_kib;
@@ -291,9 +298,10 @@ static void add_sub(struct snapshot *snap, const struct board_sub *entry)
 	sub->node = entry->node;
 	sub->evictions = entry->evicted;
 	sub->opened_ns = entry->opened_ns;
+	sub->gone = snap->view->mapped && entry->inode != 0 && !(cursors && cursors->written);
 	if (!cursors)
 		return; /* busd has not handed it to us: what it reads is not known */
-	sub->asleep = bus_load_relaxed(&cursors->base->waiting) != 0;
+	sub->asleep = !sub->gone && bus_load_relaxed(&cursors->base->waiting) != 0;
 	/* the past of several topics is one account */
 	if (strcmp(entry->pattern, snap->topic) == 0) {
 		sub->lost = bus_load_relaxed(&cursors->base->past_lost);

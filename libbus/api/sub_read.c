@@ -51,6 +51,8 @@ static inline void lend(struct bus_sub *sub, struct sub_ring *r, struct bus_msg 
 	r->rd.ahead += (uint64_t)n;
 	r->borrowed += (uint32_t)n;
 	sub->borrow_count += (uint32_t)n;
+	r->rd.expect_pos = sub->borrow_pos[borrow_index(sub, sub->borrow_count - 1)] +
+			   ring_need(0, first[n - 1].len);
 	if (sub->run_count != 0 && last->ring == r && lost == 0) {
 		last->count += (uint32_t)n;
 		return;
@@ -183,7 +185,10 @@ static int ring_says(struct bus_sub *sub, struct sub_ring *r, enum ring_look loo
 		return 1;
 	case RING_UNSUPPORTED:
 		skip_one(r);
-		return -EPROTONOSUPPORT;
+		return bus__fail(-EPROTONOSUPPORT,
+				 "a message of \"%s\" on \"%s\" needs a newer libbus than " BUS_VERSION
+				 ": it was left out",
+				 r->name, r->topic->name);
 	default:
 		ignore_ring(r);
 		return -EBADMSG;
@@ -214,8 +219,11 @@ static inline int look_at(struct bus_sub *sub, struct sub_ring *r, struct bus_ms
 	if (bus_unlikely(!r->active || r->ignored))
 		return 0;
 	/* Most looks find nothing: the end of the ring and the like are looked for in one of 16. */
-	if (!ring_reader_came(&r->rd) && r->rd.cur == r->rd.flushed && sub->looks % 16 != 15)
-		return 0;
+	if (!ring_reader_came(&r->rd)) {
+		ring_reader_expect(&r->rd);
+		if (r->rd.cur == r->rd.flushed && sub->looks % 16 != 15)
+			return 0;
+	}
 	freshen(r->topic);
 	n = take_run(sub, r, msgs, max < room ? max : room, &look);
 	if (bus_likely(n > 0))

@@ -4,6 +4,7 @@
  * three steps, joined again after an eviction.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -199,6 +200,33 @@ static bool told_before(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	return true;
 }
 
+/*
+ * A ring, or a topic's board, of features that came after this library: not read at all, and its
+ * publisher is not to wait for that. Said once for each ring, with the next peek.
+ */
+static bool is_beyond_us(struct bus_sub *sub, const struct ctl_ev_ring *ev)
+{
+	struct bus__segment *ring = bus__segment_get(sub->bus, sub->gen, ev->segment_id);
+	struct bus__segment *board = bus__segment_get(sub->bus, sub->gen, ev->board_id);
+	const struct board_head *head = board != NULL && board->kind == CTL_SEG_BOARD ? board->base
+										      : NULL;
+	bool beyond = (ring != NULL && ring->base == NULL) ||
+		      (head != NULL && !board_known(head->magic, head->version, head->features));
+
+	if (beyond) {
+		sub->pending = bus__fail(
+			-EPROTONOSUPPORT,
+			"publisher \"%.63s\" on \"%.255s\" has a ring (features %#x) that this library (" BUS_VERSION
+			") cannot read: its messages are left out; use a newer libbus",
+			ev->name, ev->topic, ring != NULL ? ring->geometry.features : 0);
+		if (sub->gen == bus__gen(sub->bus))
+			bus__acknowledge(sub->bus, CTL_EVC_RING_DONE, ev->ring_id, sub->id);
+	}
+	bus__segment_put(sub->bus, ring);
+	bus__segment_put(sub->bus, board);
+	return beyond;
+}
+
 /* false: a segment is missing; the event stays. */
 static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 {
@@ -210,8 +238,8 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	struct sub_ring *r;
 
 	if (ev->entry >= sub->entries || ev->board_index >= BOARD_RINGS ||
-	    ev->bell_word >= BELL_WORDS || told_before(sub, ev))
-		return true; /* nonsense, or told twice */
+	    ev->bell_word >= BELL_WORDS || told_before(sub, ev) || is_beyond_us(sub, ev))
+		return true; /* nonsense, or told twice, or of a later version */
 	topic = topic_for(sub, ev);
 	if (topic == NULL)
 		return false;
@@ -244,6 +272,8 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	r->line = ev->line != 0 ? ev->line : ev->pub_id;
 	r->rd.late = ev->line != 0;
 	memcpy(r->name, ev->name, sizeof(r->name) - 1);
+	BUS_NEXT(if (ev->label != 0) snprintf(r->name, sizeof(r->name), "%.40s#%llu", ev->name,
+					      (unsigned long long)ev->label));
 	r->peer =
 		(struct bus_peer){ .id = ev->pub_id, .pid = ev->pid, .uid = ev->uid, .name = r->name };
 	bus__sub_resolve_bells(sub, r);

@@ -28,6 +28,16 @@
 #define BUS_COLD         __attribute__((cold, noinline))
 #define BUS_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
+/*
+ * What only a next version has, made of these sources so that tests can let the two meet
+ * (mk/next.mk, tests/integration/versions.sh). Nothing in what is installed.
+ */
+#ifdef BUS_NEXT_VERSION
+#define BUS_NEXT(...) __VA_ARGS__
+#else
+#define BUS_NEXT(...)
+#endif
+
 static inline uint64_t bus_min_u64(uint64_t a, uint64_t b)
 {
 	return a < b ? a : b;

@@ -25,13 +25,17 @@
 
 #define BOARD_MAGIC   UINT64_C(0x4452414f42535542) /* "BUSBOARD" */
 #define BOARD_VERSION 1
-#define BOARD_RINGS   1024
-#define BOARD_SUBS    1024
+/* the oldest that is still read; what must be understood is a bit of `features` */
+#define BOARD_VERSION_MIN    1
+#define BOARD_FEATURES_KNOWN 0u
+#define BOARD_RINGS          1024
+#define BOARD_SUBS           1024
 #define BOARD_NODES \
 	16 /* NUMA nodes shown by number; pages of higher ones are added up in the last */
-#define BOARD_NAME_MAX  64 /* of a publisher or subscriber, with the final 0 */
-#define BOARD_TOPIC_MAX 256
-#define BOARD_RETRIES   1000
+#define BOARD_NAME_MAX   64 /* of a publisher or subscriber, with the final 0 */
+#define BOARD_TOPIC_MAX  256
+#define BOARD_SOCKET_MAX 108
+#define BOARD_RETRIES    1000
 
 struct board_head {
 	/* number of the last membership change; stored after it was sent, before fence F2 */
@@ -68,9 +72,25 @@ struct board_head {
 	_Atomic uint64_t past_messages;
 	_Atomic uint64_t past_bytes;
 	uint64_t pad4[8];
+	/*
+	 * Whose it is, for who looks when that busd has gone (api/stat_mapped.c): start and pid tell
+	 * one busd from another that listened there. 0 and empty: made by one that did not say.
+	 */
+	uint64_t busd_started_ns; /* Unix */
+	uint32_t busd_pid;        /* its keeper */
+	uint32_t pad5;
+	char busd_socket[BOARD_SOCKET_MAX]; /* absolute, symbolic links resolved */
+	uint32_t pad6;
 };
+static inline bool board_known(uint64_t magic, uint32_t version, uint32_t features)
+{
+	return magic == BOARD_MAGIC && version >= BOARD_VERSION_MIN && version <= BOARD_VERSION &&
+	       (features & ~BOARD_FEATURES_KNOWN) == 0;
+}
+
 #define BOARD_TOPIC_EXPLICIT 1u /* made by bus-topic create: stays without clients */
 #define BOARD_TOPIC_HUGE     2u /* huge pages asked */
+#define BOARD_TOPIC_REMOVED  4u /* its name is free, or another topic's: rings are read to the end */
 #define BOARD_HEAD           4096
 static_assert(sizeof(struct board_head) <= BOARD_HEAD, "the head has a page of its own");
 
@@ -79,6 +99,12 @@ enum board_ring_state {
 	BOARD_RING_OPEN = 1, /* its publisher is attached */
 	BOARD_RING_CLOSED =
 		2, /* no more messages will come; read to the end. next_ring is set before this */
+	/*
+	 * busd is about to close it under a publisher that lives: who publishes stops, who reads
+	 * goes on until it is CLOSED. Stored before an epoch, CLOSED after it and a membarrier:
+	 * docs/memory-model.md
+	 */
+	BOARD_RING_ENDING = 3,
 };
 
 struct board_ring {
@@ -99,7 +125,12 @@ struct board_ring {
 	/* where the pages are, by move_pages; in units of page_kib */
 	uint32_t node_pages[BOARD_NODES];
 	char name[BOARD_NAME_MAX];
-	uint64_t pad[5];
+	/* of its memfd, and the rest of the geometry: for who finds it without busd. 0: not said */
+	uint64_t inode;
+	uint64_t slots_off, payload_off;
+	uint32_t features;
+	uint32_t pad0;
+	uint64_t pad;
 };
 static_assert(sizeof(struct board_ring) == 256, "four lines");
 
@@ -121,7 +152,10 @@ struct board_sub {
 	int32_t node;   /* NUMA node on which it opened; -1 unknown */
 	char name[BOARD_NAME_MAX];
 	char pattern[96]; /* cut where longer */
-	uint64_t pad[4];
+	uint64_t inode;   /* of the memfd of its cursors; 0: not said */
+	uint32_t entries; /* of them */
+	uint32_t pad0;
+	uint64_t pad[2];
 };
 static_assert(sizeof(struct board_sub) == 256, "four lines");
 

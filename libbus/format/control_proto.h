@@ -19,6 +19,29 @@
  * Every descriptive string is NUL-terminated inside its array; a message whose length, type, string
  * or count is wrong ends the connection (busd) or is an error -EPROTO (libbus).
  *
+ * ---- Versions
+ *   Libraries and busd are upgraded one after another, so neighbours of different versions meet.
+ *   HELLO says which versions the client speaks, from min_version to head.version; the head of the
+ *   answer says which one is spoken: the highest that both know. Where there is none, busd answers
+ *   -EPROTONOSUPPORT and a sentence with both ranges. A client that comes back to another worker
+ *   says it again: what is spoken may be another version then.
+ *
+ *   For ever, whatever the version, stay as they are: bytes 0 to 15 of each message (struct
+ *   ctl_head), bytes 16 to 19 of HELLO (flags, min_version; 0 there: only head.version), and
+ *   CTL_ERROR up to the end of `why`.
+ *
+ *   Messages grow, and only at their tail. Zero in a new field means "not said" or the default. Who
+ *   gets a shorter message than it knows takes the rest for zero; how short it may be is how long
+ *   it was in CTL_VERSION_MIN (control_size.h). Who gets a longer one takes it if what it does not
+ *   know is zero, and refuses it otherwise: a request by -E2BIG, an answer or event as -EPROTO. So
+ *   a field that the other side has to know is simply set, and one that it may do without is set
+ *   only where the version that is spoken has it. HELLO is said before that is known: what it says
+ *   beyond busd's version is not looked at, and the version in the answer tells the client so.
+ *   Padding is looked at by nobody and never becomes a field. The same holds for flags: an unknown
+ *   one is refused. A new type of message, or an old one that means something else, is a new
+ *   CTL_VERSION, and is sent only where that is spoken; what cannot be had in the old one any more
+ *   raises CTL_VERSION_MIN. A struct inside of messages (settings, geometry) does not grow.
+ *
  * ---- Attaching
  *   HELLO      -> HELLO reply + fds { ev, busd's bell page (ro), own bell page for the own user
  *                 (rw) }
@@ -106,8 +129,21 @@
 #include "format/board_layout.h"
 #include "format/ring_layout.h"
 
-#define CTL_MAGIC        0x42535542u /* "BUSB" */
-#define CTL_VERSION      3u
+#define CTL_MAGIC 0x42535542u /* "BUSB" */
+/*
+ * The newest version that is spoken and the oldest. Defined as macros may be (mk/next.mk) they are
+ * those of a next version, made of these sources for tests.
+ */
+#ifdef BUS_NEXT_VERSION
+#define CTL_VERSION 4u
+#else
+#define CTL_VERSION 3u
+#endif
+#ifdef BUS_NEXT_ONLY
+#define CTL_VERSION_MIN 4u
+#else
+#define CTL_VERSION_MIN 3u
+#endif
 #define CTL_MAX          1024 /* bytes of a message */
 #define CTL_MAX_FDS      4
 #define CTL_EV_IN_FLIGHT 16
@@ -135,6 +171,7 @@ enum ctl_type {
 	CTL_CLIENT_NEXT,
 	CTL_INFO,
 	CTL_LEAVE,
+	CTL_NAMESPACE_NEXT,
 	CTL_TYPE_COUNT,
 
 	CTL_EV_SEGMENT = 0x100,
@@ -160,6 +197,7 @@ enum ctl_type {
 struct ctl_head {
 	uint32_t magic; /* CTL_MAGIC in HELLO and its answer, 0 elsewhere */
 	uint16_t type;  /* enum ctl_type */
+	/* HELLO: the highest that is spoken; its answer: the one that is; else of who sent it, for show */
 	uint16_t version;
 	uint32_t len; /* of the whole message */
 	uint32_t req; /* the client's number of the request, repeated in the answer; 0 in events */
@@ -174,12 +212,15 @@ struct ctl_error {
 
 struct ctl_hello {
 	struct ctl_head head; /* version: the highest that the client speaks */
-	uint32_t flags;       /* CTL_HELLO_* */
+	uint16_t flags;       /* CTL_HELLO_* */
+	uint16_t min_version; /* the lowest; 0: head.version is the only one */
 	int32_t node;         /* NUMA node on which the caller runs, -1 unknown */
 	uint64_t token[2];    /* random; 0: this client does not come back */
 	char name[CTL_NAME_MAX];
+	BUS_NEXT(uint64_t hint;)
 };
-#define CTL_HELLO_RESUME 1u /* it was attached, by this token, and the worker died */
+#define CTL_FEATURE_NAMESPACES 1u
+#define CTL_HELLO_RESUME       1u /* it was attached, by this token, and the worker died */
 
 struct ctl_hello_reply {
 	struct ctl_head head; /* version: the one to speak */
@@ -191,8 +232,10 @@ struct ctl_hello_reply {
 	uint32_t busd_pid;
 	uint32_t page_bytes; /* run-time page size */
 	uint32_t resumed;    /* 1: it is attached as before; 0: everything is to be opened anew */
+	uint32_t features;   /* CTL_FEATURE_*: requests that an older busd of this version lacks */
+	char version[32];    /* of busd, for people */
 	uint32_t instance; /* of busd, random and not 0: another one knows nothing of the former */
-	char version[32];  /* of busd, for people */
+	uint32_t pad;
 };
 
 /*
@@ -261,6 +304,7 @@ struct ctl_pub_open {
 	char name[CTL_NAME_MAX];
 	uint64_t line;      /* 0, or what it continues: see "Another busd" */
 	uint64_t first_seq; /* number of the new ring's first message, or of an earlier one */
+	BUS_NEXT(uint64_t label;)
 };
 
 struct ctl_pub_grow {
@@ -285,6 +329,7 @@ struct ctl_pub_reply {
 	uint32_t pad;
 	uint64_t max_bytes; /* growth limit */
 	struct ring_geometry geometry;
+	BUS_NEXT(uint64_t label;)
 };
 
 struct ctl_pub_ready {
@@ -387,6 +432,32 @@ struct ctl_client_next_reply {
 	char command[32]; /* /proc/PID/comm at connect time */
 };
 
+/*
+ * NAMESPACE_NEXT: the first namespace that sorts (strcmp) after `after` and that the caller may see:
+ * its owner those that are his, who runs busd all. -ENOENT: no more. Only where the answer to HELLO
+ * has CTL_FEATURE_NAMESPACES.
+ */
+struct ctl_namespace_next {
+	struct ctl_head head;
+	char after[CTL_TOPIC_MAX];
+};
+
+enum ctl_owner { CTL_OWNER_NONE = 0, CTL_OWNER_USER = 1, CTL_OWNER_GROUP = 2 };
+
+/* Limits: 0: none. */
+struct ctl_namespace_next_reply {
+	struct ctl_head head;
+	uint64_t memory, memory_limit;
+	uint32_t topics, topics_limit;
+	uint32_t rings, rings_limit;
+	uint32_t clients, clients_limit;
+	uint32_t owner; /* enum ctl_owner */
+	uint32_t owner_id;
+	uint32_t configured; /* it stands in the configuration */
+	uint32_t pad;
+	char name[CTL_TOPIC_MAX];
+};
+
 /* INFO: busd itself. The request is a bare head. */
 struct ctl_info_reply {
 	struct ctl_head head;
@@ -400,9 +471,18 @@ struct ctl_info_reply {
 	uint32_t private_; /* started by a client, leaves when idle */
 	char version[32];
 	char socket[108];
+	uint32_t pad;
+	BUS_NEXT(uint64_t labels;)
 };
 
 /* ---- events: busd to client ---- */
+
+/*
+ * What the names of segments' memfds begin with: busd.PID.KIND.ID, PID of busd's keeper. For people
+ * who look at /proc/PID/maps, and for who looks when no busd answers: a name says nothing of whose
+ * it is, boards and their inode numbers do.
+ */
+#define SHM_NAME "busd."
 
 enum ctl_segment_kind {
 	CTL_SEG_BOARD = 1,
@@ -485,6 +565,7 @@ struct ctl_ev_ring {
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX]; /* of the publisher */
 	uint64_t line;           /* as the publisher says it: to be believed of its uid only */
+	BUS_NEXT(uint64_t label;)
 };
 #define CTL_RING_FRESH  1u /* attached after the subscription was active: read it from `start` */
 #define CTL_RING_CLOSED 2u /* its publisher has gone: nothing gates; read what is there */
@@ -493,6 +574,7 @@ struct ctl_ev_ring {
  * for the first ring that found none; it comes as an ordinary one when an entry is free again.
  */
 #define CTL_RING_STARVED 4u
+#define CTL_RING_KNOWN   (CTL_RING_FRESH | CTL_RING_CLOSED | CTL_RING_STARVED)
 
 /* The ring was freed (a reader that was not done is told why by its lost count). */
 struct ctl_ev_ring_gone {
@@ -522,11 +604,18 @@ struct ctl_evc {
 };
 
 static_assert(sizeof(struct ctl_head) == 16, "head");
-static_assert(sizeof(struct ctl_error) <= CTL_MAX, "error");
+static_assert(offsetof(struct ctl_head, type) == 4 && offsetof(struct ctl_head, version) == 6 &&
+		      offsetof(struct ctl_head, len) == 8 && offsetof(struct ctl_head, req) == 12 &&
+		      offsetof(struct ctl_hello, flags) == 16 &&
+		      offsetof(struct ctl_hello, min_version) == 18 &&
+		      offsetof(struct ctl_error, error) == 16 &&
+		      offsetof(struct ctl_error, why) == 24 && CTL_WHY_MAX == 512,
+	      "these bytes stay for ever");
 static_assert(sizeof(struct ctl_topic_next) <= CTL_MAX, "topic_next");
 static_assert(sizeof(struct ctl_topic_next_reply) <= CTL_MAX, "topic_next_reply");
 static_assert(sizeof(struct ctl_pub_open) <= CTL_MAX, "pub_open");
 static_assert(sizeof(struct ctl_sub_open) <= CTL_MAX, "sub_open");
+static_assert(sizeof(struct ctl_namespace_next_reply) <= CTL_MAX, "namespace_next_reply");
 static_assert(sizeof(struct ctl_ev_ring) <= CTL_MAX, "ev_ring");
 
 #endif

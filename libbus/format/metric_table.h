@@ -19,6 +19,8 @@
 
 /* clang-format off */
 #define METRIC_TABLE(X) \
+	X(UP, "up", "gauge", "", "", "", \
+	  "1: busd answers; 0: it does not, and the rest is what living processes still map") \
 	X(BUILD, "build", "info", "", "", "version", \
 	  "Version of the running busd") \
 	X(START_TIME, "start_time_seconds", "gauge", "seconds", "", "", \
@@ -37,6 +39,24 @@
 	  "Shared memory that busd has made and not yet freed") \
 	X(MEMORY_LIMIT, "memory_limit_bytes", "gauge", "bytes", "", "", \
 	  "Shared memory that busd may make") \
+	X(NAMESPACE_MEMORY, "namespace_memory_bytes", "gauge", "bytes", "memory_bytes", "namespace", \
+	  "Shared memory of a namespace, which is all topics with the same first token") \
+	X(NAMESPACE_MEMORY_LIMIT, "namespace_memory_limit_bytes", "gauge", "bytes", \
+	  "memory_limit_bytes", "namespace", \
+	  "Shared memory that a namespace may take; absent where it has no limit, as those below") \
+	X(NAMESPACE_TOPICS, "namespace_topics", "gauge", "", "topics", "namespace", \
+	  "Topics of a namespace") \
+	X(NAMESPACE_TOPICS_LIMIT, "namespace_topics_limit", "gauge", "", "topics_limit", "namespace", \
+	  "Topics that a namespace may have") \
+	X(NAMESPACE_RINGS, "namespace_rings", "gauge", "", "rings", "namespace", \
+	  "Rings of a namespace, those included that are kept for readers") \
+	X(NAMESPACE_RINGS_LIMIT, "namespace_rings_limit", "gauge", "", "rings_limit", "namespace", \
+	  "Rings that a namespace may have") \
+	X(NAMESPACE_CLIENTS, "namespace_clients", "gauge", "", "clients", "namespace", \
+	  "Processes that publish or subscribe in a namespace") \
+	X(NAMESPACE_CLIENTS_LIMIT, "namespace_clients_limit", "gauge", "", "clients_limit", \
+	  "namespace", \
+	  "Processes that may publish or subscribe in a namespace") \
 	X(NUMA_MEMORY, "numa_memory_bytes", "gauge", "bytes", "memory_bytes", "node", \
 	  "Memory of the rings seen here by the NUMA node on which its pages are") \
 	X(TOPIC_MESSAGES, "topic_messages", "counter", "", "messages", "topic,direction", \

@@ -35,11 +35,14 @@
 #define RING_HEAD_MAX       65520 /* key + headers, padded to RING_HEAD_ALIGN */
 #define RING_HEAD_ALIGN     16    /* so that the payload keeps the message's alignment to 16 */
 
+/* What a ring may have that must be understood by who reads or writes it. */
+#define RING_FEATURES_KNOWN (BUS_NEXT(1u |) 0u)
+
 struct ring_geometry {
-	uint32_t slots;       /* power of two */
-	uint32_t features;    /* RING_FEATURE_*, chosen by busd; an unknown bit is refused */
-	uint64_t bytes;       /* payload area, power of two, a multiple of the page size in use */
-	uint64_t slots_off;   /* from the start of the segment */
+	uint32_t slots;     /* power of two */
+	uint32_t features;  /* chosen by busd; one that is not in RING_FEATURES_KNOWN is refused */
+	uint64_t bytes;     /* payload area, power of two, a multiple of the page size in use */
+	uint64_t slots_off; /* from the start of the segment */
 	uint64_t payload_off; /* a multiple of the page size in use */
 	uint64_t size;        /* of the segment: payload_off + bytes */
 	uint64_t first_seq;   /* number of the first message in this ring */
@@ -53,7 +56,8 @@ struct ring_geometry {
  * | frontier_seq/_pos | publisher | every peek and release       | then full fence R1; read after A1 |
  * | head              | publisher | joiners, tools               | release after commit; lags the commit words |
  * | bytes, ...        | publisher | tools                        | relaxed, for show |
- * | waiting           | publisher | gating readers after W2      | generation; 0: awake |
+ * | waiting           | publisher | gating readers after W2      | generation; 0: awake; release after wake_at |
+ * | wake_at           | publisher | who saw waiting              | relaxed; constant for a generation |
  * | final_seq         | publisher | readers that found nothing   | release; next seq + 1, 0: unset |
  * | begin_seq         | publisher | readers that found nothing, busd | release, before final_seq of the ring before; + 1, 0: unset |
  * | blocked_*, ...    | publisher | tools                        | relaxed, for show |
@@ -77,7 +81,9 @@ struct ring_writer_page {
 	 * what comes before it stands in the ring of a former busd; + 1, 0: not said
 	 */
 	_Atomic uint64_t begin_seq;
-	uint64_t pad3[13];
+	/* a reader wakes the waiting publisher once its cursor is here, not before */
+	_Atomic uint64_t wake_at;
+	uint64_t pad3[12];
 	/* pair 3: counters for people */
 	_Atomic uint64_t blocked_ns; /* time spent blocked, finished blocks only */
 	/* counter at which the present block began; 0 not blocked */

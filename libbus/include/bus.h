@@ -126,7 +126,7 @@ struct bus_connect_opts {
  *
  *  -ENOENT, -ECONNREFUSED  nobody listens there and none was to be started
  *  -EPROTO           what listens there is not busd
- *  -EPROTONOSUPPORT  a busd of another protocol version
+ *  -EPROTONOSUPPORT  a busd of no protocol version that this library speaks
  *  -ETIMEDOUT        no answer in time
  *  -EACCES           the socket may not be used by this user
  *  -EDQUOT           too many connections of this user
@@ -427,7 +427,8 @@ struct bus_msg {
  *  -ENOBUFS  BUS_BORROW_MAX messages are borrowed; or a publisher could not be attached because
  *            max_rings are in use
  *  -EBADMSG  a publisher wrote something that is not a message; it is ignored from now on
- *  -EPROTONOSUPPORT  a message needs a newer library; it was skipped
+ *  -EPROTONOSUPPORT  a message needs a newer library; it was skipped. Or all of a publisher's do:
+ *            they are left out, and bus_why(NULL) names it
  */
 int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CHECK;
 

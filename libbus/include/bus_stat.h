@@ -48,6 +48,8 @@ struct bus_stat_pub {
 	uint64_t last_time_ns; /* time stamp of its newest message, 0 none */
 	uint32_t page_kib;     /* 4, or 2048: huge pages */
 	uint32_t node_pages[BUS_STAT_NODES];
+	/* bus_stat_open_mapped(): 1: its process has gone or closed it, and no busd cleared up */
+	uint32_t gone;
 };
 
 struct bus_stat_sub {
@@ -66,6 +68,8 @@ struct bus_stat_sub {
 	uint64_t lost;
 	uint64_t evictions;
 	uint64_t opened_ns;
+	uint32_t gone; /* as of a publisher */
+	uint32_t pad;
 };
 
 struct bus_stat_topic {
@@ -89,10 +93,53 @@ struct bus_stat_topic {
 	int publisher_count, subscriber_count;
 	const struct bus_stat_pub *publishers; /* open ones first */
 	const struct bus_stat_sub *subscribers;
+	/*
+	 * bus_stat_open_mapped(): the busd that made it, since several may have listened at a socket
+	 * one after another; 0: not known, and as long as a busd answers
+	 */
+	uint64_t busd_started_ns;
+	uint32_t busd_pid, busd_uid;
 };
 
 /* Opens an observer of the topics that match pattern (NULL: all) and that the caller may see. */
 int bus_stat_open(struct bus_stat **ret, struct bus *bus, const char *pattern) BUS_MUST_CHECK;
+
+/*
+ * Opens an observer where no busd answers, for that alone: attached processes exchange messages
+ * without it, and what they still map can be found. Boards, rings and cursors of the busd that
+ * listened at the socket (NULL: where bus_connect() would look) are looked for in the mappings of
+ * all living processes; each refresh looks anew. Publishers and subscribers whose processes have
+ * gone meanwhile are shown as gone, since nobody clears up; of several busds that listened there
+ * one after another each topic says whose it is.
+ *
+ * Not by whom a segment says to be is it believed, but by who made it: root or the socket's owner.
+ * It works as well while a busd is there and stands still, beside its own observers.
+ *
+ * bus_stat_refresh(), _peek(), _metrics() and _close() are for it as for any other; it needs no
+ * connection and starts no busd. Metrics are those of topics, with bus_up 0.
+ *
+ *  -EPERM       that is root's: the kernel wants CAP_SYS_ADMIN or CAP_CHECKPOINT_RESTORE, and
+ *               CAP_SYS_PTRACE for the processes of others
+ *  -ENOENT      no living process maps anything of a busd of that socket
+ *  -EINVAL      a pattern, or a path, that cannot be one
+ *  -ENOMEM, or an error of reading /proc
+ */
+int bus_stat_open_mapped(struct bus_stat **ret, const char *socket,
+			 const char *pattern) BUS_MUST_CHECK;
+
+struct bus_stat_mapped {
+	uint32_t processes; /* living ones that map some of it, at the last look */
+	uint32_t busds;     /* that it is of; beyond 1, one listened after another */
+	/* the youngest of them; pid 0: it did not say */
+	uint32_t pid, uid;
+	uint64_t started_ns;
+	uint32_t alive;   /* 1: its worker lives, and does not answer */
+	uint32_t ignored; /* boards by their names that were not believed */
+	char socket[108]; /* that was looked for */
+};
+
+/* What such an observer stands on. -EINVAL: this one was opened with a busd. */
+int bus_stat_mapped(const struct bus_stat *stat, struct bus_stat_mapped *ret) BUS_MUST_CHECK;
 
 /*
  * Takes a snapshot. Returns the number of topics; *topics (sorted by name) is valid until the next
@@ -146,6 +193,28 @@ struct bus_stat_daemon {
 	char socket[108];
 };
 int bus_stat_daemon(struct bus *bus, struct bus_stat_daemon *ret) BUS_MUST_CHECK;
+
+enum bus_stat_owner { BUS_STAT_OWNER_NONE, BUS_STAT_OWNER_USER, BUS_STAT_OWNER_GROUP };
+
+/* Topics whose first token is the same, and what they may take in all. Limits: 0: none. */
+struct bus_stat_namespace {
+	char name[BUS_TOPIC_MAX + 1];
+	uint32_t owner;                      /* enum bus_stat_owner: who has all rights on it */
+	uint32_t owner_id;                   /* uid or gid */
+	uint64_t memory_bytes, memory_limit; /* boards, rings, cursors */
+	uint32_t topics, topics_limit;
+	uint32_t rings, rings_limit;
+	uint32_t clients, clients_limit; /* processes that have something there */
+	uint32_t configured;             /* 1: named by busd's configuration; 0: just in use */
+	uint32_t pad;
+};
+
+/*
+ * Walks the namespaces that the caller may see (his own; who runs busd, all), sorted by name: set
+ * space->name to "" to begin. 1: *space is the next one; 0: no more. -EOPNOTSUPP: this busd is
+ * too old to say.
+ */
+int bus_stat_namespace_next(struct bus *bus, struct bus_stat_namespace *space) BUS_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -149,4 +150,13 @@ void control_close_fds(struct control_packet *packet)
 	for (int i = 0; i < packet->fd_count; i++)
 		close(packet->fds[i]);
 	packet->fd_count = 0;
+}
+
+const char *control_versions(uint16_t min, uint16_t max, char text[CONTROL_VERSIONS_TEXT])
+{
+	if (min == 0 || min >= max)
+		snprintf(text, CONTROL_VERSIONS_TEXT, "%u", max);
+	else
+		snprintf(text, CONTROL_VERSIONS_TEXT, "%u to %u", min, max);
+	return text;
 }

@@ -6,7 +6,7 @@
 #ifndef BUS_CONTROL_SOCK_H
 #define BUS_CONTROL_SOCK_H
 
-#include "format/control_proto.h"
+#include "format/control_size.h"
 
 struct control_packet {
 	size_t len;
@@ -46,5 +46,9 @@ int control_recv(int fd, struct control_packet *packet);
 int control_wait(int fd, int other, uint64_t deadline_ns);
 
 void control_close_fds(struct control_packet *packet);
+
+/* Protocol versions for a sentence: `3`, or `3 to 5`. */
+#define CONTROL_VERSIONS_TEXT 16
+const char *control_versions(uint16_t min, uint16_t max, char text[CONTROL_VERSIONS_TEXT]);
 
 #endif

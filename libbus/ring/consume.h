@@ -48,6 +48,16 @@ static inline bool ring_reader_came(const struct ring_reader *rd)
 	return bus_load_relaxed(&ring_slot_of(&rd->view, rd->ahead)->commit) > rd->ahead;
 }
 
+/*
+ * Nothing came: asks for the line in which the next message's bytes will probably lie, so that it
+ * comes together with the slot's and not after it. A guess that a peer made wrong costs a line.
+ * (64 bytes there and back: 1.65 to 1.56 of two cache lines.)
+ */
+static inline void ring_reader_expect(const struct ring_reader *rd)
+{
+	__builtin_prefetch(rd->view.payload + (rd->expect_pos & rd->view.byte_mask));
+}
+
 /* A committed slot's words as they were read; not checked yet. */
 struct ring_words {
 	uint64_t pos, time, lens, attrs;

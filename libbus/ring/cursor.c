@@ -75,7 +75,9 @@ void ring_reader_flush(struct ring_reader *rd)
 	if (!RING_MUTANT(no_w2))
 		bus_fence_seq_cst(); /* W2, pairs with the publisher's W3 */
 	w = bus_load_acquire(&rd->view.page->waiting);
-	if (w != 0 && w != rd->woken && rd->wake(rd))
+	if (w != 0 && w != rd->woken &&
+	    (rd->cur >= bus_load_relaxed(&rd->view.page->wake_at) || RING_MUTANT(wake_at_unread)) &&
+	    rd->wake(rd))
 		rd->woken = w;
 }
 

@@ -15,6 +15,7 @@ struct ring_reader {
 	uint64_t cur;     /* next message to release */
 	uint64_t flushed; /* cursor as published */
 	uint64_t flushed_pos;
+	uint64_t expect_pos; /* where the next message probably starts */
 	uint64_t flush_every, flush_bytes;
 	struct cursor_entry *entry; /* ours, in our cursor segment */
 	uint64_t ring_id;

@@ -114,11 +114,52 @@ enum ring_room ring_pub_refresh(struct ring_pub *pub, uint64_t need)
 	return RING_ROOM;
 }
 
-void ring_pub_wait_begin(struct ring_pub *pub)
+/*
+ * The cursor from which on a reader leaves room that is worth waking for: an eighth of the slots
+ * and of the bytes, and `need`. With room for one message only, each message would cost a wake-up
+ * and a sleep (4 subscribers on 2 processors: a third of the rate). Never above n, so who reads all
+ * there is wakes.
+ */
+static uint64_t wake_cursor(const struct ring_pub *pub, uint64_t need)
 {
-	if (++pub->waiting_gen == 0)
-		pub->waiting_gen = 1;
-	bus_store_relaxed(&pub->view.page->waiting, pub->waiting_gen);
+	const struct ring_view *v = &pub->view;
+	uint64_t slots = bus_max_u64(1, v->slot_count / RING_WAKE_PART);
+	uint64_t bytes = bus_max_u64(need, v->bytes / RING_WAKE_PART);
+	uint64_t low = pub->n > v->slot_count ? pub->n - v->slot_count : 0, high = pub->n;
+
+	/* The first slot of the lap at or behind which there are so many bytes: positions never go down. */
+	while (low < high) {
+		uint64_t mid = low + (high - low) / 2;
+
+		if (bus_load_relaxed(&ring_slot_of(v, mid)->pos) + v->bytes >= pub->pos + bytes)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	if (pub->n + slots > v->slot_count)
+		low = bus_max_u64(low, pub->n + slots - v->slot_count);
+	return low + RING_MUTANT(wake_at_beyond);
+}
+
+void ring_pub_wait_begin(struct ring_pub *pub, uint64_t need)
+{
+	struct ring_writer_page *page = pub->view.page;
+	uint64_t at = wake_cursor(pub, need);
+
+	/*
+	 * Who has woken us in this generation has come that far, and has nothing more to give; the
+	 * others wake when they do. So one that reads on while another stands still wakes us once.
+	 */
+	if (at != pub->wake_at || pub->waiting_gen == 0) {
+		pub->wake_at = at;
+		if (++pub->waiting_gen == 0)
+			pub->waiting_gen = 1;
+		if (!RING_MUTANT(wake_at_after))
+			bus_store_relaxed(&page->wake_at, at);
+	}
+	bus_store_release(&page->waiting, pub->waiting_gen);
+	if (RING_MUTANT(wake_at_after))
+		bus_store_release(&page->wake_at, at);
 	if (!RING_MUTANT(no_w3_pub))
 		/*
 		 * W3, pairs with W2: either we see the flushed cursor or its reader sees us waiting

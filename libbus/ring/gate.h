@@ -11,6 +11,13 @@
 
 #include "ring/ring.h"
 
+/* A sleeping publisher is woken for this part of its ring. The explorer's rings are small. */
+#if defined(BUS_EXPLORE)
+#define RING_WAKE_PART 2
+#else
+#define RING_WAKE_PART 8
+#endif
+
 struct ring_member {
 	/* shared, read-only for us */
 	const struct cursor_entry *entry;
@@ -58,6 +65,7 @@ struct ring_pub {
 	uint64_t begin;   /* nothing below it is in this ring: no reader has that to read here */
 	uint64_t slowest; /* sub_id of the slowest gating member at the last refresh, 0 none */
 	uint32_t waiting_gen;
+	uint64_t wake_at; /* as on the writer page, for waiting_gen */
 	/*
 	 * Wakes one member: increments the bell word that it sleeps on and calls FUTEX_WAKE. false:
 	 * has no bell yet.
@@ -81,9 +89,13 @@ static inline void ring_pub_seen(struct ring_pub *pub, uint64_t number)
 	pub->seen = number;
 }
 
-/* A blocked publisher's sleep: begin sets the waiting generation (after the caller has read its bells, before it looks
- * once more); end clears it. */
-void ring_pub_wait_begin(struct ring_pub *pub);
+/*
+ * A blocked publisher's sleep. begin, with the `need` that found no room, after the caller has read
+ * its bells and before it looks once more: says how far a reader must come to wake it, and sets the
+ * waiting generation; end clears it. Readers that come less far do not wake it, although there may
+ * be room for one message: a sleep must have an end of its own (a few ms).
+ */
+void ring_pub_wait_begin(struct ring_pub *pub, uint64_t need);
 void ring_pub_wait_end(struct ring_pub *pub);
 
 /*

@@ -14,7 +14,8 @@
 	X(no_byte_test) X(no_seq_test) X(no_w1) X(epoch_before_w1) X(woken_is_a_flag) \
 	X(hostile_off_by_one) X(no_w2) X(no_w3_pub) X(no_f3) X(head_not_reread) \
 	X(joined_goes_back) X(tag_before_cursor) X(final_zero) X(drained_by_head) \
-	X(drained_no_second_look) X(ready_ignores_end)
+	X(drained_no_second_look) X(ready_ignores_end) X(wake_at_beyond) X(wake_at_after) \
+	X(wake_at_unread)
 /* clang-format on */
 
 #if defined(BUS_EXPLORE)

@@ -20,7 +20,7 @@ void ring_view_init(struct ring_view *view, void *base, const struct ring_geomet
 
 bool ring_geometry_ok(const struct ring_geometry *geo, uint64_t page_bytes)
 {
-	if (geo->features != 0)
+	if (!ring_features_ok(geo))
 		return false;
 	if (!bus_is_pow2(geo->slots) || geo->slots < RING_MIN_SLOTS || geo->slots > RING_MAX_SLOTS)
 		return false;

@@ -36,6 +36,10 @@ void ring_view_init(struct ring_view *view, void *base, const struct ring_geomet
  * Whether a geometry that came over the control socket can be mapped and used without further
  * checks.
  */
+static inline bool ring_features_ok(const struct ring_geometry *geo)
+{
+	return (geo->features & ~RING_FEATURES_KNOWN) == 0;
+}
 bool ring_geometry_ok(const struct ring_geometry *geo, uint64_t page_bytes);
 
 /*

@@ -50,7 +50,7 @@ struct pub_life {
 	uint32_t grown; /* how often its ring was replaced, and at which numbers (the last four) */
 	uint64_t grown_at[4];
 	uint32_t subscribers, gating; /* as its library saw them last */
-	_Atomic bool removed; /* its topic was removed under it: the fate of its last messages is open */
+	_Atomic bool removed; /* its topic was removed under it: it may be told -ESHUTDOWN */
 };
 
 struct pub_notes {

@@ -343,7 +343,7 @@ static bool owed(const struct reading *r, unsigned slot, uint32_t index)
 	 * are new at the next busd from when it has gone over, and one that is not back yet gets
 	 * what the rings of a new publisher still hold
 	 */
-	if (life->removed || never_announced(r, life) || life->gen == 0 ||
+	if (never_announced(r, life) || life->gen == 0 ||
 	    (life->gen != r->gen && !has_begun(r, slot, index)))
 		return false;
 	return (state == LIFE_OPEN || state == LIFE_CLOSED || state == LIFE_DEAD) &&

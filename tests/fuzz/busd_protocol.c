@@ -145,8 +145,11 @@ static void put_topic(char *to, struct input *in)
 	strcpy(to, names[take(in) % BUS_ARRAY_LEN(names)]);
 }
 
-/* A request of the right form; what is in it comes from the input. */
-static void ask(struct speaker *speaker, struct input *in)
+/*
+ * A request of the right form; what is in it comes from the input. by: as another version has it, so much
+ * longer, with or without something there.
+ */
+static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 {
 	static const uint16_t sizes[CTL_TYPE_COUNT] = {
 		[CTL_TOPIC_CREATE] = sizeof(struct ctl_topic_create),
@@ -165,6 +168,7 @@ static void ask(struct speaker *speaker, struct input *in)
 		[CTL_UNOBSERVE] = sizeof(struct ctl_head),
 		[CTL_CLIENT_NEXT] = sizeof(struct ctl_client_next),
 		[CTL_INFO] = sizeof(struct ctl_head),
+		[CTL_NAMESPACE_NEXT] = sizeof(struct ctl_namespace_next),
 	};
 	union {
 		struct ctl_head head;
@@ -219,6 +223,9 @@ static void ask(struct speaker *speaker, struct input *in)
 		for (unsigned i = 0; i < 3; i++)
 			msg.plain.ids[i] = some_id(speaker, in);
 	}
+	msg.head.len += by & 63;
+	if (by & 64)
+		msg.bytes[msg.head.len - 1] = by;
 	tell(speaker->ctl, &msg, msg.head.len);
 }
 
@@ -240,12 +247,17 @@ static void act(struct speaker *speaker, struct input *in)
 
 	switch (what % 8) {
 	default:
-		ask(speaker, in);
+		ask(speaker, in, 0);
+		step();
+		hear(speaker, speaker->ctl, NULL);
+		break;
+	case 3:
+		ask(speaker, in, take(in));
 		step();
 		hear(speaker, speaker->ctl, NULL);
 		break;
 	case 4:
-		ask(speaker, in); /* and does not wait */
+		ask(speaker, in, 0); /* and does not wait */
 		break;
 	case 5:
 		acknowledge(speaker, in);

@@ -369,7 +369,7 @@ static void step_ours(unsigned op)
 		MUST(0 - before <= RIG_READERS - 1); /* one wake a member at most */
 		break;
 	case 12:
-		ring_pub_wait_begin(&ours.pub);
+		ring_pub_wait_begin(&ours.pub, 0);
 		ring_reader_flush(rd);
 		ring_pub_wait_end(&ours.pub);
 		break;

@@ -89,9 +89,16 @@ static void first_words(void **state)
 	hello = good_hello();
 	hello.head.version = CTL_VERSION + 1;
 	refused_at_once(&hello, sizeof(hello), EPROTONOSUPPORT, "version 3, the client version 4");
+	hello.head.version = CTL_VERSION + 2;
+	hello.min_version = CTL_VERSION + 1;
+	refused_at_once(&hello, sizeof(hello), EPROTONOSUPPORT,
+			"version 3, the client version 4 to 5");
 	/* of another version, lengths may be others too */
 	hello.head.len = sizeof(hello.head);
-	refused_at_once(&hello, sizeof(hello.head), EPROTONOSUPPORT, "version 3");
+	refused_at_once(&hello, sizeof(hello.head), EPROTONOSUPPORT, "version 5");
+	hello = good_hello();
+	hello.head.version = CTL_VERSION_MIN - 1;
+	refused_at_once(&hello, sizeof(hello), EPROTONOSUPPORT, "the library is the older one");
 	hello = good_hello();
 	refused_at_once(&hello, sizeof(hello) - 8, EPROTO, "wrong length");
 	hello.head.len = 7;
@@ -99,6 +106,53 @@ static void first_words(void **state)
 	hello = good_hello();
 	memset(hello.name, 'x', sizeof(hello.name));
 	refused_at_once(&hello, sizeof(hello), EPROTO, "without an end");
+}
+
+/* Of the next version, with everything longer: served, as long as it asks for nothing that is new. */
+static void words_of_the_next_version(void **state)
+{
+	struct {
+		struct ctl_hello hello;
+		uint64_t more[8];
+	} hello = { .hello = good_hello(), .more = { 1, 2, 3 } };
+	struct {
+		struct ctl_topic_create create;
+		uint64_t more[4];
+	} create = { .create = { .head = PROTO_HEAD(CTL_TOPIC_CREATE, sizeof(create)) } };
+	struct {
+		struct ctl_evc evc;
+		uint64_t more;
+	} evc = { .evc = { .head = PROTO_HEAD(CTL_EVC_ACK, sizeof(evc)) } };
+	struct proto_client client = { .bell_fd = -1 };
+	struct proto_msg msg;
+
+	(void)state;
+	hello.hello.head.len = sizeof(hello);
+	hello.hello.head.version = CTL_VERSION + 1;
+	hello.hello.min_version = CTL_VERSION;
+	client.ctl = proto_dial(busd.path);
+	assert_int_equal(proto_ask(&client, &hello, &msg), 0);
+	assert_int_equal(msg.head.version, CTL_VERSION);
+	assert_int_equal(msg.fd_count, 3);
+	client.ev = msg.fds[0];
+	close(msg.fds[1]);
+	close(msg.fds[2]);
+	assert_int_equal(proto_attach(&client), 0);
+	strcpy(create.create.topic, "longer");
+	create.more[3] = 1;
+	assert_int_equal(proto_ask(&client, &create, &msg), -E2BIG);
+	assert_non_null(strstr(client.why, "(protocol version 3) does not know"));
+	assert_non_null(strstr(client.why, "(version 4) does"));
+	create.more[3] = 0;
+	assert_int_equal(proto_ask(&client, &create, &msg), 0);
+	assert_int_equal(msg.ok.value, 1);
+	assert_int_equal(proto_send(client.ev, &evc, sizeof(evc)), 0);
+	assert_int_equal(proto_take(client.ctl, &msg, 100), 0);
+	evc.more = 1; /* nothing on ev is answered: it ends */
+	assert_int_equal(proto_send(client.ev, &evc, sizeof(evc)), 0);
+	assert_int_equal(proto_take(client.ctl, &msg, 5000), -1);
+	proto_leave(&client);
+	bystander_is_served();
 }
 
 /* Attached, then this: an error answer, then the end. */
@@ -302,6 +356,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(first_words),
+		cmocka_unit_test(words_of_the_next_version),
 		cmocka_unit_test(later_words),
 		cmocka_unit_test(before_attach_nothing_else),
 		cmocka_unit_test(every_length_of_every_type),

@@ -144,13 +144,21 @@ static void meet(const struct other *other, int64_t timeout_ns)
 static void another_version_refuses(void **state)
 {
 	const struct ctl_error error = {
-		.head = HEAD(CTL_ERROR, 3, error),
+		.head = HEAD(CTL_ERROR, CTL_VERSION + 1, error),
 		.error = EPROTONOSUPPORT,
-		.why = "busd 9 speaks protocol version 3, the client version 2"
+		.why = "busd 9 speaks protocol version 4, the client version 3"
 	};
+	struct {
+		struct ctl_error error;
+		char more[32];
+	} longer = { .error = error, .more = "x" };
 
 	(void)state;
-	meet(&(struct other){ &error, 0, false, -EPROTONOSUPPORT, "busd 9 speaks protocol version 3" },
+	meet(&(struct other){ &error, 0, false, -EPROTONOSUPPORT, "busd 9 speaks protocol version 4" },
+	     LONG);
+	longer.error.head.len = sizeof(longer); /* what an error is stays so for ever */
+	meet(&(struct other){ &longer, 0, false, -EPROTONOSUPPORT,
+			      "busd 9 speaks protocol version 4" },
 	     LONG);
 }
 
@@ -167,9 +175,20 @@ static void another_version_agrees(void **state)
 	} longer = { .reply = reply };
 
 	(void)state;
-	meet(&(struct other){ &reply, 3, false, -EPROTONOSUPPORT, "protocol version 4" }, LONG);
+	meet(&(struct other){ &reply, 3, false, -EPROTONOSUPPORT,
+			      "protocol version 4, this library (" },
+	     LONG);
 	longer.reply.head.len = sizeof(longer);
-	meet(&(struct other){ &longer, 4, false, -EPROTONOSUPPORT, "protocol version 4" }, LONG);
+	meet(&(struct other){ &longer, 4, false, -EPROTONOSUPPORT, ") version 3; use" }, LONG);
+	longer.reply.head.version = CTL_VERSION_MIN - 1;
+	meet(&(struct other){ &longer, 4, false, -EPROTONOSUPPORT, "protocol version 2" }, LONG);
+	/* the version is ours, and yet it says what we do not know; zeros are nothing said */
+	longer.reply.head.version = CTL_VERSION;
+	longer.more[63] = 1;
+	meet(&(struct other){ &longer, 3, false, -EPROTO, "with more than this library (" }, LONG);
+	longer.more[63] = 0;
+	longer.reply.page_bytes = 4095;
+	meet(&(struct other){ &longer, 3, false, -EPROTO, "makes no sense" }, LONG);
 }
 
 /* The refusal may be there, and the connection gone, before HELLO was sent. */

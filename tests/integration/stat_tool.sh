@@ -116,6 +116,8 @@ says '"publishers":\[\{' '"subscribers":\[\{' \
   '"used_ratio":1\.0' '"blocked":true'
 # What JSON calls its figures is what the table of metrics says.
 topic_json=$out
+expect 0 bus-stat namespaces --json
+topic_json+=$out
 expect 0 bus-stat numa --json
 for key in $(printf '%s\n' '#include "format/metric_table.h"' '#define ROW(i, f, t, u, key, l, h) KEY key' \
   'METRIC_TABLE(ROW)' | gcc -E -P -I libbus - | tr -d '\n' | grep -o 'KEY "[a-z_]*"' | tr -d 'KEY "' | sort -u); do

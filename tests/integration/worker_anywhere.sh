@@ -57,5 +57,6 @@ done
 echo "$rounds rounds, $(grep -c 'was killed by signal 9' busd.log) deaths"
 [ "$(grep -c 'was killed by signal 9' busd.log)" -ge 20 ] || note_failure "the worker hardly ever died"
 same "topics" kept "$(bus-topic ls | sed -n '2,$s/ .*//p')"
+grep 'ended with code' busd.log && note_failure "a worker came to harm by itself: $(grep -A 12 ERROR: busd.log | head -n 20)"
 grep -q 'left out of the former' busd.log && note_failure "registry: $(grep 'left out' busd.log | head -n 3)"
 finish

@@ -198,6 +198,62 @@ static void grown(void)
 	      publish_and_grow);
 }
 
+/* ---- a topic removed by force ---- */
+
+static void publish_until_shut(int me)
+{
+	struct publisher *p = publisher_of(me);
+
+	publisher_begin(p, me, me);
+	publisher_knows(p, 0, 0);
+	publisher_send_all(p);
+	publisher_point(p, 2);
+}
+
+static void remove_by_force(int me)
+{
+	struct busd *b = busd_of(me);
+
+	busd_begin(b, me);
+	b->owner[0] = 0;
+	b->reads[0] = 1;
+	busd_remove(b);
+	busd_serve(b);
+}
+
+static void begin_forced(bool fences, uint8_t messages)
+{
+	world_setup(PLAN(.pubs = 1, .subs = 1, .busd = true, .ends = true, .whole_slots = true,
+			 .fences = fences, .slots = 4, .bytes = 256, .messages = messages));
+	explore_party("pub0", publish_until_shut, false);
+	explore_party("sub0", drain, false);
+	explore_party("busd", remove_by_force, false);
+	world_reads(0, 0);
+}
+
+static void forced(void)
+{
+	begin_forced(false, 2);
+}
+
+static void forced_fences(void)
+{
+	begin_forced(true, 1);
+}
+
+/* Whose send returned 0 is read, and nothing twice. */
+static const char *returned_is_read(void)
+{
+	const struct ring_reader *rd = &subscriber_of(world_sub(0))->rd[0];
+	const char *why = all_returned();
+
+	if (!why && rd->delivered < ghost->oracle.returned[0])
+		why = "a message whose send returned 0 was not read before the end of its ring";
+	else if (!why && rd->delivered > ghost->oracle.begun[0])
+		why = "more was delivered than was published";
+	return why;
+}
+
 /*
  * What was committed was delivered, once; of a message under way when the publisher died, all or
  * nothing.
@@ -233,6 +289,10 @@ const struct explore_scenario end_scenarios[] = {
 		 "a payload is written, given up, and the ring closed under a lossy reader"),
 	SCENARIO("end.late", late, read_late_well, 0,
 		 "a reader that comes at any time, also after the end"),
+	SCENARIO("end.forced", forced, returned_is_read, 0,
+		 "busd ends the ring of a publisher that goes on: the topic is removed by force"),
+	SCENARIO("end.forced.fences", forced_fences, returned_is_read, 0,
+		 "the same; the publisher fences after each message, and busd runs no membarrier"),
 	SCENARIO("end.grow", grown, drained, 0, "a ring is replaced by the next one"),
 	SCENARIO("end.grow.killed", grown, drained, 1, "the same, the publisher is killed anywhere"),
 };

@@ -37,7 +37,8 @@
 	X(last_from_start) X(busd_does_not_ring) X(answer_before_bell) X(no_park) X(final_early) \
 	X(next_means_end) X(rejoin_goes_back) X(count_at_stale) \
 	X(slowest_bell_only) X(late_member_not_awaited) X(batch_waits_untold) X(abort_unnoted) \
-	X(whole_by_newest) X(busd_no_barrier)
+	X(whole_by_newest) X(busd_no_barrier) X(closed_before_epoch) X(ending_after_epoch) \
+	X(ending_no_barrier)
 /* clang-format on */
 
 enum sim_mutant {
@@ -173,7 +174,9 @@ struct oracle {
 	/* payload units of 64 bytes, where a size was chosen */
 	uint8_t units[WORLD_RINGS][WORLD_MESSAGES];
 	uint8_t stopped[WORLD_RINGS]; /* the publisher gave up: closed, or busd gone */
-	uint8_t reported;             /* a reader that a publisher took for a liar */
+	/* of the committed, those whose send returned 0; where busd ends rings */
+	uint8_t returned[WORLD_RINGS];
+	uint8_t reported; /* a reader that a publisher took for a liar */
 };
 
 struct kernel {
@@ -272,6 +275,8 @@ struct busd {
 };
 struct busd *busd_of(int me);
 void busd_begin(struct busd *b, int me);
+/* Ends the rings of publishers that live: the topic is removed by force. */
+void busd_remove(struct busd *b);
 /* Serves requests and deaths until all other parties have ended. */
 void busd_serve(struct busd *b);
 

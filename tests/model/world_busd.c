@@ -173,6 +173,35 @@ static void close_ring(struct busd *b, int r)
 	b->owner[r] = NOBODY;
 }
 
+static void end_open(uint8_t state)
+{
+	for (int r = 0; r < plan.pubs; r++)
+		bus_store_release(&board->state[r], state);
+}
+
+/* ring_end_open(), topic_remove() */
+void busd_remove(struct busd *b)
+{
+	uint32_t readers = 0;
+
+	if (SIM_MUTANT(closed_before_epoch))
+		end_open(BOARD_RING_CLOSED);
+	else if (!SIM_MUTANT(ending_after_epoch))
+		end_open(BOARD_RING_ENDING);
+	change(b, MEMBER_NONE, 0, 0);
+	if (SIM_MUTANT(ending_after_epoch))
+		end_open(BOARD_RING_ENDING);
+	if (!plan.fences && !SIM_MUTANT(ending_no_barrier))
+		explore_barrier();
+	for (int r = 0; r < plan.pubs; r++) {
+		readers |= b->reads[r];
+		bus_store_release(&board->state[r], BOARD_RING_CLOSED);
+	}
+	ring_all(b, readers);
+	for (int r = 0; r < plan.pubs; r++)
+		b->owner[r] = NOBODY;
+}
+
 static void party_gone(struct busd *b, int party)
 {
 	b->gone |= (uint8_t)(1u << party);

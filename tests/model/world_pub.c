@@ -64,6 +64,8 @@ static bool news(struct publisher *p)
 		if (note.number > p->number)
 			p->number = note.number;
 	}
+	if (bus_load_acquire(&board->state[p->index]) != BOARD_RING_OPEN)
+		p->shut = true;
 	if (p->number < epoch && !SIM_MUTANT(unknown_gate_ignored))
 		return false;
 	ring_pub_seen(&p->ring, epoch);
@@ -74,7 +76,7 @@ static void wake_news(struct publisher *p)
 {
 	for (int i = 0; i < 100; i++) {
 		if (!news(p)) {
-			if (SIM_MUTANT(late_member_not_awaited))
+			if (SIM_MUTANT(late_member_not_awaited) || p->shut)
 				break;
 			/* busd still has it: api waits a little */
 			await_readable(events_of(p->me));
@@ -116,7 +118,7 @@ static enum ring_room look(struct publisher *p, uint64_t need)
 
 static bool ring_is_closed(const struct publisher *p)
 {
-	return bus_load_acquire(&board->state[p->index]) == BOARD_RING_CLOSED;
+	return bus_load_acquire(&board->state[p->index]) != BOARD_RING_OPEN;
 }
 
 static unsigned read_bells(struct publisher *p, const volatile _Atomic uint32_t **words,
@@ -153,7 +155,7 @@ static bool sleep_once(struct publisher *p, uint64_t need)
 		n = read_bells(p, words, values);
 	if (SIM_MUTANT(same_generation))
 		p->ring.waiting_gen = 0;
-	ring_pub_wait_begin(&p->ring);
+	ring_pub_wait_begin(&p->ring, need);
 	room = SIM_MUTANT(no_second_look) ? RING_BLOCKED : ring_pub_refresh(&p->ring, need);
 	check_members(p);
 	if (SIM_MUTANT(bells_read_late))
@@ -266,6 +268,8 @@ void publisher_send(struct publisher *p)
 		return;
 	ring_pub_tell(&p->ring);
 	wake_readers(p);
+	if (!p->shut) /* else -ESHUTDOWN: whether that one is read is open */
+		ghost->oracle.returned[p->index]++;
 }
 
 void publisher_send_batch(struct publisher *p, int count)

@@ -197,7 +197,7 @@ static void publish_some(struct stepper *s, uint64_t turn)
 	}
 	/* as a blocked publisher: the next flush wakes it */
 	if (turn % 2 == 0)
-		ring_pub_wait_begin(&s->pub->ring);
+		ring_pub_wait_begin(&s->pub->ring, 0);
 	else
 		ring_pub_wait_end(&s->pub->ring);
 }

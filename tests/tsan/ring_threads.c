@@ -170,7 +170,7 @@ static void block(uint64_t need)
 {
 	uint32_t seen = bus_load_acquire(&publisher.bell);
 
-	ring_pub_wait_begin(&rig.pub);
+	ring_pub_wait_begin(&rig.pub, need);
 	if (ring_pub_refresh(&rig.pub, need) == RING_BLOCKED)
 		sleep_on(&publisher, seen);
 	ring_pub_wait_end(&rig.pub);

@@ -51,13 +51,22 @@ static unsigned count(const struct journal *journal, uint32_t kind, uint64_t *su
 	return n;
 }
 
+/* What a worker that dies has in its own memory. */
+static void let_go(struct journal *journal)
+{
+	for (size_t i = 0; i < BUS_ARRAY_LEN(journal->free); i++)
+		free(journal->free[i].at);
+	free(journal->limbo.at);
+	munmap(journal->head, journal->size);
+	memset(journal, 0, sizeof(*journal));
+}
+
 /* As the next worker finds it. */
 static void reopen(struct journal *journal)
 {
 	int fd = journal->fd;
 
-	munmap(journal->head, journal->size);
-	memset(journal, 0, sizeof(*journal));
+	let_go(journal);
 	assert_int_equal(journal_open(journal, fd), 0);
 	assert_false(journal->fresh);
 }
@@ -91,6 +100,7 @@ static void what_is_not_committed_is_undone(void **state)
 	assert_int_equal(count(&journal, KIND, &sum), 1);
 	assert_int_equal(sum, 10);
 	assert_int_equal(count(&journal, OTHER, &sum), 0);
+	let_go(&journal);
 }
 
 static void it_grows_and_uses_places_again(void **state)
@@ -119,6 +129,67 @@ static void it_grows_and_uses_places_again(void **state)
 	journal_note_id(&journal, 77);
 	reopen(&journal);
 	assert_true(journal_first_id(&journal) > 77);
+	let_go(&journal);
+}
+
+/* A worker of a later version writes longer records, and one of an earlier version reads them again. */
+static void records_grow(void **state)
+{
+	struct longer {
+		struct body body;
+		uint64_t more[20];
+	} longer = { .body = { .id = 1, .value = 11 }, .more = { [19] = 7 } };
+	struct body body = { .id = 1, .value = 10, .pad = { [19] = 3 } }, noise, got;
+	struct journal journal = { 0 };
+	uint64_t place = 0, other = 0, at = 0, sum, first;
+
+	(void)state;
+	memset(&noise, 0xff, sizeof(noise));
+	assert_int_equal(journal_open(&journal, new_file()), 0);
+	/* a place that was used before: what is behind the end of a record is zero all the same */
+	journal_put(&journal, &place, OTHER, &noise, sizeof(noise));
+	journal_commit(&journal);
+	journal_drop(&journal, &place);
+	journal_commit(&journal);
+	journal_put(&journal, &place, KIND, &body, 136);
+	journal_commit(&journal);
+	assert_true(journal_room(&journal, place) >= sizeof(body));
+	journal_read(&journal, place, &got, sizeof(got));
+	assert_int_equal(got.value, 10);
+	assert_memory_equal(&got.pad[15], &(struct body){ 0 }.pad, 5 * 8);
+	/* and so is what the place has no room for */
+	memset(&longer, 0xff, sizeof(longer));
+	journal_read(&journal, place, &longer, sizeof(longer));
+	assert_int_equal(longer.body.value, 10);
+	assert_int_equal(longer.more[19], 0);
+	/* too little room: it moves, in one transaction */
+	first = place;
+	longer = (struct longer){ .body = { .id = 1, .value = 11 }, .more = { [19] = 7 } };
+	journal_put(&journal, &place, KIND, &longer, sizeof(longer));
+	assert_true(place != first);
+	reopen(&journal);
+	assert_int_equal(count(&journal, KIND, &sum), 1);
+	assert_int_equal(sum, 10);
+	place = first;
+	journal_put(&journal, &place, KIND, &longer, sizeof(longer));
+	journal_commit(&journal);
+	reopen(&journal);
+	assert_int_equal(count(&journal, KIND, &sum), 1);
+	assert_int_equal(sum, 11);
+	assert_non_null(journal_next(&journal, 0, &at));
+	assert_int_equal(journal_kind(&journal, at), KIND);
+	journal_read(&journal, at, &longer, sizeof(longer));
+	assert_int_equal(longer.more[19], 7);
+	assert_null(journal_next(&journal, 0, &at));
+	/* the earlier version changes what it knows, and no more */
+	body.value = 12;
+	journal_put(&journal, &place, KIND, &body, sizeof(body));
+	journal_put(&journal, &other, KIND, &body, sizeof(body));
+	assert_int_equal(other, first); /* its old place */
+	journal_read(&journal, place, &longer, sizeof(longer));
+	assert_int_equal(longer.body.value, 12);
+	assert_int_equal(longer.more[19], 7);
+	let_go(&journal);
 }
 
 static void another_is_refused(void **state)
@@ -129,9 +200,9 @@ static void another_is_refused(void **state)
 	(void)state;
 	assert_int_equal(journal_open(&journal, fd), 0);
 	journal.head->version++;
-	munmap(journal.head, journal.size);
-	memset(&journal, 0, sizeof(journal));
+	let_go(&journal);
 	assert_int_equal(journal_open(&journal, fd), -EPROTO);
+	let_go(&journal);
 }
 
 /* Moves value between items, frees some, makes them anew: the sum and the number stay. */
@@ -194,6 +265,7 @@ static void killed_at_any_moment(void **state)
 		assert_int_equal(count(&journal, KIND, &sum), ITEMS);
 		assert_int_equal(sum, ITEMS * 1000);
 	}
+	let_go(&journal);
 }
 
 int main(void)
@@ -201,6 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_is_not_committed_is_undone),
 		cmocka_unit_test(it_grows_and_uses_places_again),
+		cmocka_unit_test(records_grow),
 		cmocka_unit_test(another_is_refused),
 		cmocka_unit_test(killed_at_any_moment),
 	};

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "calibrate.h"
+#include "format/control_size.h"
 #include "greet.h"
 #include "idmap.h"
 #include "numa_place.h"
@@ -66,6 +67,15 @@ static void ids_are_found(void **state)
 	idmap_free(&map);
 }
 
+static const char *checked(void *bytes, size_t len)
+{
+	bool more;
+	const char *wrong = request_check(bytes, len, &more);
+
+	assert_false(more);
+	return wrong;
+}
+
 static void messages_are_checked(void **state)
 {
 	union {
@@ -76,55 +86,137 @@ static void messages_are_checked(void **state)
 	} in = { .bytes = { 0 } };
 
 	(void)state;
-	assert_non_null(request_check(&in, 0));
-	assert_non_null(request_check(&in, sizeof(in.head) - 1));
+	assert_non_null(checked(&in, 0));
+	assert_non_null(checked(&in, sizeof(in.head) - 1));
 	for (unsigned type = 0; type < 0x10000; type++) {
 		in.head.type = (uint16_t)type;
 		in.head.len = sizeof(in.head);
-		if ((request_check(&in, sizeof(in.head)) == NULL) !=
+		if ((checked(&in, sizeof(in.head)) == NULL) !=
 		    (type == CTL_ATTACH || type == CTL_UNOBSERVE || type == CTL_INFO ||
 		     type == CTL_LEAVE))
 			fail_msg("type %#x", type);
 	}
 	in.head.type = CTL_PUB_OPEN;
 	in.head.len = sizeof(in.open);
-	assert_null(request_check(&in, sizeof(in.open)));
-	assert_non_null(request_check(&in, sizeof(in.open) - 1));
-	assert_non_null(request_check(&in, sizeof(in.open) + 1));
+	assert_null(checked(&in, sizeof(in.open)));
+	assert_non_null(checked(&in, sizeof(in.open) - 1));
+	assert_non_null(checked(&in, sizeof(in.open) + 1));
+	/* without what a later version has grown by, it is whole; with less, it is not */
+	in.head.len = ctl_size_of(CTL_PUB_OPEN).least;
+	assert_null(checked(&in, in.head.len));
 	in.head.len--;
-	assert_non_null(request_check(&in, sizeof(in.open)));
-	in.head.len++;
+	assert_non_null(checked(&in, in.head.len));
+	in.head.len = sizeof(in.open);
 	memset(in.open.name, 'x', sizeof(in.open.name));
-	assert_non_null(request_check(&in, sizeof(in.open)));
+	assert_non_null(checked(&in, sizeof(in.open)));
 	in.open.name[sizeof(in.open.name) - 1] = 0;
-	assert_null(request_check(&in, sizeof(in.open)));
+	assert_null(checked(&in, sizeof(in.open)));
 	in.head.type = CTL_TOPIC_NEXT;
 	in.head.len = sizeof(in.next);
 	memset(in.next.after, 'x', sizeof(in.next.after));
-	assert_non_null(request_check(&in, sizeof(in.next)));
+	assert_non_null(checked(&in, sizeof(in.next)));
+}
+
+/* Of another version: a tail of zeros is as good as none, any other says more than is known. */
+static void messages_grow_at_their_tail(void **state)
+{
+	union {
+		struct ctl_head head;
+		struct ctl_evict evict;
+		struct ctl_hello hello;
+		uint8_t bytes[CTL_MAX];
+	} in = { .bytes = { 0 } };
+	bool more;
+
+	(void)state;
+	for (size_t len = sizeof(in.evict); len <= sizeof(in); len++) {
+		in.head.type = CTL_EVICT;
+		in.head.len = (uint32_t)len;
+		assert_null(checked(&in, len));
+		if (len == sizeof(in.evict))
+			continue;
+		in.bytes[len - 1] = 1;
+		assert_null(request_check(&in, len, &more));
+		assert_true(more);
+		in.head.type = CTL_HELLO; /* before it is known which version is spoken */
+		assert_int_equal(ctl_fit(&in, len), len < sizeof(in.hello) ? -EPROTO : 0);
+		in.bytes[len - 1] = 0;
+	}
+	assert_int_equal(ctl_fit(&in, sizeof(in) + 1), -EPROTO);
+	/* what a shorter one lacks is zero, whatever lay there */
+	in.head.type = CTL_REPLY | CTL_INFO;
+	in.head.len = ctl_size_of(in.head.type).least;
+	memset(in.bytes + in.head.len, 0xff, sizeof(in) - in.head.len);
+	assert_int_equal(ctl_fit(&in, in.head.len), 0);
+	for (size_t i = in.head.len; i < sizeof(struct ctl_info_reply); i++)
+		assert_int_equal(in.bytes[i], 0);
+	in.head.len--;
+	assert_int_equal(ctl_fit(&in, in.head.len), -EPROTO);
+}
+
+/* Each message has its length, and nothing else has one. */
+static void every_message_has_a_size(void **state)
+{
+	unsigned count = 0;
+
+	(void)state;
+	for (uint32_t type = 0; type < 0x10000; type++) {
+		struct ctl_size size = ctl_size_of(type);
+
+		assert_true(size.least <= size.known && size.known <= CTL_MAX);
+		assert_true(size.known == 0 || size.least >= sizeof(struct ctl_head));
+		count += size.known != 0;
+	}
+	assert_int_equal(count, (CTL_TYPE_COUNT - 1) * 2 + (CTL_EV_RESUME - CTL_EV_SEGMENT + 1) +
+					(CTL_EVC_LYING - CTL_EVC_ACK + 1) + 1);
+}
+
+static int greeted(uint16_t version, uint16_t min, size_t len, struct why *why)
+{
+	struct ctl_hello hello = { .head = { .magic = CTL_MAGIC,
+					     .type = CTL_HELLO,
+					     .version = version,
+					     .len = (uint32_t)len },
+				   .min_version = min };
+	struct client_versions versions = { 0 };
+	int rc = greet_check(&hello, len, &versions, why);
+
+	return rc < 0 ? rc : versions.spoken;
 }
 
 static void greetings(void **state)
 {
-	struct ctl_head head = {
-		.magic = CTL_MAGIC, .type = CTL_HELLO, .version = CTL_VERSION, .len = 96
+	struct ctl_hello hello = {
+		.head = { .magic = CTL_MAGIC, .type = CTL_HELLO, .version = CTL_VERSION, .len = 96 }
 	};
+	const size_t all = sizeof(hello), head = sizeof(hello.head);
+	struct client_versions versions;
 	struct why why;
 
 	(void)state;
-	assert_int_equal(greet_check(&head, sizeof(head), &why), 0);
-	assert_int_equal(greet_check(&head, sizeof(head) - 1, &why), -EPROTO);
-	head.version = 0;
-	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTONOSUPPORT);
-	head.version = 77;
-	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTONOSUPPORT);
-	assert_non_null(strstr(why.text, "version 3, the client version 77"));
-	head.version = CTL_VERSION;
-	head.type = CTL_ATTACH;
-	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTO);
-	head.type = CTL_HELLO;
-	head.magic = 0;
-	assert_int_equal(greet_check(&head, sizeof(head), &why), -EPROTO);
+	assert_int_equal(greet_check(&hello, head, &versions, &why), 0);
+	assert_int_equal(greet_check(&hello, head - 1, &versions, &why), -EPROTO);
+	hello.head.type = CTL_ATTACH;
+	assert_int_equal(greet_check(&hello, all, &versions, &why), -EPROTO);
+	hello.head.type = CTL_HELLO;
+	hello.head.magic = 0;
+	assert_int_equal(greet_check(&hello, all, &versions, &why), -EPROTO);
+	/* the highest that both speak; without a range it is the one version */
+	assert_int_equal(greeted(CTL_VERSION, 0, all, &why), CTL_VERSION);
+	assert_int_equal(greeted(CTL_VERSION, CTL_VERSION, head, &why), CTL_VERSION);
+	assert_int_equal(greeted(77, CTL_VERSION, all, &why), CTL_VERSION);
+	assert_int_equal(greeted(77, 1, all, &why), CTL_VERSION);
+	assert_int_equal(greeted(0, 0, all, &why), -EPROTONOSUPPORT);
+	assert_int_equal(greeted(77, 0, all, &why), -EPROTONOSUPPORT);
+	assert_non_null(strstr(why.text, "version 3, the client version 77;"));
+	assert_non_null(strstr(why.text, "busd is the older one"));
+	assert_int_equal(greeted(78, 77, all, &why), -EPROTONOSUPPORT);
+	assert_non_null(strstr(why.text, "version 3, the client version 77 to 78;"));
+	assert_int_equal(greeted(CTL_VERSION_MIN - 1, 1, all, &why), -EPROTONOSUPPORT);
+	assert_non_null(strstr(why.text, "version 3, the client version 1 to 2;"));
+	assert_non_null(strstr(why.text, "the library is the older one"));
+	/* nonsense: the lowest above the highest */
+	assert_int_equal(greeted(CTL_VERSION, CTL_VERSION + 1, all, &why), -EPROTONOSUPPORT);
 }
 
 static int64_t error_now(const struct calibrator *calibrator)
@@ -231,6 +323,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(ids_are_found),
 		cmocka_unit_test(messages_are_checked),
+		cmocka_unit_test(messages_grow_at_their_tail),
+		cmocka_unit_test(every_message_has_a_size),
 		cmocka_unit_test(greetings),
 		cmocka_unit_test(time_stamps),
 		cmocka_unit_test(placement_is_set_and_seen),

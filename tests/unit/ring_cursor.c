@@ -330,7 +330,7 @@ static void flush_is_due_when_the_publisher_waits(void **state)
 	send(rig, 3, 8);
 	take(rd, 1);
 	assert_int_equal(flushed(rd), 0);
-	ring_pub_wait_begin(&rig->pub);
+	ring_pub_wait_begin(&rig->pub, 0);
 	take(rd, 1);
 	assert_int_equal(flushed(rd), 2);
 	assert_int_equal(rig->pub_wakes, 1);
@@ -343,15 +343,36 @@ static void flush_wakes_a_waiting_publisher_once_per_generation(void **state)
 
 	ring_reader_flush(rd);
 	assert_int_equal(rig->pub_wakes, 0);
-	ring_pub_wait_begin(&rig->pub);
-	ring_reader_flush(rd);
+	send(rig, SLOTS, 8);
+	ring_pub_wait_begin(&rig->pub, 0);
+	take(rd, SLOTS / 8);
+	assert_int_equal(rig->pub_wakes, 1);
+	take(rd, 1);
 	ring_reader_flush(rd);
 	assert_int_equal(rig->pub_wakes, 1);
 	ring_pub_wait_end(&rig->pub);
 	ring_reader_flush(rd);
 	assert_int_equal(rig->pub_wakes, 1);
-	ring_pub_wait_begin(&rig->pub);
-	ring_reader_flush(rd);
+	send(rig, SLOTS / 8, 8);
+	ring_pub_wait_begin(&rig->pub, 0);
+	take(rd, SLOTS / 8);
+	assert_int_equal(rig->pub_wakes, 2);
+}
+
+/* Its cursor is told at once all the same: a publisher that looks by itself finds the room. */
+static void flush_wakes_nobody_for_less_room_than_is_wanted(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *fast = rig_join(rig, 0, true), *slow = rig_join(rig, 1, true);
+
+	send(rig, SLOTS, 8);
+	ring_pub_wait_begin(&rig->pub, 0);
+	take(slow, SLOTS / 8 - 1);
+	assert_int_equal(flushed(slow), SLOTS / 8 - 1);
+	assert_int_equal(rig->pub_wakes, 0);
+	take(fast, SLOTS); /* once, though it flushes often */
+	assert_int_equal(rig->pub_wakes, 1);
+	take(slow, 1);
 	assert_int_equal(rig->pub_wakes, 2);
 }
 
@@ -360,7 +381,7 @@ static void flush_without_a_bell_tries_again(void **state)
 	struct ring_rig *rig = *state;
 	struct ring_reader *rd = rig_join(rig, 0, true);
 
-	ring_pub_wait_begin(&rig->pub);
+	ring_pub_wait_begin(&rig->pub, 0);
 	rig->no_bell = true;
 	ring_reader_flush(rd);
 	rig->no_bell = false;
@@ -375,7 +396,7 @@ static void park_stops_gating_and_wakes_a_waiting_publisher(void **state)
 
 	send(rig, SLOTS, 8);
 	assert_int_equal(rig_send(rig, 8), RING_BLOCKED);
-	ring_pub_wait_begin(&rig->pub);
+	ring_pub_wait_begin(&rig->pub, 0);
 	ring_reader_park(rd);
 	assert_true(flushed(rd) == CURSOR_PARKED);
 	assert_int_equal(rig->pub_wakes, 1);
@@ -573,6 +594,7 @@ int main(void)
 		RIG_TEST(flush_is_due_at_about_an_eighth_of_the_bytes),
 		RIG_TEST(flush_is_due_when_the_publisher_waits),
 		RIG_TEST(flush_wakes_a_waiting_publisher_once_per_generation),
+		RIG_TEST(flush_wakes_nobody_for_less_room_than_is_wanted),
 		RIG_TEST(flush_without_a_bell_tries_again),
 		RIG_TEST(park_stops_gating_and_wakes_a_waiting_publisher),
 		RIG_TEST(ready_for_a_message_a_lap_and_an_end_only),

@@ -389,22 +389,108 @@ static void blocked_refresh_moves_nothing(void **state)
 	assert_false(ring_pub_room(&rig->pub, 64));
 }
 
+static uint64_t wake_at(const struct ring_rig *rig)
+{
+	return bus_load_relaxed(&rig->reader.view.page->wake_at);
+}
+
+/* Fills the ring, of which nothing is released, and has its publisher wait. */
+static void fill_and_wait(struct ring_rig *rig, uint32_t len)
+{
+	rig_join(rig, 0, true);
+	send_up_to(rig, SLOTS, len);
+	assert_int_equal(ring_pub_refresh(&rig->pub, len), RING_BLOCKED);
+	ring_pub_wait_begin(&rig->pub, ring_need(0, len));
+}
+
 static void waiting_generation_is_new_and_never_zero(void **state)
 {
 	struct ring_rig *rig = *state;
 	const struct ring_writer_page *page = rig->reader.view.page;
 	uint32_t before;
 
-	ring_pub_wait_begin(&rig->pub);
+	fill_and_wait(rig, 64);
 	before = bus_load_relaxed(&page->waiting);
 	assert_int_not_equal(before, 0);
 	ring_pub_wait_end(&rig->pub);
 	assert_int_equal(bus_load_relaxed(&page->waiting), 0);
-	ring_pub_wait_begin(&rig->pub);
-	assert_int_not_equal(bus_load_relaxed(&page->waiting), before);
+	read_and_flush(&rig->readers[0].rd, 1);
+	assert_int_equal(rig_send(rig, 64), RING_ROOM);
 	rig->pub.waiting_gen = UINT32_MAX;
-	ring_pub_wait_begin(&rig->pub);
+	ring_pub_wait_begin(&rig->pub, 64);
 	assert_int_not_equal(bus_load_relaxed(&page->waiting), 0);
+	assert_int_not_equal(bus_load_relaxed(&page->waiting), before + 1);
+}
+
+/* Woken too early, it sleeps again in the same generation: who has come far enough wakes it once. */
+static void waiting_generation_stays_while_the_same_room_is_waited_for(void **state)
+{
+	struct ring_rig *rig = *state;
+	const struct ring_writer_page *page = rig->reader.view.page;
+	uint32_t before;
+
+	fill_and_wait(rig, 64);
+	before = bus_load_relaxed(&page->waiting);
+	ring_pub_wait_end(&rig->pub);
+	ring_pub_wait_begin(&rig->pub, 64);
+	assert_int_equal(bus_load_relaxed(&page->waiting), before);
+	ring_pub_wait_end(&rig->pub);
+	read_and_flush(&rig->readers[0].rd, 1);
+	assert_int_equal(rig_send(rig, 64), RING_ROOM);
+	ring_pub_wait_begin(&rig->pub, 64);
+	assert_int_equal(bus_load_relaxed(&page->waiting), before + 1);
+}
+
+static void wakes_are_wanted_for_an_eighth_of_the_slots(void **state)
+{
+	struct ring_rig *rig = *state;
+
+	fill_and_wait(rig, 8);
+	assert_int_equal(wake_at(rig), SLOTS / 8);
+}
+
+/* 1 KiB each, 8 of them in the ring: an eighth of the bytes is one. */
+static void wakes_are_wanted_for_an_eighth_of_the_bytes(void **state)
+{
+	struct ring_rig *rig = *state;
+
+	fill_and_wait(rig, 1024);
+	assert_int_equal(rig->pub.n, BYTES / 1024);
+	assert_int_equal(wake_at(rig), 1);
+}
+
+static void wakes_are_wanted_for_as_many_bytes_as_are_needed(void **state)
+{
+	struct ring_rig *rig = *state;
+
+	fill_and_wait(rig, 512);
+	assert_int_equal(wake_at(rig), 2);
+	ring_pub_wait_begin(&rig->pub, 2048);
+	assert_int_equal(wake_at(rig), 4);
+	ring_pub_wait_begin(&rig->pub, BYTES);
+	assert_int_equal(wake_at(rig), rig->pub.n); /* who has read all leaves that much */
+}
+
+/* Whoever comes as far as the publisher wants leaves it room: else it would sleep for ever. */
+static void there_is_room_at_the_cursor_that_wakes(void **state)
+{
+	static const uint32_t lens[] = { 0, 24, 64, 100, 1000, 2048 };
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, true);
+
+	for (unsigned i = 0, k = 0; i < 3000; i++, k = (k * 5 + 7) % 97) {
+		uint32_t len = lens[(i / 7 + k) % BUS_ARRAY_LEN(lens)];
+
+		if (rig_send(rig, len) == RING_ROOM)
+			continue;
+		ring_pub_wait_begin(&rig->pub, ring_need(0, len));
+		assert_true(wake_at(rig) > rd->cur);
+		assert_true(wake_at(rig) <= rig->pub.n);
+		read_and_flush(rd, (unsigned)(wake_at(rig) - rd->cur));
+		ring_pub_wait_end(&rig->pub);
+		assert_int_equal(rig_send(rig, len), RING_ROOM);
+	}
+	assert_true(rig->pub.n > 2000);
 }
 
 static void final_seq_is_the_next_number_plus_one(void **state)
@@ -446,6 +532,11 @@ int main(void)
 		RIG_TEST(frontier_leaves_a_gating_reader_its_messages),
 		RIG_TEST(blocked_refresh_moves_nothing),
 		RIG_TEST(waiting_generation_is_new_and_never_zero),
+		RIG_TEST(waiting_generation_stays_while_the_same_room_is_waited_for),
+		RIG_TEST(wakes_are_wanted_for_an_eighth_of_the_slots),
+		RIG_TEST(wakes_are_wanted_for_an_eighth_of_the_bytes),
+		RIG_TEST(wakes_are_wanted_for_as_many_bytes_as_are_needed),
+		RIG_TEST(there_is_room_at_the_cursor_that_wakes),
 		RIG_TEST(final_seq_is_the_next_number_plus_one),
 	};
 
