@@ -263,6 +263,13 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 	return err;
 }
 
+static int topic_removed(struct bus_pub *pub)
+{
+	if (pub->ring.wake_owed)
+		bus__pub_wake_news(pub);
+	return bus__fail(-ESHUTDOWN, "topic \"%s\" was removed", pub->topic);
+}
+
 /* ---- growing ---- */
 
 static int grow(struct bus_pub *pub, uint64_t need)
@@ -309,7 +316,7 @@ static int grow(struct bus_pub *pub, uint64_t need)
 		 */
 		pub->broken = !bus__is_over(pub->bus, pub->gen);
 		bus__pub_set_go(pub);
-		return err;
+		return bus__pub_ring_closed(pub) ? topic_removed(pub) : err;
 	}
 	pthread_mutex_lock(&pub->bus->lock);
 	bus__pub_free_members(pub->bus, &old);
@@ -334,6 +341,8 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 		bus__pub_look(pub);
 	if (pub->refusal != 0)
 		return bus__fail(pub->refusal, "%s", pub->refusal_why);
+	if (bus__pub_ring_closed(pub))
+		return topic_removed(pub);
 	if (pub->broken)
 		return bus__fail(
 			-EPIPE,
@@ -349,7 +358,7 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 	if (pub->ring.wake_owed)
 		bus__pub_wake_news(pub);
 	if (bus__pub_ring_closed(pub))
-		return bus__fail(-ESHUTDOWN, "topic \"%s\" was removed", pub->topic);
+		return topic_removed(pub);
 	room = look(pub, need);
 	if (room == RING_ROOM)
 		return 0;
