@@ -275,6 +275,7 @@ void bus__inbox_free(struct bus__inbox *inbox);
 	}
 
 /* ---- segments.c: under bus->lock ---- */
+struct bus__segment *bus__segment_find(struct bus *bus, uint32_t gen, uint64_t id); /* borrowed */
 struct bus__segment *bus__segment_get(struct bus *bus, uint32_t gen, uint64_t id);
 void bus__segment_put(struct bus *bus, struct bus__segment *seg);
 /* Waits until a segment that busd has sent or queued is here; NULL: not in time. Takes the lock. */

@@ -108,6 +108,7 @@ static void nudge(struct bus_pub *pub, uint64_t now)
 	if (now - pub->nudged_at < NUDGE_NS)
 		return;
 	pub->nudged_at = now;
+	pub->ring.wake_at = UINT64_MAX; /* a generation of its own */
 	ring_pub_wait_begin(&pub->ring, 0);
 	for (uint32_t i = 0; i < pub->ring.member_count; i++) {
 		struct ring_member *m = &pub->ring.members[i];

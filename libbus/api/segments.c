@@ -46,9 +46,9 @@ static void unlink_and_free(struct bus *bus, struct bus__segment *seg)
 	unmap_and_free(seg);
 }
 
-struct bus__segment *bus__segment_get(struct bus *bus, uint32_t gen, uint64_t id)
+struct bus__segment *bus__segment_find(struct bus *bus, uint32_t gen, uint64_t id)
 {
-	struct bus__segment **table = bus->segments, *seg;
+	struct bus__segment **table = bus->segments;
 
 	for (struct bus__past *past = bus->past; gen != bus__gen(bus); past = past->next) {
 		if (past == NULL)
@@ -57,7 +57,13 @@ struct bus__segment *bus__segment_get(struct bus *bus, uint32_t gen, uint64_t id
 		if (past->gen == gen)
 			break;
 	}
-	seg = find_in(table, id);
+	return find_in(table, id);
+}
+
+struct bus__segment *bus__segment_get(struct bus *bus, uint32_t gen, uint64_t id)
+{
+	struct bus__segment *seg = bus__segment_find(bus, gen, id);
+
 	if (seg != NULL)
 		seg->refs++;
 	return seg;

@@ -206,8 +206,9 @@ static bool told_before(struct bus_sub *sub, const struct ctl_ev_ring *ev)
  */
 static bool is_beyond_us(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 {
-	struct bus__segment *ring = bus__segment_get(sub->bus, sub->gen, ev->segment_id);
-	struct bus__segment *board = bus__segment_get(sub->bus, sub->gen, ev->board_id);
+	/* not got and put: the last to put one of a dead busd's frees it, and it is to be read */
+	const struct bus__segment *ring = bus__segment_find(sub->bus, sub->gen, ev->segment_id);
+	const struct bus__segment *board = bus__segment_find(sub->bus, sub->gen, ev->board_id);
 	const struct board_head *head = board != NULL && board->kind == CTL_SEG_BOARD ? board->base
 										      : NULL;
 	bool beyond = (ring != NULL && ring->base == NULL) ||
@@ -222,8 +223,6 @@ static bool is_beyond_us(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 		if (sub->gen == bus__gen(sub->bus))
 			bus__acknowledge(sub->bus, CTL_EVC_RING_DONE, ev->ring_id, sub->id);
 	}
-	bus__segment_put(sub->bus, ring);
-	bus__segment_put(sub->bus, board);
 	return beyond;
 }
 
