@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -20,6 +21,12 @@
 #define ACCEPT_BATCH    32
 #define ACCEPT_AGAIN_NS UINT64_C(50000000)
 #define SAY_AGAIN_NS    UINT64_C(1000000000)
+/*
+ * The worker of a keeper that was killed dies with it, but a moment later: until then it listens,
+ * and one that had not become busd yet holds the lock.
+ */
+#define DYING_NS      UINT64_C(1000000000)
+#define DYING_LOOK_US 10000
 
 char *listener_default_path(struct why *why)
 {
@@ -72,6 +79,33 @@ static int lock_held(int fd, const char *path, struct why *why)
 		       pid[0] ? pid : "unknown", path);
 }
 
+/* Does the busd live that wrote its pid there? One that has only just got the lock: not yet. */
+static bool owner_lives(int fd)
+{
+	char text[32] = "";
+	int pid;
+
+	if (pread(fd, text, sizeof(text) - 1, 0) <= 0)
+		return false;
+	pid = atoi(text);
+	return pid > 0 && (kill(pid, 0) == 0 || errno != ESRCH);
+}
+
+/* The lock of a busd that was killed is waited for. */
+static int take_lock(int fd)
+{
+	uint64_t until_ns = bus_monotonic_ns() + DYING_NS;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (owner_lives(fd) || bus_monotonic_ns() >= until_ns)
+			return -EWOULDBLOCK;
+		usleep(DYING_LOOK_US);
+	}
+	return 0;
+}
+
 int listener_lock(struct busd *busd, struct why *why)
 {
 	char lock[sizeof(((struct sockaddr_un *)0)->sun_path) + 8];
@@ -87,10 +121,11 @@ int listener_lock(struct busd *busd, struct why *why)
 	fd = open(lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return because(why, errno, "cannot open %s: %s", lock, strerror(errno));
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		rc = errno == EWOULDBLOCK
+	rc = take_lock(fd);
+	if (rc < 0) {
+		rc = rc == -EWOULDBLOCK
 			     ? lock_held(fd, busd->socket_path, why)
-			     : because(why, errno, "cannot lock %s: %s", lock, strerror(errno));
+			     : because(why, -rc, "cannot lock %s: %s", lock, strerror(-rc));
 		close(fd);
 		return rc;
 	}
@@ -229,12 +264,6 @@ static bool is_listening(const struct sockaddr_un *addr)
 		close(fd);
 	return there;
 }
-
-/*
- * The worker of a keeper that was killed dies with it, but a moment later: until then it listens.
- */
-#define DYING_NS      UINT64_C(1000000000)
-#define DYING_LOOK_US 10000
 
 static bool goes_on_listening(const struct sockaddr_un *addr)
 {
