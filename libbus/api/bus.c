@@ -267,12 +267,15 @@ static void leave(struct bus *bus)
 
 void bus_close(struct bus *bus)
 {
+	struct bus_pub *pub;
+	struct bus_sub *sub;
+
 	if (bus == NULL || bus->magic != BUS__MAGIC)
 		return;
-	while (bus->pubs != NULL)
-		bus_pub_close(bus->pubs);
-	while (bus->subs != NULL)
-		bus_sub_close(bus->subs);
+	while ((pub = bus__pub_first(bus)) != NULL)
+		bus_pub_close(pub);
+	while ((sub = bus__sub_first(bus)) != NULL)
+		bus_sub_close(sub);
 	leave(bus);
 	bus->magic = 0;
 	free_bus(bus);

@@ -304,6 +304,10 @@ int bus__own_bell_add(struct bus *bus, uint32_t uid, int fd);
 const _Atomic uint32_t *bus__peer_bell(struct bus *bus, uint64_t client_id,
 				       struct bus__segment **seg);
 
+/* ---- pub_succeed.c, sub_succeed.c: of those that the caller opened; heirs go with whom they are for ---- */
+struct bus_pub *bus__pub_first(const struct bus *bus);
+struct bus_sub *bus__sub_first(const struct bus *bus);
+
 /* ---- bus.c ---- */
 /* What the answer to HELLO brings: of its descriptors fds[1] and fds[2], which stay the caller's. */
 struct bus__greeting {

@@ -390,3 +390,12 @@ uint32_t bus__pub_oldest(const struct bus_pub *pub)
 		oldest = bus__older(oldest, f->gen);
 	return oldest;
 }
+
+struct bus_pub *bus__pub_first(const struct bus *bus)
+{
+	struct bus_pub *pub = bus->pubs;
+
+	while (pub != NULL && pub->magic != BUS__PUB_MAGIC)
+		pub = pub->next;
+	return pub;
+}

@@ -289,13 +289,6 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	return true;
 }
 
-void bus__sub_ring_ends(struct sub_ring *r)
-{
-	static const _Atomic uint32_t closed = BOARD_RING_CLOSED;
-
-	r->rd.closed = &closed;
-}
-
 /*
  * busd took the ring away: its entry may be another ring's soon. What is there can still be read.
  */

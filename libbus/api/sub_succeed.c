@@ -365,3 +365,19 @@ uint32_t bus__sub_oldest(const struct bus_sub *sub)
 		oldest = bus__older(oldest, sub->rings[i]->gen);
 	return oldest;
 }
+
+void bus__sub_ring_ends(struct sub_ring *r)
+{
+	static const _Atomic uint32_t closed = BOARD_RING_CLOSED;
+
+	r->rd.closed = &closed;
+}
+
+struct bus_sub *bus__sub_first(const struct bus *bus)
+{
+	struct bus_sub *sub = bus->subs;
+
+	while (sub != NULL && sub->magic != BUS__SUB_MAGIC)
+		sub = sub->next;
+	return sub;
+}
