@@ -316,7 +316,7 @@ static int grow(struct bus_pub *pub, uint64_t need)
 		 */
 		pub->broken = !bus__is_over(pub->bus, pub->gen);
 		bus__pub_set_go(pub);
-		return bus__pub_ring_closed(pub) ? topic_removed(pub) : err;
+		return err;
 	}
 	pthread_mutex_lock(&pub->bus->lock);
 	bus__pub_free_members(pub->bus, &old);
@@ -352,8 +352,8 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 		/* what knows this ring is dead: at the next busd, if there is one */
 		for (int i = 0; i < GROW_TRIES && err == -EPIPE && bus__pub_hurry(pub); i++)
 			err = need > ring_message_max(pub->geometry.bytes) ? grow(pub, need) : 0;
-		if (err < 0)
-			return err;
+		if (err < 0) /* busd refuses for the topic's sake, and has said so on the board before */
+			return bus__pub_ring_closed(pub) ? topic_removed(pub) : err;
 	}
 	if (pub->ring.wake_owed)
 		bus__pub_wake_news(pub);
