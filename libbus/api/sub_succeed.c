@@ -293,6 +293,7 @@ void bus__sub_begin_follower(struct bus_sub *sub, struct sub_ring *r, uint64_t e
 		bus__sub_ring_ends(r);
 	if (end >= rd->cur) {
 		rd->cur = rd->ahead = end;
+		rd->follows = true;
 		ring_reader_flush(rd);
 		return;
 	}

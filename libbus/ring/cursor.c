@@ -114,6 +114,10 @@ bool ring_reader_skip_hole(struct ring_reader *rd)
 	rd->late = false;
 	if (begin - 1 <= rd->cur)
 		return false;
+	if (rd->follows) { /* a ring between the two that we were never told of */
+		rd->lost += begin - 1 - rd->cur;
+		rd->lost_unsaid += begin - 1 - rd->cur;
+	}
 	rd->cur = rd->ahead = begin - 1;
 	ring_reader_flush(rd);
 	return true;

@@ -22,6 +22,7 @@ struct ring_reader {
 	uint32_t woken; /* generation for which the publisher was woken */
 	bool drained;
 	bool late; /* it may begin later than its first number: ring_reader_skip_hole() */
+	bool follows; /* cur is where the ring before it ended: what is missing from there on is lost */
 	/* accounts */
 	uint64_t lost, delivered;
 	uint64_t lost_unsaid; /* lost and not yet told in a message */

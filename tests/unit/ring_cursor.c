@@ -222,6 +222,20 @@ static void hole_before_the_first_message_is_stepped_over(void **state)
 	assert_false(ring_reader_skip_hole(rd)); /* once */
 }
 
+/* It knows where the ring before ended: what lies between stood in a ring that it never had. */
+static void hole_behind_another_ring_counts_as_lost(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd = rig_join(rig, 0, true);
+
+	rd->late = rd->follows = true;
+	rd->cur = rd->ahead = rig->pub.n + 30;
+	ring_pub_begin(&rig->pub, rig->pub.n + 100);
+	assert_true(ring_reader_skip_hole(rd));
+	assert_int_equal(rd->lost, 70);
+	assert_int_equal(rd->lost_unsaid, 70);
+}
+
 static void lapped_reader_goes_on_a_quarter_lap_behind_head(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -586,6 +600,7 @@ int main(void)
 		RIG_TEST(start_in_the_past_skips_what_was_gone_before_it_came),
 		RIG_TEST(start_in_the_past_looks_at_one_lap_at_most),
 		RIG_TEST(hole_before_the_first_message_is_stepped_over),
+		RIG_TEST(hole_behind_another_ring_counts_as_lost),
 		RIG_TEST(lapped_reader_goes_on_a_quarter_lap_behind_head),
 		RIG_TEST(lapped_reader_drops_what_it_had_borrowed),
 		RIG_TEST(lapped_by_bytes_goes_to_head),
