@@ -259,8 +259,10 @@ void bench_team_stop(struct bench_team *team)
 	if (!team)
 		return;
 	/* They leave when their pipe ends; one that is stuck in a round is not waited for. */
-	for (int i = 0; i < team->workers; i++)
+	for (int i = 0; i < team->workers; i++) {
+		shutdown(team->pipe[i], SHUT_RDWR); /* workers of another team hold it, too */
 		close(team->pipe[i]);
+	}
 	for (int i = 0; i < team->workers; i++) {
 		for (int ms = 0; ms < 2000 && waitpid(team->pid[i], NULL, WNOHANG) == 0; ms += 2) {
 			if (ms == 1000)
