@@ -65,6 +65,8 @@ const struct mutant_case mutant_cases[] = {
 	{ "no_w2", "live.1x1/c11", "the same", false },
 	{ "no_barrier", "live.1x1.barrier/tso", "the subscriber sleeps without a membarrier", false },
 	{ "no_barrier", "live.1x1.barrier/c11", "the same", false },
+	{ "brief_same_generation", "live.1x1.brief/tso",
+	  "a sleep after a short one has the generation of that", false },
 	{ "epoch_before_w1", "join.sleeper.fences/tso",
 	  "publish looks at the epoch before its fence", false },
 	{ "woken_is_a_flag", "live.1x1/tso", "a sleeper is woken once, not once per generation",

@@ -21,6 +21,13 @@ static void one_barrier(void)
 		    false);
 }
 
+static void one_brief(void)
+{
+	begin_known(PLAN(.pubs = 1, .subs = 1, .slots = 2, .bytes = 256, .messages = 4,
+			 .brief = true),
+		    false, false);
+}
+
 /* The byte gate bites before the slots do. */
 static void one_bytes(void)
 {
@@ -184,6 +191,8 @@ const struct explore_scenario live_scenarios[] = {
 	SCENARIO("live.1x1", one, nothing_lost, 0, "publish, read, both sleep; W1 and W3 are fences"),
 	SCENARIO("live.1x1.barrier", one_barrier, nothing_lost, 0,
 		 "the same; W3 is a membarrier and W1 nothing, as everywhere below"),
+	SCENARIO("live.1x1.brief", one_brief, nothing_lost, 0,
+		 "a short sleep without the membarrier comes first"),
 	SCENARIO("live.1x1.bytes", one_bytes, nothing_lost, 0,
 		 "messages of one and two payload units fill the ring before its slots"),
 	SCENARIO("live.1x1.batch", one_batch, nothing_lost, 0,

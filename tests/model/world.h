@@ -38,7 +38,7 @@
 	X(next_means_end) X(rejoin_goes_back) X(count_at_stale) \
 	X(slowest_bell_only) X(late_member_not_awaited) X(batch_waits_untold) X(abort_unnoted) \
 	X(whole_by_newest) X(busd_no_barrier) X(closed_before_epoch) X(ending_after_epoch) \
-	X(ending_no_barrier)
+	X(ending_no_barrier) X(brief_same_generation)
 /* clang-format on */
 
 enum sim_mutant {
@@ -63,6 +63,7 @@ struct world_plan {
 	bool any_size;    /* each message is inline, or has 64 or 128 bytes: all combinations */
 	bool fences;      /* W1 is a fence, W3 too; otherwise W3 is a membarrier */
 	bool wants_fence; /* a subscriber without membarrier: the publisher fences once it knows it */
+	bool brief;       /* it sleeps without W3's barrier first, for a while */
 	uint8_t flush_every, batch; /* 0: the ring's own, 1 */
 	uint8_t send_batch;         /* 0: one at a time */
 	bool whole_slots;           /* slots are not torn here: another scenario's question */
