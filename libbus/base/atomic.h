@@ -95,6 +95,19 @@ static inline void bus_store_pair_release(_Atomic uint64_t *at, uint64_t first, 
 #endif
 
 /*
+ * Asks for a line that will be written. gcc's builtin means a line to read on x86-64, unless told that
+ * each processor has the instruction; those that have not take it for none.
+ */
+static inline void bus_prefetch_to_write(const void *at)
+{
+#if defined(__x86_64__)
+	__asm__ __volatile__("prefetchw %0" ::"m"(*(const char *)at));
+#else
+	__builtin_prefetch(at, 1);
+#endif
+}
+
+/*
  * Tells the core that this is a wait loop: fewer speculative loads of the watched line, and the
  * sibling thread runs.
  */

@@ -54,6 +54,18 @@ BUS_INLINE void ring_pub_inline(const struct ring_pub *pub, const uint64_t in[3]
 }
 
 /*
+ * Asks for the slot of a later message, to be written: its line comes from a reader, and the stores of
+ * this message need not wait for it then. Inline messages only: a quarter to a third more of them a
+ * second; beside payload lines it makes a publisher slower, for reasons unknown.
+ */
+#define RING_ASK_AHEAD 8
+
+BUS_INLINE void ring_pub_ask_ahead(const struct ring_pub *pub)
+{
+	bus_prefetch_to_write(ring_slot_of(&pub->view, pub->n + RING_ASK_AHEAD));
+}
+
+/*
  * Publishes what lies at ring_pub_at() or was written by ring_pub_inline(). len: of the payload,
  * for the account.
  */
@@ -63,6 +75,8 @@ BUS_INLINE void ring_pub_commit_words(struct ring_pub *pub, uint64_t time, uint6
 	struct ring_slot *slot = ring_slot_of(&pub->view, pub->n);
 	uint64_t n = pub->n + 1;
 
+	if (need == 0)
+		ring_pub_ask_ahead(pub);
 	bus_store_relaxed(&slot->pos, pub->pos);
 	bus_store_pair_release(&slot->time, time, lens);
 	bus_store_relaxed(&slot->attrs, attrs);
