@@ -119,7 +119,7 @@ struct bus_sub {
 	struct bus__inbox inbox;
 	/* sleeping */
 	uint32_t wait_gen;
-	bool announced; /* waiting is not 0 */
+	bool announced;         /* waiting is not 0 */
 	uint64_t read_at_sleep; /* how far we were in all rings before the last sleep, summed up */
 	bool words_stale;
 	bool slice; /* a peer has no bell for us yet */

@@ -23,8 +23,7 @@ static void one_barrier(void)
 
 static void one_brief(void)
 {
-	begin_known(PLAN(.pubs = 1, .subs = 1, .slots = 2, .bytes = 256, .messages = 4,
-			 .brief = true),
+	begin_known(PLAN(.pubs = 1, .subs = 1, .slots = 2, .bytes = 256, .messages = 4, .brief = true),
 		    false, false);
 }
 
