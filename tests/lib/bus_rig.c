@@ -72,6 +72,29 @@ static void write_config(const char *path, const char *text)
 	CHECK(f != NULL && fputs(text, f) >= 0 && fclose(f) == 0);
 }
 
+/* busd does not serve: what it is doing, for who reads the test's output. */
+static void say_what_busd_does(void)
+{
+	static const char *const files[] = { "stat", "wchan", "syscall" };
+	int status = 0;
+	pid_t ended = waitpid(busd_pid, &status, WNOHANG);
+
+	fprintf(stderr, "busd (%d) does not serve: %s\n", (int)busd_pid, bus_why(NULL));
+	if (ended == busd_pid)
+		fprintf(stderr, "it ended: wait status %#x\n", (unsigned)status);
+	for (size_t i = 0; ended == 0 && i < sizeof(files) / sizeof(files[0]); i++) {
+		char path[64], text[512] = "";
+		FILE *f;
+
+		snprintf(path, sizeof(path), "/proc/%d/%s", (int)busd_pid, files[i]);
+		f = fopen(path, "r");
+		if (f != NULL && fgets(text, sizeof(text), f) != NULL)
+			fprintf(stderr, "%s: %s\n", path, text);
+		if (f != NULL)
+			fclose(f);
+	}
+}
+
 /* On socket_path, with the configuration that lies beside it, if any; waits until it serves. */
 static void run_busd(void)
 {
@@ -98,6 +121,8 @@ static void run_busd(void)
 		if (err < 0)
 			rig_sleep_ms(10);
 	}
+	if (err < 0)
+		say_what_busd_does();
 	OK(err);
 	bus_close(bus);
 }
