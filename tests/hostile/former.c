@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * timeout: 60
+ * timeout: 90
  * Proves: who says at a new busd that he is a subscription of the former one's is believed for his
  * own user's only: a publisher does not leave its ring for the sake of a liar, and its real reader,
- * who stands still meanwhile, loses nothing. (The same lie of the same user is believed: processes of
- * one user are no boundary, and the test sees that it would see the difference.)
+ * who stands still meanwhile, loses nothing. Nor is a publisher believed who says that he continues
+ * another user's: the reader goes on to the ring that does. (The same lie of the same user is believed:
+ * processes of one user are no boundary, and the test sees that it would see the difference.)
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "api/pub_internal.h"
+#include "api/sub_internal.h"
 #include "lib/bus_rig.h"
 #include "lib/proto_rig.h"
 
@@ -54,7 +57,47 @@ static void lie(uid_t uid, uint64_t line)
 	rig_exit(1);
 }
 
-static void reader(void)
+/* A publisher that says whom he continues, and that a million messages are missing in between. */
+static void lie_as_publisher(uid_t uid, uint64_t line)
+{
+	struct ctl_pub_open open = { .head = PROTO_HEAD(CTL_PUB_OPEN, sizeof(open)),
+				     .node = -1,
+				     .topic = "former",
+				     .name = "liar",
+				     .line = line,
+				     .first_seq = 1000000 };
+	struct proto_client client;
+	struct proto_msg answer;
+	struct proto_pub pub = { .fd = -1 };
+
+	CHECK(setgid(uid) == 0 && setuid(uid) == 0);
+	EQUAL(proto_greet(&client, rig_socket(), "liar", true), 0);
+	EQUAL(proto_ask(&client, &open, &answer), 0);
+	EQUAL(answer.fd_count, 1);
+	pub.reply = answer.pub;
+	pub.fd = answer.fds[0];
+	EQUAL(proto_pub_ready(&client, &pub), 0);
+	rig_post(1);
+	rig_sleep_ms(60000);
+	rig_exit(1);
+}
+
+/* Until the subscription is at the second busd, and has been told of the liar's ring there. */
+static void await_liar(struct bus_sub *sub)
+{
+	int ms = 0;
+
+	while ((sub->gen != 2 || sub->ring_count < 2) && ms++ < 8000) {
+		EQUAL(bus_sub_wait(sub, 1000000), 0);
+		rig_sleep_ms(1);
+	}
+	EQUAL(sub->gen, 2);
+	EQUAL(sub->ring_count, 2);
+	rig_post(2);
+}
+
+/* Up to the message that says the end; waits for the liar once it has read `pause` messages. */
+static void reader(uint64_t pause)
 {
 	struct bus *bus = rig_connect("reader");
 	struct bus_sub *sub;
@@ -64,6 +107,8 @@ static void reader(void)
 	OK(bus_sub_open(&sub, bus, "former", NULL));
 	rig_post(0);
 	do {
+		if (n == pause)
+			await_liar(sub);
 		rig_next(sub, &m);
 		memcpy(&value, m.data, sizeof(value));
 		if (value == UINT64_MAX)
@@ -95,7 +140,7 @@ static void one_liar(uid_t uid, unsigned round)
 
 	child = rig_fork();
 	if (child == 0)
-		reader();
+		reader(UINT64_MAX);
 	rig_await(0, round);
 	OK(bus_pub_open(&pub, bus, "former", BUS_OPTS(pub, .slots = 8192, .full = BUS_FULL_BLOCK)));
 	n = send_some(pub, 0, 50);
@@ -125,6 +170,36 @@ static void one_liar(uid_t uid, unsigned round)
 	bus_close(bus);
 }
 
+static void lying_publisher(unsigned round)
+{
+	struct bus *bus = rig_connect("writer");
+	uint64_t n = 0, end = UINT64_MAX, line;
+	struct bus_pub *pub;
+	pid_t child, liar;
+
+	child = rig_fork();
+	if (child == 0)
+		reader(50);
+	rig_await(0, round);
+	OK(bus_pub_open(&pub, bus, "former", NULL));
+	n = send_some(pub, 0, 50);
+	rig_busd_kill();
+	rig_busd_again(NULL);
+	line = pub->line; /* a child finds nothing in *pub */
+	liar = rig_fork();
+	if (liar == 0)
+		lie_as_publisher(4711, line);
+	rig_await(1, round);
+	rig_await(2, 1);
+	n = send_some(pub, n, 8000);
+	EQUAL(pub->gen, 2);
+	OK(bus_pub_send(pub, &end, sizeof(end)));
+	EQUAL(rig_wait(child), 0);
+	rig_kill(liar, SIGKILL);
+	EQUAL(rig_wait(liar), -SIGKILL);
+	bus_close(bus);
+}
+
 int main(void)
 {
 	if (geteuid() != 0) {
@@ -135,5 +210,6 @@ int main(void)
 	let_others_in(rig_dir());
 	one_liar(4711, 1);
 	one_liar(0, 2);
+	lying_publisher(3);
 	return rig_done();
 }
