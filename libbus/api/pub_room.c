@@ -368,6 +368,8 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 		bus__flush_thread(); /* this thread may be the reader that leaves no room */
 		if (look(pub, need) == RING_ROOM)
 			return 0;
+		if (bus__pub_ring_closed(pub)) /* meanwhile: that was the news */
+			return topic_removed(pub);
 		bus_store_relaxed(&page->refused, bus_load_relaxed(&page->refused) + 1);
 		return -EAGAIN;
 	}

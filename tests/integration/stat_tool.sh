@@ -93,7 +93,7 @@ subs_are() { [ "$(bus-stat clients --json | grep -o '"subscriptions":1' | wc -l)
 until_ok 10 subs_are 3 || bad "subscribers did not come"
 kill -STOP $slow
 # it blocks, and evicts nobody
-bus-pub prices 'price {{Count}}' --count 100000 --name feed --full=block 2>"$TMPDIR/feed" & feed=$!
+bus-pub prices 'price {{Count}}' --count 100000 --name feed --full=block --full-time=forever 2>"$TMPDIR/feed" & feed=$!
 is_blocked() { bus-stat topic prices --json | grep -q '"blocked":1'; }
 until_ok 10 is_blocked || bad "no publisher is blocked: $(cat "$TMPDIR/feed")"
 
