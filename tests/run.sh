@@ -88,7 +88,7 @@ run_one() {
   local name=$1 id=${1//\//_} limit start rc secs word note='' left=0 cmd
   local out=$RUN_DIR/$id.out
   export TMPDIR=$RUN_DIR/$id.tmp XDG_RUNTIME_DIR=$RUN_DIR/$id.tmp/run
-  export BUS_TEST_MARK=$RUN_DIR/$id
+  export BUS_TEST_MARK=$RUN_DIR/$id/ # the slash: one name may begin as another does
   mkdir -p "$XDG_RUNTIME_DIR"
   chmod 700 "$TMPDIR" "$XDG_RUNTIME_DIR"
   limit=$(said "$name" timeout)
