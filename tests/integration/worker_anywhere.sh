@@ -16,6 +16,17 @@ topic kept
 
 traced() { grep -q '^TracerPid:[[:space:]]*[1-9]' "/proc/$1/status"; }
 
+# trace CALL N: the worker will die at that call; no, where it was dying already
+trace() {
+  pid=$(worker)
+  strace -qq -o /dev/null -p "$pid" -e "trace=$1" -e "inject=$1:signal=KILL:when=$2" &
+  tracer=$!
+  until traced "$pid"; do
+    kill -0 $tracer || return
+    sleep 0.01
+  done
+}
+
 # round N: what a publisher and a subscriber of a topic of their own do
 round() {
   local topic=round.$1 rc
@@ -38,10 +49,7 @@ round() {
 rounds=0
 for call in ${BUS_TEST_CALLS:-sendmsg fcntl fallocate epoll_ctl}; do
   for ((n = 1; n < 200; n += ${BUS_TEST_STEP:-3})); do
-    pid=$(worker)
-    strace -qq -o /dev/null -p "$pid" -e "trace=$call" -e "inject=$call:signal=KILL:when=$n" 2>/dev/null &
-    tracer=$!
-    wait_for "strace to attach" traced "$pid"
+    wait_for "strace to attach" trace "$call" "$n"
     failed=$(round "$call.$n" 2>&1)
     [ -z "$failed" ] || note_failure "the worker died at $call $n: $failed"
     rounds=$((rounds + 1))
