@@ -203,7 +203,7 @@ static void untouched(void)
 
 	large.pair = small.pair = true;
 	large.untouched = large.in_place = true;
-	large.bytes = 16 << 20; /* sixteen messages */
+	large.bytes = 64 << 20; /* sixty-four messages: a cursor for each eight */
 	versus(&f, &large, &small, ROUND_NS);
 }
 
