@@ -52,7 +52,8 @@ static const struct tool_option options[] = {
 	{ OPT_FULL, "full", "HOW",
 	  "when the slowest reliable subscriber leaves no room:\nevict it once it stands still (default), "
 	  "block, fail" },
-	{ OPT_FULL_TIME, "full-time", "TIME", "how long evict and block wait (10s); block also forever" },
+	{ OPT_FULL_TIME, "full-time", "TIME",
+	  "how long evict and block wait (10s); block also forever" },
 	{ OPT_SLOTS, "slots", "N", "messages that the ring holds" },
 	{ OPT_BYTES, "bytes", "B", "payload that the ring holds" },
 	{ OPT_JSON, "json", NULL, "at the end, what was done as a JSON object" },
