@@ -107,40 +107,46 @@ static inline uint64_t log_message_end(const struct log_message *msg)
  */
 struct log_buffer {
 	struct log_slot *slots;
+	uint8_t *faults; /* of each slot: LOG_SOUND, LOG_UNREADABLE or LOG_CUT */
 	uint8_t *bytes;
 	size_t room; /* of bytes */
-	/* slots held, of the segment with this seed, base and descriptor */
-	uint64_t from, to, base;
+	/*
+	 * slots [from, to) are held, of the segment with this seed, base and descriptor; those below `sure` were
+	 * attested when they were read, so that they need not be read again
+	 */
+	uint64_t from, to, sure, base;
 	uint32_t seed;
 	int fd;
 };
 void log_buffer_free(struct log_buffer *buf);
 
-#define LOG_BATCH 256 /* log_segment_read() gives at most so many at once */
+#define LOG_BATCH 512 /* log_segment_read() gives at most so many at once */
 
 /*
  * Reads and checks messages from seq on: fills msgs (their bytes lie in buf, until its next use) and
  * returns how many, at most max. *stop says what comes behind them: LOG_SOUND where the next one was not
- * looked at, else why it cannot be had. So 0 means that message seq is at fault, or not there: *stop.
+ * looked at, else why it cannot be had. So 0 means that message seq is at fault, or not there: *stop. (Of one
+ * that is LOG_UNSUPPORTED msgs[n] tells place and size.)
  * What was read of the region below `attested` is not read again; beyond it each call looks anew.
  */
 int log_segment_read(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
 		     struct log_message *msgs, int max, enum log_fault *stop);
 
 /*
- * Message seq is at fault: the first number behind it that may not be, at most `end`: the slots in between
- * are all zeros, unreadable, or cut off, so that one call passes over a long stretch of nothing. *fault is
- * that of the stretch. At least seq + 1.
+ * Message seq is at fault, as `fault` says: the first number behind it that may not be for the same reason,
+ * at most `end`. Where slots are all zeros, unreadable or cut off one call passes over the whole stretch; else
+ * it is seq + 1.
  */
 uint64_t log_segment_skip(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
-			  uint64_t end, enum log_fault *fault);
+			  uint64_t end, enum log_fault fault);
 
 struct log_tail {
 	uint64_t seq;   /* behind the last message that counts */
 	uint64_t pos;   /* behind its bytes, on a multiple of RING_POS_ALIGN */
 	uint64_t time;  /* of the last good message that was looked at, or of the mark; 0: none */
 	uint64_t found; /* messages beyond the mark that count */
-	enum log_fault stop; /* why it ends there; LOG_UNWRITTEN: as it was written, else torn */
+	/* why it ends there; LOG_UNWRITTEN: nothing more was written, LOG_LIMIT: it is full, else torn */
+	enum log_fault stop;
 };
 
 /*
@@ -150,10 +156,14 @@ struct log_tail {
 int log_segment_tail(const struct log_segment *seg, struct log_buffer *buf, struct log_tail *ret);
 
 /*
- * The first message in [seg's base, end) with time >= `time`, by binary search; slots that are at fault are
- * passed over. `end` where there is none. Only heads are looked at.
+ * The first number in [base_seq, end) behind all good messages with a time below `time`, by binary search; end
+ * where there is none. Whether a message at fault is that old nobody can know: those right before the first
+ * good one that is not are included. Payload is not looked at.
  */
 uint64_t log_segment_find_time(const struct log_segment *seg, uint64_t time, uint64_t end);
+
+/* The time of the first good message in [seq, end): its number, or end where there is none. */
+uint64_t log_segment_time(const struct log_segment *seg, uint64_t seq, uint64_t end, uint64_t *time);
 
 /* ---- a directory ---- */
 
@@ -182,13 +192,15 @@ struct log_entry {
 	uint8_t uuid[LOG_UUID_BYTES];
 };
 
+#define LOG_DIR_MAX (1u << 20) /* files */
+
 /*
  * entries[0 .. segments) are the segments in order of base_seq; the others follow in order of their names.
  */
 struct log_dir {
 	int fd; /* owned */
 	log_pread_fn *pread;
-	bool uuid_given;
+	bool uuid_known;
 	uint8_t uuid[LOG_UUID_BYTES]; /* given, or that of most segments */
 	char topic[LOG_TOPIC_MAX];    /* of the newest segment; "" without one */
 	struct log_entry *entries;
@@ -196,12 +208,15 @@ struct log_dir {
 };
 
 /*
- * Lists a directory and checks the header of each segment in it. A duplicate of dirfd is kept; dirfd stays
- * the caller's. uuid: of the stream, where it is known, else NULL.
+ * Lists a directory and checks the header of each segment in it. dirfd stays the caller's. uuid: of the
+ * stream, where it is known, else NULL.
  *  -EPROTONOSUPPORT  a segment is of a newer format: what this library makes of the rest may be wrong
+ *  -EFBIG            more files than LOG_DIR_MAX
  *  others            of opening and reading the directory. Files that cannot be read are entries.
  */
 int log_dir_open(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_fn *read);
+/* The same with what is of a newer format among the entries: for who only tells what there is. */
+int log_dir_list(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_fn *read);
 void log_dir_close(struct log_dir *dir);
 
 /* Lists it again; what has not changed its name is not opened again. 1: the segments changed; 0; -errno. */
@@ -224,8 +239,11 @@ ssize_t log_dir_find(const struct log_dir *dir, uint64_t seq);
 struct log_gap {
 	uint64_t from, to; /* [from, to) */
 	enum log_fault why;
-	uint64_t file; /* base_seq by which the file is or would be named; of HOLE, GONE: the next file's */
+	uint64_t file; /* base_seq of the file in which they are missed; of HOLE, GONE, ...: the next one's */
 };
+
+/* A gap up to here ends nobody knows where: its file is the last one. */
+#define LOG_OPEN_END UINT64_MAX
 
 enum log_step {
 	LOG_STEP_END = 0, /* nothing more now; ask again later, the log may grow */
@@ -240,7 +258,7 @@ struct log_reader {
 	struct log_buffer buf;
 	uint64_t seq;             /* the next number */
 	bool open;                /* seg is */
-	bool asked;               /* for seq: what is older than the log is reported as LOG_GONE */
+	bool told;                /* of the gap without an end */
 	struct log_message *msgs; /* of the last LOG_STEP_MESSAGES */
 	int count;
 	struct log_gap gap; /* of the last LOG_STEP_GAP */
