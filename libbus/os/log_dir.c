@@ -414,7 +414,7 @@ ssize_t log_dir_find(const struct log_dir *dir, uint64_t seq)
 		else
 			high = middle;
 	}
-	return low == 0 ? -ENOENT : (ssize_t)low - 1;
+	return (ssize_t)low - 1;
 }
 
 bool log_dir_broken_between(const struct log_dir *dir, uint64_t from, uint64_t to, uint64_t *named)

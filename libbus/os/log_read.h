@@ -231,7 +231,7 @@ int log_dir_refresh(struct log_dir *dir);
  */
 int log_dir_segment(const struct log_dir *dir, size_t i, struct log_segment *ret);
 
-/* The last segment with base_seq <= seq; -ENOENT: all are above it. */
+/* The last segment with base_seq <= seq; -1: all are above it. */
 ssize_t log_dir_find(const struct log_dir *dir, uint64_t seq);
 
 /* ---- a directory's messages, one after another ---- */
