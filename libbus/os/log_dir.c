@@ -335,7 +335,8 @@ static int list_settled(struct log_dir *dir)
 int log_dir_list(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_fn *read)
 {
 	struct log_dir dir = { .fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-			       .pread = read };
+			       .pread = read,
+			       .any_version = true };
 	int err;
 
 	if (dir.fd < 0)
@@ -372,6 +373,7 @@ int log_dir_open(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_
 		log_dir_close(&dir);
 		return -EPROTONOSUPPORT;
 	}
+	dir.any_version = false;
 	*ret = dir;
 	return 0;
 }
@@ -393,7 +395,7 @@ int log_dir_refresh(struct log_dir *dir)
 
 	if (err)
 		return err;
-	if (too_new(dir))
+	if (!dir->any_version && too_new(dir))
 		return -EPROTONOSUPPORT;
 	return dir->segments != segments || dir->count - dir->segments != others ||
 	       (segments > 0 &&

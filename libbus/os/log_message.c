@@ -286,20 +286,15 @@ int log_segment_read(const struct log_segment *seg, struct log_buffer *buf, uint
 
 /* ---- over what is not there ---- */
 
-uint64_t log_segment_skip(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
-			  uint64_t end, enum log_fault fault)
+/* The slots from seq on that are all zeros, unreadable or cut off, as seq's is: the first that is not. */
+static uint64_t stretch(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
+			uint64_t end, enum log_fault fault)
 {
-	uint64_t at = seq;
-
-	if (end > seg->limit)
-		end = seg->limit;
-	if (fault != LOG_UNWRITTEN && fault != LOG_UNREADABLE && fault != LOG_CUT)
-		return seq + 1;
-	while (at < end) {
+	for (uint64_t at = seq; at < end;) {
 		if (fault == LOG_CUT && log_slot_off(seg, at) >= seg->file_bytes)
 			return end;
 		if (slots_load(seg, buf, at, SLOTS_HELD) < 0)
-			break;
+			return at;
 		for (; at < end && at < buf->to; at++) {
 			uint64_t i = at - buf->from;
 			enum log_fault here = buf->faults[i];
@@ -308,10 +303,31 @@ uint64_t log_segment_skip(const struct log_segment *seg, struct log_buffer *buf,
 			    memcmp(&buf->slots[i], &no_slot, sizeof(no_slot)) == 0)
 				here = LOG_UNWRITTEN;
 			if (here != fault)
-				return at == seq ? seq + 1 : at;
+				return at;
 		}
 	}
-	return at == seq ? seq + 1 : at;
+	return end;
+}
+
+uint64_t log_segment_skip(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
+			  uint64_t end, enum log_fault fault)
+{
+	enum log_fault stop = fault;
+	struct log_message one;
+	uint64_t at = seq;
+	int n = 0;
+
+	end = bus_min_u64(end, seg->limit);
+	while (n == 0 && stop == fault && at < end) {
+		uint64_t from = at;
+
+		if (fault == LOG_UNWRITTEN || fault == LOG_UNREADABLE || fault == LOG_CUT)
+			at = stretch(seg, buf, at, end, fault);
+		at = bus_max_u64(at, from + 1);
+		if (at < end)
+			n = log_segment_read(seg, buf, at, &one, 1, &stop);
+	}
+	return bus_max_u64(at, seq + 1);
 }
 
 int log_segment_tail(const struct log_segment *seg, struct log_buffer *buf, struct log_tail *ret)

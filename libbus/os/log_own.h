@@ -33,7 +33,4 @@ void log_dir_bound(const struct log_dir *dir, size_t i, struct log_segment *seg)
 /* Entry i turned out not to be readable. */
 void log_dir_spoil(struct log_dir *dir, size_t i, int err);
 
-/* Whether a file that is named as a segment with a number in [from, to) is none. Its number in *named. */
-bool log_dir_broken_between(const struct log_dir *dir, uint64_t from, uint64_t to, uint64_t *named);
-
 #endif
