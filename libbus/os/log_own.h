@@ -11,6 +11,16 @@
  */
 ssize_t log_pread_whole(log_pread_fn *read, int fd, void *buf, size_t size, uint64_t at);
 
+/* What is known of a file before it is opened. */
+struct log_hints {
+	uint64_t named;      /* the number in its name */
+	const uint8_t *uuid; /* of the stream; NULL: not known */
+};
+
+/* log_segment_open() with hints, by which a header and a copy that differ are told apart; NULL: none. */
+int log_segment_open_as(struct log_segment *ret, int fd, log_pread_fn *read,
+			const struct log_hints *hints, const char **why);
+
 static inline uint64_t log_slot_off(const struct log_segment *seg, uint64_t seq)
 {
 	return LOG_SLOTS_OFF + (seq - seg->header.base_seq) * RING_SLOT_BYTES;

@@ -14,6 +14,8 @@
 
 #include "base/crc32c.h"
 
+uint8_t log_rig_stream = 0xa0;
+
 static void put(int fd, uint64_t at, const void *data, size_t size)
 {
 	if (pwrite(fd, data, size, (off_t)at) != (ssize_t)size)
@@ -100,7 +102,7 @@ void log_rig_begin_at(struct log_rig *rig, const char *dir, uint64_t slots, uint
 	rig->time = LOG_RIG_TIME;
 	snprintf(rig->dir, sizeof(rig->dir), "%s", dir);
 	for (size_t i = 0; i < LOG_UUID_BYTES; i++)
-		rig->uuid[i] = (uint8_t)(0xa0 + i);
+		rig->uuid[i] = (uint8_t)(log_rig_stream + i);
 	rig->seed = crc32c_table_extend(0, rig->uuid, LOG_UUID_BYTES);
 	if (mkdir(dir, 0700) < 0 && errno != EEXIST)
 		err(1, "log_rig: %s", dir);

@@ -38,6 +38,9 @@ struct log_rig_message {
 	uint32_t head_len, key_len, len;
 };
 
+/* Another number makes another stream: its uuid. */
+extern uint8_t log_rig_stream;
+
 /* dir: made where it is not there. The first segment is created at seq 0; log_rig_begin_at(): elsewhere. */
 void log_rig_begin(struct log_rig *rig, const char *dir, uint64_t slots, uint64_t bytes);
 void log_rig_begin_at(struct log_rig *rig, const char *dir, uint64_t slots, uint64_t bytes,
