@@ -172,7 +172,7 @@ static void repair(struct job *job, struct bus_log *log, const char *directory,
 				continue;
 			err = bus_log_remedy(log, f, to, sizeof(to));
 			/* two that had each other's name are right with the first */
-			if (err == -ENOENT && what == BUS_LOG_REMEDY_RENAME)
+			if (err == -ESTALE)
 				continue;
 			if (err) {
 				tool_warn("%s", bus_why(NULL));

@@ -354,9 +354,29 @@ static int quarantine(struct bus_log *log, const char *file, char *to, size_t si
 	return -EEXIST;
 }
 
+/* Whether the file begins with this number, now: of two that had each other's name one is right already. */
+static bool begins_with(struct bus_log *log, const char *file, uint64_t number)
+{
+	struct log_segment seg;
+	int fd = openat(log->dir.fd, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	bool does;
+
+	if (fd < 0)
+		return false;
+	if (log_segment_open(&seg, fd, NULL, NULL) < 0) {
+		close(fd);
+		return false;
+	}
+	does = seg.header.base_seq == number;
+	log_segment_close(&seg);
+	return does;
+}
+
 /* Where another file has that name the two change names: neither is lost. */
 static int rename_right(struct bus_log *log, const char *file, uint64_t number, char *to, size_t size)
 {
+	if (!begins_with(log, file, number))
+		return -ESTALE;
 	snprintf(to, size, LOG_SEGMENT_NAME, (unsigned long long)number);
 	if (renameat2(log->dir.fd, file, log->dir.fd, to, RENAME_NOREPLACE) == 0)
 		return 0;

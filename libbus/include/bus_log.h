@@ -185,6 +185,7 @@ int bus_log_verify(struct bus_log *log, struct bus_log_finding *ret) BUS_MUST_CH
  * *to (at least 64 bytes, may be NULL) gets the new name. Damaged messages need no remedy: readers pass over
  * them and say so.
  *  -EPERM   the log was not opened with BUS_LOG_REPAIR     -EINVAL  no remedy
+ *  -ESTALE  the file is not what it was when it was found: it has its right name already
  *  others   of renaming; bus_why() tells
  */
 int bus_log_remedy(struct bus_log *log, const struct bus_log_finding *finding, char *to,
