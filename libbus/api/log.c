@@ -169,10 +169,9 @@ int bus_log_seek(struct bus_log *log, uint32_t place, uint64_t value)
 
 /* ---- messages ---- */
 
-static void fill(struct bus_log *log, const struct log_message *m, struct bus_peer *from,
+static void fill(struct bus_log *log, const struct log_message *m, const struct bus_peer *from,
 		 struct bus_msg *ret)
 {
-	*from = (struct bus_peer){ .id = m->src, .name = "" };
 	*ret = (struct bus_msg){
 		.data = m->data,
 		.len = m->len,
@@ -208,6 +207,7 @@ static void note_gap(struct bus_log *log, const struct log_gap *gap)
 int bus_log_next(struct bus_log *log, struct bus_msg *msgs, int max)
 {
 	struct log_reader *rd = &log->reader;
+	struct bus_peer *from = log->peers;
 	int step;
 
 	if (max <= 0)
@@ -227,8 +227,13 @@ int bus_log_next(struct bus_log *log, struct bus_msg *msgs, int max)
 					 : strerror(-step));
 	if (step == LOG_STEP_END)
 		return 0;
-	for (int i = 0; i < rd->count; i++)
-		fill(log, &rd->msgs[i], &log->peers[i], &msgs[i]);
+	for (int i = 0; i < rd->count; i++) {
+		/* most have the publisher of the one before: its name card serves again */
+		if (i == 0 || rd->msgs[i].src != rd->msgs[i - 1].src)
+			from = &log->peers[i];
+		*from = (struct bus_peer){ .id = rd->msgs[i].src, .name = "" };
+		fill(log, &rd->msgs[i], from, &msgs[i]);
+	}
 	msgs[0].lost = log->lost;
 	log->lost = 0;
 	return rd->count;
