@@ -60,6 +60,16 @@ else
   echo 'python3 is not here: docs/examples/read_log.py was not tried'
 fi
 
+# one file
+expect 1 'cannot read "streams/none": there is no such file' bus-stat segment streams/none
+expect 1 'cannot list|cannot open "nowhere/": No such file' bus-stat segment nowhere/x
+expect 0 '^begins with  message 512$' bus-stat segment $log/"$(name 512)"
+expect 1 '^messages 600 to 602: its slot fails the checksum$' bus-stat segment --verify $log/"$(name 512)"
+expect 1 '^messages     253 whole, 3 damaged$' bus-stat segment --verify $log/"$(name 512)"
+expect 0 '^messages     256 whole, 0 damaged$' bus-stat segment --verify $log/"$(name 0)"
+[ "$(bus-stat segment --json --verify $log/"$(name 512)" | jq -r '"\(.base_seq) \(.damaged) \(.findings[0].from)"')" = '512 3 600' ] ||
+  note_failure "bus-stat segment --json: $(bus-stat segment --json --verify $log/"$(name 512)")"
+
 # files: no segment, a wrong name, another stream's; one missing
 mv $log/"$(name 512)" $log/"$(name 513)"
 head -c 20000 /dev/urandom >$log/"$(name 256)"
