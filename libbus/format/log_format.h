@@ -5,11 +5,14 @@
  *
  * Layout only: no algorithm lives here. All numbers are little-endian. A stream's directory holds
  * segments, each named by the number of its first message (LOG_SEGMENT_NAME), and nothing else that counts.
+ * Who writes there holds flock(LOCK_EX) on the directory.
  *
- *   0        LOG_MARKS_OFF  slots_off          payload_off                            size
- *   +--------+--------------+------------------+--------------------------------------+
- *   | header | sync marks   | slots x 64 bytes | payload                              |
- *   +--------+--------------+------------------+--------------------------------------+
+ *   0        LOG_MARKS_OFF  LOG_COPY_OFF     LOG_SLOTS_OFF      payload_off                    size
+ *   +--------+--------------+----------------+------------------+------------------------------+
+ *   | header | sync marks   | header's copy  | slots x 64 bytes | payload                      |
+ *   +--------+--------------+----------------+------------------+------------------------------+
+ *
+ * The header stands there twice, in pages of their own: a bad one would hide all the messages behind it.
  *
  * Slots and payload are those of the stream's ring (ring_layout.h), of a ring that never wraps: message
  * seq has slot seq - base_seq, its bytes lie at payload_off + (pos - base_pos). What was never written is
@@ -40,9 +43,10 @@
 
 #define LOG_HEADER_BYTES 4096
 #define LOG_MARKS_OFF    4096
-#define LOG_MARK_BYTES   512 /* a sector: written whole or not at all */
-#define LOG_MARKS        8   /* used in turn */
-#define LOG_SLOTS_OFF    8192
+#define LOG_MARK_BYTES   512  /* a sector: written whole or not at all */
+#define LOG_MARKS        8    /* used in turn */
+#define LOG_COPY_OFF     8192 /* the header's copy, byte for byte */
+#define LOG_SLOTS_OFF    12288
 #define LOG_AREA_ALIGN   4096
 
 /* Written and synced under a temporary name before any message of it counts; constant from then on. */
@@ -75,7 +79,7 @@ static_assert(sizeof(struct log_header) == 368, "no gaps");
 /*
  * A sync mark says that all messages below `seq` were on disk when it was written: damage below it is
  * corruption, beyond the newest one it is a torn tail. Of the LOG_MARKS places the good one with the
- * highest seq counts.
+ * highest seq counts. The rest of its LOG_MARK_BYTES is zeros, as is one that was never written.
  */
 struct log_mark {
 	uint64_t magic;
