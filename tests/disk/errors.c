@@ -253,8 +253,7 @@ static void real_full(const char *path, enum io_choice choice)
 	log_file_close(log);
 	run->rig = rig;
 	CHECK(life_log_end(run) == rig.head, "the end is not %llu", U(rig.head));
-	printf("%s: full, said so, went on by itself: %llu messages\n", io->table->name,
-	       U(rig.head));
+	printf("%s: full, said so, went on by itself: %llu messages\n", io->table->name, U(rig.head));
 	sources_close(&sources);
 	retention_free(&retention);
 	io_free(io);
