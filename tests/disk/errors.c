@@ -100,7 +100,7 @@ static bool then_death(struct run *run, uint64_t at, uint64_t later)
 {
 	bool hit;
 
-	prepare(run, DISK_SYNC_EIO, at, LOG_SYNC_BATCH);
+	prepare(run, DISK_SYNC_EIO, at, later / 2 % 2 ? LOG_SYNC_INTERVAL : LOG_SYNC_BATCH);
 	run->disk.crash_at = at + later;
 	life_live(run, 25);
 	hit = run->disk.ops >= at;
