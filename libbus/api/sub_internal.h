@@ -40,6 +40,7 @@ struct sub_ring {
 	bool skips;     /* joins again, and has missed something */
 	bool chosen;    /* BUS_START_LAST: begins at its last message */
 	bool same_pids; /* its busd's pids are ours */
+	struct sub_stream *stream; /* it is a stream's: sub_stream.c; else NULL */
 	uint32_t gen;   /* of busd */
 	uint64_t line;  /* what its publisher was called first, by whichever busd */
 	uint64_t prev_ring;
@@ -113,6 +114,7 @@ struct bus_sub {
 	struct cursor_segment *cursors;
 	uint32_t entries;
 	uint32_t start, policy;
+	uint64_t start_seq; /* BUS_START_SEQ */
 	uint64_t spin_ns;
 	bool joined;
 	struct sub_topic *topics;
@@ -160,6 +162,12 @@ void bus__sub_drop_rings(struct bus_sub *sub);
 void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r); /* under bus->lock */
 bool bus__sub_ring_place(struct bus_sub *sub, uint32_t count);        /* room for so many more */
 void bus__sub_ring_ends(struct sub_ring *r); /* nothing more comes there, whatever a board says */
+
+/* sub_stream.c */
+struct sub_stream *bus__sub_stream_new(const struct board_head *board);
+void bus__sub_stream_free(struct sub_stream *stream); /* NULL is allowed */
+/* What a stream's slot says more than another's of a message that was just looked at. */
+void bus__sub_stream_mark(struct sub_ring *r, const struct ring_peeked *p, struct bus_msg *msg);
 
 /* sub.c */
 /*

@@ -54,7 +54,7 @@ void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r)
 {
 	if (r->gen != bus__gen(sub->bus)) /* what did not come from that busd never does */
 		return;
-	if (r->bell == NULL) {
+	if (r->bell == NULL && r->stream == NULL) { /* a stream's writer waits for none of us */
 		struct bell_page *page = bus__own_bell(sub->bus, r->peer.uid);
 
 		if (page != NULL)
@@ -248,6 +248,14 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 		return false;
 	}
 	r = seg->kind == CTL_SEG_RING && bus__sub_ring_place(sub, 1) ? calloc(1, sizeof(*r)) : NULL;
+	if (r != NULL && seg->geometry.features & RING_FEATURE_STREAM) {
+		r->stream = topic->segment->size >= BOARD_STREAM_SIZE ? bus__sub_stream_new(topic->board)
+								      : NULL;
+		if (r->stream == NULL) {
+			free(r);
+			r = NULL;
+		}
+	}
 	if (r == NULL) {
 		bus__segment_put(bus, seg);
 		return false;
@@ -324,6 +332,7 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
 	r->topic->rings--;
 	bus__segment_put(sub->bus, r->segment);
 	bus__segment_put(sub->bus, r->peer_segment);
+	bus__sub_stream_free(r->stream);
 	free(r);
 }
 
@@ -418,12 +427,32 @@ static void count_hole(struct sub_ring *r, uint64_t was)
 	r->rd.lost_unsaid += r->rd.cur - was;
 }
 
+/*
+ * BUS_START_SEQ: what was asked for and is not in the ring any more is lost to this reader. A stream
+ * that has not come so far is waited for.
+ */
+static void begin_at(struct bus_sub *sub, struct sub_ring *r)
+{
+	uint64_t oldest;
+
+	ring_reader_begin_oldest(&r->rd);
+	oldest = r->rd.cur;
+	if (sub->start_seq < oldest) {
+		r->rd.lost += oldest - sub->start_seq;
+		r->rd.lost_unsaid += oldest - sub->start_seq;
+	} else {
+		r->rd.cur = r->rd.ahead = sub->start_seq;
+	}
+}
+
 /* Step 1 for one ring: writes its cursor and tags it. */
 static void begin(struct bus_sub *sub, struct sub_ring *r)
 {
 	uint64_t was = r->rd.cur;
 
-	if (sub->start == BUS_START_OLDEST) {
+	if (sub->start == BUS_START_SEQ) {
+		begin_at(sub, r);
+	} else if (sub->start == BUS_START_OLDEST) {
 		ring_reader_begin_oldest(&r->rd);
 		count_hole(r, was);
 	} else if (!r->chosen) {
@@ -441,6 +470,8 @@ static void joined(struct bus_sub *sub, struct sub_ring *r)
 {
 	if (sub->start == BUS_START_NOW) {
 		ring_reader_joined_now(&r->rd);
+	} else if (sub->start == BUS_START_SEQ) {
+		ring_reader_flush(&r->rd);
 	} else {
 		uint64_t was = r->rd.cur;
 
