@@ -13,11 +13,11 @@
 #include "lib/bus_rig.h"
 
 #define PUBS   3
-#define COUNT  40000u
-#define BURST  40u
+#define COUNT  600000u
+#define BURST  5000u
 #define KILLS  40
 #define READERS 2
-#define BYTES_MAX 600
+#define BYTES_MAX 160
 
 enum { READY, STARTED, SUM };
 
@@ -86,12 +86,12 @@ static void publish_all(uint32_t id)
 		OK(bus_pub_reached(pub, BUS_LEVEL_STREAM, &now));
 		CHECK(now >= said && now <= n + 1);
 		said = now;
-		if (n % 4000 == 0) {
+		if (n % 20000 == 0) {
 			OK(bus_pub_wait(pub, BUS_LEVEL_STREAM, n + 1, 10000000000));
 			OK(bus_pub_reached(pub, BUS_LEVEL_STREAM, &now));
 			EQUAL(now, n + 1);
 		}
-		rig_sleep_ms(1);
+		rig_sleep_ms(10); /* a reader must not fall a whole stream behind */
 	}
 	OK(bus_pub_wait(pub, BUS_LEVEL_STREAM, COUNT, 10000000000));
 	bus_close(bus);
@@ -165,7 +165,7 @@ int main(void)
 	rig_busd_start(NULL);
 	bus = rig_connect("maker");
 	OK(bus_topic_create(bus, "s",
-			    BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM, .stream_slots = 1 << 17,
+			    BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM, .stream_slots = 1 << 18,
 				     .stream_bytes = 64 << 20)));
 	for (int i = 0; i < READERS; i++) {
 		readers[i] = rig_fork();
