@@ -190,6 +190,15 @@ static void begin_again(struct job *job)
 	request_resume(client);
 }
 
+void stream_number_source(const struct pub *pub)
+{
+	struct board_source *source = source_at(pub->topic->stream, pub->source - 1);
+
+	board_begin_source(source);
+	source->pub_id = pub->id;
+	board_end_source(source);
+}
+
 void stream_hold_source(struct topic *topic, uint32_t source)
 {
 	topic->stream->uses[source - 1]++;
