@@ -87,7 +87,7 @@ static void calibrate(struct busd *busd, uint64_t now_ns)
 static void leave_if_idle(struct busd *busd)
 {
 	/* what a stream holds lies in our memory only */
-	if (busd->client_count > 0 || busd->self)
+	if (busd->client_count > 0 || stream_is_there(busd))
 		return;
 	if (listener_try_leave(busd))
 		busd->stopping = true;

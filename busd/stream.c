@@ -110,6 +110,16 @@ int stream_self(struct busd *busd, int slot, struct why *why)
 	return 0;
 }
 
+bool stream_is_there(const struct busd *busd)
+{
+	size_t i;
+
+	for (i = 0; i < busd->topic_count; i++)
+		if (busd->topics[i]->stream)
+			return true;
+	return false;
+}
+
 void stream_run(struct busd *busd)
 {
 	int rc = thread_start(busd);

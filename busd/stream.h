@@ -56,6 +56,8 @@ bool stream_restart(struct topic *topic, struct why *why);
 void stream_finish(struct topic *topic);
 /* With its topic. */
 void stream_free(struct topic *topic);
+/* Is any topic a stream? */
+bool stream_is_there(const struct busd *busd);
 /* The loop begins: what was restored is read from now on. */
 void stream_run(struct busd *busd);
 
