@@ -217,8 +217,7 @@ static void flush_if_due(struct intake *in)
 {
 	struct ring_reader *rd = &in->rd;
 
-	if (rd->cur - rd->flushed < rd->flush_every &&
-	    in->pos - rd->flushed_pos < rd->flush_bytes &&
+	if (rd->cur - rd->flushed < rd->flush_every && in->pos - rd->flushed_pos < rd->flush_bytes &&
 	    bus_load_relaxed(&rd->view.page->waiting) == 0)
 		return;
 	rd->flushed_pos = in->pos;

@@ -131,9 +131,10 @@ static int wait_for(struct stream *stream, uint32_t i, struct job *job, struct w
 	struct pub *pub = holder(stream, i);
 
 	if (pub && !has_died(pub->client))
-		return because(why, EBUSY,
-			       "publisher \"%s\" is open on stream \"%s\" (by %s); close it there, or take another name",
-			       pub->name, stream->topic->name, client_label(pub->client));
+		return because(
+			why, EBUSY,
+			"publisher \"%s\" is open on stream \"%s\" (by %s); close it there, or take another name",
+			pub->name, stream->topic->name, client_label(pub->client));
 	if (pub)
 		client_doom(pub->client, NULL);
 	job->source = i + 1;
@@ -153,9 +154,10 @@ int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct 
 	if (i < 0) {
 		i = find_free(stream);
 		if (i < 0)
-			return because(why, EDQUOT,
-				       "stream \"%s\" knows %d publishers, open or by name, the most that it may",
-				       stream->topic->name, BOARD_SOURCES);
+			return because(
+				why, EDQUOT,
+				"stream \"%s\" knows %d publishers, open or by name, the most that it may",
+				stream->topic->name, BOARD_SOURCES);
 		make_new(stream, (uint32_t)i);
 	}
 	describe(stream, (uint32_t)i, job, named);
@@ -256,8 +258,7 @@ void stream_restore_sources(struct stream *stream)
 		struct board_source *source = source_at(stream, i);
 
 		board_mend_source(source);
-		if (stream->uses[i] == 0 &&
-		    bus_load_relaxed(&source->state) == BOARD_SOURCE_OPEN)
+		if (stream->uses[i] == 0 && bus_load_relaxed(&source->state) == BOARD_SOURCE_OPEN)
 			bus_store_release(&source->state, BOARD_SOURCE_CLOSED);
 	}
 }

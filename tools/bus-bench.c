@@ -192,9 +192,11 @@ static void check(const struct job *job, const char *kind)
 
 	if (strcmp(kind, "stream") == 0) {
 		if (plan->batch > 1 || plan->pubs > 1 || job->subs > 0 || job->no_subs ||
-		    job->clients > 0 || plan->rate > 0 || plan->in_place || plan->untouched || job->hgrm)
-			tool_fail_usage("stream: one publisher, one message at a time, as fast as it goes: only "
-					"--size, --count, --duration, --rounds, --slots and --bytes");
+		    job->clients > 0 || plan->rate > 0 || plan->in_place || plan->untouched ||
+		    job->hgrm)
+			tool_fail_usage(
+				"stream: one publisher, one message at a time, as fast as it goes: only "
+				"--size, --count, --duration, --rounds, --slots and --bytes");
 		return;
 	}
 	if (pair && (plan->batch > 1 || plan->pubs > 1 || job->subs > 0 || job->no_subs))
@@ -252,8 +254,9 @@ static void complete(struct job *job, const char *kind)
 	else if (!job->rounds)
 		job->effort.rounds =
 			(int)((uint64_t)job->duration_ns /
-			      (plan->wait == BENCH_SPIN && plan->rate == 0 ? ROUND_NS
-									   : SLOW_ROUND_NS));
+			      (plan->wait == BENCH_SPIN && plan->rate == 0 && strcmp(kind, "stream")
+				       ? ROUND_NS
+				       : SLOW_ROUND_NS));
 	if (!job->rounds && job->effort.rounds < ROUNDS_MIN)
 		job->effort.rounds = ROUNDS_MIN;
 	if (job->effort.rounds > BENCH_ROUNDS_MAX)

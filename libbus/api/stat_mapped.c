@@ -266,12 +266,13 @@ static int take_ring(struct search *s, const struct stat_board *board, const str
 		return err;
 	if (!GROW(view->rings, view->ring_count))
 		return -ENOMEM;
-	view->rings[view->ring_count] = (struct stat_ring){ .ring_id = entry->ring_id,
-							    .topic_id = board->topic_id,
-							    .first_seq = geo.first_seq,
-							    .stream = (geo.features & RING_FEATURE_STREAM) != 0,
-							    .size = geo.size,
-							    .written = is_written(s, first) };
+	view->rings[view->ring_count] =
+		(struct stat_ring){ .ring_id = entry->ring_id,
+				    .topic_id = board->topic_id,
+				    .first_seq = geo.first_seq,
+				    .stream = (geo.features & RING_FEATURE_STREAM) != 0,
+				    .size = geo.size,
+				    .written = is_written(s, first) };
 	ring_view_init(&view->rings[view->ring_count++].view, map.base, &geo);
 	return 0;
 }

@@ -12,11 +12,11 @@
 
 #include "lib/bus_rig.h"
 
-#define PUBS   3
-#define COUNT  600000u
-#define BURST  5000u
-#define KILLS  40
-#define READERS 2
+#define PUBS      3
+#define COUNT     600000u
+#define BURST     5000u
+#define KILLS     40
+#define READERS   2
 #define BYTES_MAX 160
 
 enum { READY, STARTED, SUM };
@@ -72,7 +72,8 @@ static void publish_all(uint32_t id)
 
 	snprintf(name, sizeof(name), "p%u", id);
 	/* who has just been killed may not be gone yet */
-	for (int i = 0; (err = bus_pub_open(&pub, bus, "s", BUS_OPTS(pub, .name = name))) == -EBUSY; i++) {
+	for (int i = 0; (err = bus_pub_open(&pub, bus, "s", BUS_OPTS(pub, .name = name))) == -EBUSY;
+	     i++) {
 		CHECK(i < 1000);
 		rig_sleep_ms(10);
 	}

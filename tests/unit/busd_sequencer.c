@@ -80,7 +80,8 @@ static void restart(struct world *w)
 
 		*in = (struct intake){ .source = i, .src = w->sources[i].src };
 		ring_reader_init(&in->rd, &w->in[i].reader.view, RIG_RING_ID,
-				 &w->in[i].readers[0].cursors->entry[0], &w->in[i].closed, RIG_CLOSED, 0);
+				 &w->in[i].readers[0].cursors->entry[0], &w->in[i].closed,
+				 RIG_CLOSED, 0);
 		in->rd.wake = wake_nobody;
 		mortal_begin(&w->seq, in);
 	}
@@ -96,7 +97,8 @@ static struct world *make_world(void)
 		assert_int_equal(rig_make(&w->in[i], 64, 65536, RIG_TWO_MAPPINGS), 0);
 		rig_join(&w->in[i], 0, true);
 		bus_store_relaxed(&w->sources[i].state, BOARD_SOURCE_OPEN);
-		w->sources[i].src = i + BOARD_SOURCES * i; /* not all are the first ones of their places */
+		w->sources[i].src =
+			i + BOARD_SOURCES * i; /* not all are the first ones of their places */
 	}
 	restart(w);
 	return w;
@@ -193,9 +195,9 @@ static bool live(unsigned seed, unsigned turns)
 	for (unsigned turn = 0; turn < turns && !w->wrong; turn++) {
 		uint32_t i = number(&seed, 40) == 0 ? 0 : 1 + number(&seed, SOURCES - 1);
 
-		if (number(&seed, 2) == 0 && rig_send(&w->in[i], number(&seed, 4) ? number(&seed, 90)
-										  : number(&seed, 2000)) ==
-						     RING_ROOM)
+		if (number(&seed, 2) == 0 &&
+		    rig_send(&w->in[i], number(&seed, 4) ? number(&seed, 90)
+							 : number(&seed, 2000)) == RING_ROOM)
 			sent[i]++;
 		i = number(&seed, SOURCES);
 		take(w, i, number(&seed, 4) == 0 ? 1 + number(&seed, 40) : 0);
