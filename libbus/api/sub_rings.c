@@ -281,11 +281,10 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	topic->rings++;
 	sub->rings[sub->ring_count++] = r;
 	sub->words_stale = true;
-	if (ev->flags & CTL_RING_FRESH) {
+	r->unbegun = (ev->flags & CTL_RING_FRESH) == 0;
+	if (!r->unbegun) {
 		r->rd.cur = r->rd.ahead = ev->start;
 		ring_reader_tag(&r->rd);
-	} else {
-		r->unbegun = true;
 	}
 	return true;
 }

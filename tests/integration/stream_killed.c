@@ -15,7 +15,7 @@
 #define PUBS      3
 #define COUNT     600000u
 #define BURST     5000u
-#define KILLS     40
+#define KILLS     25
 #define READERS   2
 #define BYTES_MAX 160
 
@@ -92,7 +92,7 @@ static void publish_all(uint32_t id)
 			OK(bus_pub_reached(pub, BUS_LEVEL_STREAM, &now));
 			EQUAL(now, n + 1);
 		}
-		rig_sleep_ms(10); /* a reader must not fall a whole stream behind */
+		rig_sleep_ms(30); /* a reader must not fall a whole stream behind */
 	}
 	OK(bus_pub_wait(pub, BUS_LEVEL_STREAM, COUNT, 10000000000));
 	bus_close(bus);
@@ -177,7 +177,8 @@ int main(void)
 	for (uint32_t i = 0; i < PUBS; i++)
 		pubs[i] = start_publisher(i);
 	for (int i = 0; i < KILLS; i++) {
-		rig_sleep_ms((unsigned)rand() % 60);
+		rig_sleep_ms((unsigned)rand() %
+			     300); /* one that lives for a moment is followed at once */
 		if (rand() % 3 != 0) {
 			rig_kill_worker();
 		} else {
