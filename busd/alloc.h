@@ -35,6 +35,10 @@ struct job {
 	char name[CTL_NAME_MAX];
 	char pattern[CTL_TOPIC_MAX];
 	uint32_t entries, flags, start; /* of a subscription */
+	/* of a stream: its ring; or the source of a publisher, + 1, which the job may wait for */
+	uint32_t stream_slots, source;
+	uint64_t stream_bytes;
+	bool parked;
 	int32_t node;
 	BUS_NEXT(uint64_t label;)
 };

@@ -2,7 +2,7 @@
 /* board.c - see board.h. The one writer of boards. */
 #include "board.h"
 
-#include "registry.h"
+#include "stream_internal.h"
 
 #include <errno.h>
 #include <string.h>
@@ -58,9 +58,28 @@ void board_settings(struct topic *topic)
 	head->max_bytes = topic->settings.max_bytes;
 	head->flags = (topic->explicit_ ? BOARD_TOPIC_EXPLICIT : 0) |
 		      (topic->removed ? BOARD_TOPIC_REMOVED : 0) |
+		      (topic_is_stream(topic) ? BOARD_TOPIC_STREAM : 0) |
 		      (topic->settings.flags & (CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT)
 			       ? BOARD_TOPIC_HUGE
 			       : 0);
+	head->stream_ring = topic->stream && topic->stream->ring ? topic->stream->ring->id : 0;
+	head->stream_slots = topic->stream_slots;
+	head->stream_bytes = topic->stream_bytes;
+}
+
+void board_begin_source(struct board_source *source)
+{
+	begin_change(&source->gen);
+}
+
+void board_end_source(struct board_source *source)
+{
+	end_change(&source->gen);
+}
+
+struct board_source *board_sources(const struct board *board)
+{
+	return (struct board_source *)(void *)((char *)board->seg->map + BOARD_SOURCES_OFF);
 }
 
 /* Also on a board that an older worker made. */
@@ -73,10 +92,12 @@ static void put_busd(struct board_head *head, const struct busd *busd)
 
 int board_make(struct topic *topic, const struct bus_calibration *cal, struct why *why)
 {
+	size_t sources = topic_is_stream(topic) ? BOARD_STREAM_SIZE - BOARD_SOURCES_OFF : 0;
 	/* busd keeps the writable descriptor beside the other one */
-	const struct quota_bill bill = {
-		.account = topic->account, .space = topic->space, .bytes = BOARD_HEAD, .files = 2
-	};
+	const struct quota_bill bill = { .account = topic->account,
+					 .space = topic->space,
+					 .bytes = BOARD_HEAD + sources,
+					 .files = 2 };
 	struct segment *seg = segment_new(busd_new_id(topic->busd));
 	struct board_head *head;
 	int rc;
@@ -86,10 +107,12 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 	rc = ring_charge(topic->busd, &bill, why);
 	if (rc == 0) {
 		seg->bill = bill;
-		rc = segment_build_own(seg, CTL_SEG_BOARD, BOARD_SIZE, why);
+		rc = segment_build_own(seg, CTL_SEG_BOARD, BOARD_SIZE + sources, why);
 	}
 	if (rc == 0)
 		rc = segment_extend(seg, 0, BOARD_HEAD, why);
+	if (rc == 0 && sources)
+		rc = segment_extend(seg, BOARD_SOURCES_OFF, sources, why);
 	if (rc == 0)
 		rc = segment_publish(seg, why);
 	if (rc < 0) {
@@ -102,6 +125,7 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 	head = head_of(&topic->board);
 	head->magic = BOARD_MAGIC;
 	head->version = BOARD_VERSION;
+	head->features = topic_is_stream(topic) ? BOARD_FEATURE_STREAM : 0;
 	head->topic_id = topic->id;
 	head->created_ns = topic->created_ns;
 	snprintf(head->topic, sizeof(head->topic), "%s", topic->name);
@@ -146,6 +170,11 @@ static void raise_mark(_Atomic uint32_t *mark, uint32_t index)
 {
 	if (bus_load_relaxed(mark) <= index)
 		bus_store_release(mark, index + 1);
+}
+
+void board_raise_sources(struct board *board, uint32_t index)
+{
+	raise_mark(&head_of(board)->sources_used, index);
 }
 
 int board_take_ring(struct board *board, struct why *why)
@@ -345,6 +374,11 @@ static void make_even(_Atomic uint32_t *gen)
 {
 	if (bus_load_relaxed(gen) % 2)
 		bus_store_release(gen, bus_load_relaxed(gen) + 1);
+}
+
+void board_mend_source(struct board_source *source)
+{
+	make_even(&source->gen);
 }
 
 static void restore_ring(struct ring *ring)

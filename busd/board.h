@@ -50,6 +50,14 @@ void board_put_sub(struct member *member);
 void board_remove_sub(struct member *member);
 void board_count_eviction(struct member *member);
 
+/* Of a stream: around a change of what describes a source. Its state, taken and durable are words. */
+void board_begin_source(struct board_source *source);
+void board_end_source(struct board_source *source);
+/* A former worker died in between. */
+void board_mend_source(struct board_source *source);
+struct board_source *board_sources(const struct board *board);
+void board_raise_sources(struct board *board, uint32_t index);
+
 /* Release, and what was sent before is on its way. The fence F2 is the caller's. */
 void board_set_epoch(struct board *board, uint64_t number, bool changed);
 

@@ -6,6 +6,7 @@
 #include "record.h"
 #include "resume.h"
 #include "share.h"
+#include "stream.h"
 
 #include "os/wake.h"
 
@@ -103,6 +104,10 @@ void change_add(struct reader *reader, bool gates)
 	bool introduces = drop_older(ring->pub, sub->id);
 	struct event *event;
 
+	if (client_is_self(publisher)) {
+		stream_add_reader(reader);
+		return;
+	}
 	if (!reader->told) {
 		if (share_segment(publisher, sub->seg) < 0)
 			return;
@@ -130,6 +135,12 @@ void change_remove(struct reader *reader)
 
 	if (!reader->told)
 		return;
+	if (client_is_self(pub->client)) {
+		stream_remove_reader(reader);
+		reader->told = false;
+		record_reader(reader);
+		return;
+	}
 	if (drop_older(pub, msg.sub_id))
 		tell_nothing(pub);
 	else

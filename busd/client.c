@@ -13,6 +13,7 @@
 #include "resume.h"
 #include "server.h"
 #include "share.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -191,6 +192,7 @@ void client_doom(struct client *client, const char *format, ...)
 	char reason[256] = "";
 	va_list args;
 
+	assert(!client_is_self(client));
 	if (client->doomed)
 		return;
 	if (format) {
@@ -241,7 +243,9 @@ static void client_free(struct client *client)
 	else
 		quota_give_back_client(&client->user->account, client->state != CLIENT_ATTACHED);
 	idmap_free(&client->spaces);
-	if (client->job)
+	if (client->job && client->job->parked)
+		stream_forget_job(client->job);
+	else if (client->job)
 		alloc_orphan(client->job);
 	free(client->held);
 	server_unwatch(busd, &client->ctl);

@@ -6,6 +6,7 @@
 #include "record.h"
 #include "server.h"
 #include "share.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -21,7 +22,7 @@ struct event *event_push(struct client *client, const void *msg, struct segment 
 	const struct ctl_head *head = msg;
 	struct event *event;
 
-	if (client->doomed || client->absent)
+	if (client->doomed || client->absent || client_is_self(client))
 		return NULL;
 	if (client->event_count >= CLIENT_EVENTS_MAX) {
 		client_doom(client, "it has not read %u events", client->event_count);

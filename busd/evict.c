@@ -10,6 +10,7 @@
 #include "change.h"
 #include "log.h"
 #include "record.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <sys/mman.h>
@@ -41,7 +42,9 @@ static struct reader *slowest(struct ring *ring, uint64_t head, uint64_t *at)
 	for_each(reader, &ring->readers, ring_link) {
 		uint64_t here;
 
-		if (!reader->told || !reader_gates(reader))
+		/* busd is waited for: what it has not taken would be missing in the stream */
+		if (!reader->told || !reader_gates(reader) ||
+		    client_is_self(reader->member->sub->client))
 			continue;
 		here = position(reader, head);
 		if (here < *at) {
@@ -114,7 +117,8 @@ void pub_reader_lies(struct client *client, uint64_t ring_id, uint64_t sub_id)
 		const struct sub *sub = reader->member->sub;
 		const struct cursor_segment *page = sub->seg->map;
 
-		if (sub->id != sub_id || !reader->told || !reader_gates(reader))
+		if (sub->id != sub_id || !reader->told || !reader_gates(reader) ||
+		    client_is_self(sub->client))
 			continue;
 		if (user_may_log(sub->client->user))
 			log_warning("evicted: subscription \"%s\" of %s on topic \"%s\": its cursor (%llu) runs backwards, or "
@@ -167,6 +171,8 @@ int pub_evict(struct client *client, const void *msg, struct why *why)
 
 	if (!pub)
 		return -ENOENT;
+	if (topic_is_stream(pub->topic))
+		reply.again_ns = grace_ns;
 	if (!pub->ring || pub->ring->id != ask->ring_id)
 		return because(why, EINVAL, "ring %llu is not the present one of publisher %llu",
 			       (unsigned long long)ask->ring_id, (unsigned long long)pub->id);

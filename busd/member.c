@@ -6,6 +6,7 @@
 #include "event.h"
 #include "log.h"
 #include "share.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -160,7 +161,10 @@ struct reader *reader_new(struct member *member, struct ring *ring, uint64_t sta
 		share_peer(sub->client, ring->pub->client);
 	}
 	record_reader(reader);
-	reader_announce(reader);
+	if (client_is_self(sub->client))
+		stream_read_ring(reader);
+	else
+		reader_announce(reader);
 	return reader;
 }
 
@@ -169,6 +173,15 @@ void reader_part(struct reader *reader)
 	struct client *subscriber = reader->member->sub->client;
 	struct client *publisher = reader->ring->pub->client;
 
+	if (client_is_self(publisher)) { /* nothing but its wakes was shared */
+		if (reader->told)
+			stream_remove_reader(reader);
+		reader->open = reader->told = false;
+		record_reader(reader);
+		return;
+	}
+	if (client_is_self(subscriber))
+		stream_part(reader->ring);
 	if (reader->open)
 		unshare_peer(subscriber, publisher);
 	if (reader->told) {

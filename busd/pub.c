@@ -10,6 +10,7 @@
 #include "observe.h"
 #include "record.h"
 #include "share.h"
+#include "stream.h"
 
 #include "format/topic_name.h"
 
@@ -44,6 +45,7 @@ static struct pub *pub_new(struct client *client, const struct job *job)
 	topic_pin(pub->topic);
 	pub->settings = job->settings;
 	pub->line = job->line;
+	pub->source = job->source;
 	memcpy(pub->name, job->name, sizeof(pub->name));
 	list_init(&pub->topic_link);
 	list_append(&client->pubs, &pub->client_link);
@@ -69,6 +71,8 @@ void pub_free(struct pub *pub)
 	list_remove(&pub->topic_link);
 	list_remove(&pub->client_link);
 	client->pub_count--;
+	if (pub->source)
+		stream_release_source(topic, pub->source);
 	unshare_segment(client, topic->board.seg);
 	namespace_leave(client, topic->space);
 	journal_drop(&client->busd->journal, &pub->place);
@@ -111,6 +115,7 @@ static void answer_with_ring(struct pub *pub, uint32_t req, uint16_t type)
 				       .board_index = ring->board_index,
 				       .max_bytes = pub->settings.max_bytes,
 				       .geometry = ring->seg->info.geometry,
+				       .source = pub->source,
 				       BUS_NEXT(.label = pub->label) };
 
 	if (ring->seg->huge_refused)
@@ -132,7 +137,11 @@ static void opened(struct client *client, struct job *job)
 		rc = namespace_enter(client, job->topic->space, &job->why);
 	if (client && rc == 0) {
 		pub = pub_new(client, job);
-		if (!pub) {
+		if (pub) {
+			job->source = 0; /* the job's hold on it is its publisher's now */
+			if (pub->source)
+				stream_number_source(pub);
+		} else {
 			namespace_leave(client, job->topic->space);
 			rc = because(&job->why, ENOMEM, "busd is out of memory");
 		}
@@ -148,6 +157,8 @@ static void opened(struct client *client, struct job *job)
 		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
 	else if (client)
 		answer_with_ring(pub, job->req, CTL_PUB_OPEN);
+	if (job->source)
+		stream_release_source(job->topic, job->source);
 	topic_unpin(job->topic);
 	job_free(job);
 }
@@ -167,7 +178,45 @@ static int settle_for_ring(const struct topic *topic, const struct config *confi
 	}
 	if (asked->numa)
 		mixed.numa = asked->numa;
+	if (topic_is_stream(topic) && mixed.max_bytes > topic->stream_bytes)
+		return because(why, EINVAL,
+			       "a ring of %llu bytes does not fit into that of stream \"%s\" (%llu)",
+			       (unsigned long long)mixed.max_bytes, topic->name,
+			       (unsigned long long)topic->stream_bytes);
 	return config_settle(config, topic->name, &mixed, ret, why);
+}
+
+/* Where streams and others differ. */
+static int check_stream(const struct topic *topic, const struct ctl_pub_open *open, struct why *why)
+{
+	bool stream = topic && topic_is_stream(topic);
+
+	if (open->flags & ~CTL_PUB_NAMED)
+		return because(why, EINVAL, "unknown flags %#x of a publisher", open->flags);
+	if (open->settings.flags & CTL_TOPIC_STREAM && !stream)
+		return because(why, ENOENT, "there is no stream \"%s\" here", open->topic);
+	if (stream && open->line)
+		return because(
+			why, ENOENT,
+			"the stream \"%s\" that it published on was in the memory of a busd that has gone",
+			open->topic);
+	return 0;
+}
+
+/* The job has what it needs, or is answered later. */
+static int begin_open(struct job *job, const struct ctl_pub_open *open, struct why *why)
+{
+	uint64_t first_seq = open->first_seq;
+	int rc = 0;
+
+	if (job->topic->stream)
+		rc = stream_open_source(job, open->flags & CTL_PUB_NAMED, &first_seq, why);
+	plan_ring(job, first_seq);
+	if (rc == -EINPROGRESS)
+		return 0;
+	if (rc == 0)
+		alloc_build(job);
+	return rc;
 }
 
 /* A former worker made the ring and did not come to answer, or the answer was lost with it. */
@@ -213,12 +262,15 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 			       "this connection has %u publishers, the most that one may have",
 			       client->pub_count);
 	topic = topic_find(busd, open->topic);
+	rc = check_stream(topic, open, why);
+	if (rc < 0)
+		return rc;
 	if (topic) {
 		rc = settle_for_ring(topic, busd->config, &open->settings, &settings, why);
 	} else {
 		rc = config_settle(busd->config, open->topic, &open->settings, &settings, why);
 		if (rc == 0)
-			topic = topic_make(client, open->topic, &settings, false, &rc, why);
+			topic = topic_make(client, open->topic, &settings, false, NULL, &rc, why);
 	}
 	if (rc < 0)
 		return rc;
@@ -235,9 +287,12 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 	job->line = open->line;
 	job->done = opened;
 	BUS_NEXT(job->label = open->label);
-	plan_ring(job, open->first_seq);
-	alloc_build(job);
-	return 0;
+	rc = begin_open(job, open, why);
+	if (rc < 0) {
+		topic_unpin(topic);
+		job_free(job);
+	}
+	return rc;
 }
 
 /* The client broke the hand-over: nobody else ever saw the ring. */
@@ -310,6 +365,8 @@ static void readied(struct client *client, struct job *job)
 		if (rc == 0)
 			rc = segment_map_readonly(job->seg, sizeof(struct ring_writer_page),
 						  &job->why);
+		if (rc == 0 && pub->source)
+			rc = stream_map_ring(pub->pending, &job->why);
 		if (rc < 0) {
 			client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
 			discard_pending(pub, &job->why);

@@ -2,10 +2,12 @@
 /* query.c - see query.h */
 #include "query.h"
 
+#include "alloc.h"
 #include "log.h"
 #include "namespace.h"
 #include "numa_place.h"
 #include "record.h"
+#include "stream.h"
 
 #include "format/topic_name.h"
 
@@ -45,11 +47,12 @@ static const char *pages_text(uint32_t flags)
 }
 
 /* -EEXIST and which of the settings differ, or 0. */
-static int compare(const struct topic *topic, const struct ctl_topic_settings *asked, struct why *why)
+static int compare(const struct topic *topic, const struct ctl_topic_settings *asked,
+		   const struct ctl_topic_create *stream, struct why *why)
 {
 	const struct ctl_topic_settings *has = &topic->settings;
 	const uint32_t pages = CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT;
-	char text[256];
+	char text[400];
 	char one[32], two[32];
 	int len = 0;
 
@@ -68,6 +71,13 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 		DIFFER("numa %s, not %s", numa_text(has->numa, one), numa_text(asked->numa, two));
 	if ((has->flags & pages) != (asked->flags & pages))
 		DIFFER("%s, not %s", pages_text(has->flags), pages_text(asked->flags));
+	if ((has->flags ^ asked->flags) & CTL_TOPIC_STREAM)
+		DIFFER("%s", has->flags & CTL_TOPIC_STREAM ? "a stream" : "no stream");
+	if (topic->stream_slots != stream->stream_slots)
+		DIFFER("stream_slots %u, not %u", topic->stream_slots, stream->stream_slots);
+	if (topic->stream_bytes != stream->stream_bytes)
+		DIFFER("stream_bytes %llu, not %llu", (unsigned long long)topic->stream_bytes,
+		       (unsigned long long)stream->stream_bytes);
 #undef DIFFER
 	if (len == 0)
 		return 0;
@@ -76,9 +86,85 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 		       topic->name, text);
 }
 
+/* The ring is there. */
+static void stream_built(struct client *client, struct job *job)
+{
+	const struct ctl_head request = { .type = CTL_TOPIC_CREATE, .req = job->req };
+	struct topic *topic = NULL;
+	int rc = job->rc;
+
+	if (client && rc == 0 && topic_find(job->busd, job->pattern))
+		rc = because(&job->why, EEXIST, "topic \"%s\" was created at this moment",
+			     job->pattern);
+	if (client && rc == 0)
+		rc = stream_self(job->busd, -1, &job->why);
+	if (client && rc == 0)
+		topic = topic_make(client, job->pattern, &job->settings, true, job, &rc, &job->why);
+	if (topic) {
+		rc = stream_make(topic, job->seg, &job->why);
+		if (rc < 0)
+			topic_remove(topic);
+	}
+	if (client && rc < 0)
+		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
+	else if (client)
+		answer_ok(client, &request, 1);
+	job_free(job);
+}
+
+static int create_stream(struct client *client, const struct ctl_topic_create *create,
+			 const struct ctl_topic_settings *settings, struct why *why)
+{
+	struct job *job = job_new(client, create);
+	int rc;
+
+	if (!job)
+		return because(why, ENOMEM, "busd is out of memory");
+	rc = namespace_find(client->busd, create->topic, &job->space, why);
+	if (rc < 0) {
+		job_free(job);
+		return rc;
+	}
+	job->settings = *settings;
+	job->stream_slots = create->stream_slots;
+	job->stream_bytes = create->stream_bytes;
+	memcpy(job->pattern, create->topic, sizeof(job->pattern));
+	job->done = stream_built;
+	job->plan = (struct segment_plan){
+		.kind = CTL_SEG_RING,
+		.ring_slots = create->stream_slots,
+		.ring_bytes = create->stream_bytes,
+		.ring_features = RING_FEATURE_STREAM,
+		.numa = settings->numa,
+		.node = client->node,
+		.pages = settings->flags & CTL_TOPIC_HUGE_OR_NOT ? SEGMENT_HUGE_OR_NOT
+			 : settings->flags & CTL_TOPIC_HUGE      ? SEGMENT_HUGE
+								 : SEGMENT_ORDINARY,
+	};
+	alloc_build(job);
+	return 0;
+}
+
+/* Sizes as they will be; those of a stream's ring in create itself. */
+static int settle(const struct config *config, struct ctl_topic_create *create,
+		  struct ctl_topic_settings *settings, struct why *why)
+{
+	int rc = config_settle(config, create->topic, &create->settings, settings, why);
+
+	if (rc < 0)
+		return rc;
+	if (create->settings.flags & CTL_TOPIC_STREAM)
+		return stream_settle(settings, create->settings.max_bytes, &create->stream_slots,
+				     &create->stream_bytes, why);
+	if (create->stream_slots || create->stream_bytes)
+		return because(why, EINVAL, "only a stream has a ring of its own to be sized");
+	return 0;
+}
+
 int query_topic_create(struct client *client, const void *msg, struct why *why)
 {
-	const struct ctl_topic_create *create = msg;
+	struct ctl_topic_create asked = *(const struct ctl_topic_create *)msg;
+	struct ctl_topic_create *create = &asked;
 	const char *wrong = topic_name_check(create->topic);
 	struct busd *busd = client->busd;
 	struct ctl_topic_settings settings;
@@ -91,12 +177,14 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 		return because(why, EACCES,
 			       "no right to create this topic (uid %u); ask who runs busd for a rule",
 			       client->uid);
-	rc = config_settle(busd->config, create->topic, &create->settings, &settings, why);
+	rc = settle(busd->config, create, &settings, why);
 	if (rc < 0)
 		return rc;
 	topic = topic_find(busd, create->topic);
+	if (!topic && settings.flags & CTL_TOPIC_STREAM)
+		return create_stream(client, create, &settings, why);
 	if (!topic) {
-		if (!topic_make(client, create->topic, &settings, true, &rc, why))
+		if (!topic_make(client, create->topic, &settings, true, NULL, &rc, why))
 			return rc;
 		answer_ok(client, &create->head, 1);
 		return 0;
@@ -108,12 +196,17 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 	if (create->settings.flags & CTL_TOPIC_EXCLUSIVE)
 		return because(why, EEXIST, "topic \"%s\" exists", topic->name);
 	if (topic->explicit_) {
-		rc = compare(topic, &settings, why);
+		rc = compare(topic, &settings, create, why);
 		if (rc < 0)
 			return rc;
 		answer_ok(client, &create->head, 0);
 		return 0;
 	}
+	if (settings.flags & CTL_TOPIC_STREAM)
+		return because(
+			why, EEXIST,
+			"topic \"%s\" is in use, and no stream; create the stream before anybody uses its name",
+			topic->name);
 	/* publishers made it on demand: it stays now, and new rings are as said */
 	topic->explicit_ = true;
 	topic->settings = settings;
@@ -123,9 +216,26 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 	return 0;
 }
 
+/* Of clients: not busd's own. */
+static uint32_t topic_subscribers(const struct topic *topic)
+{
+	return topic->member_count - topic_is_stream(topic);
+}
+
+static const struct member *some_member(const struct topic *topic)
+{
+	const struct member *member;
+
+	for_each(member, &topic->members, topic_link)
+		if (!client_is_self(member->sub->client))
+			return member;
+	return NULL;
+}
+
 int query_topic_remove(struct client *client, const void *msg, struct why *why)
 {
 	const struct ctl_topic_remove *remove = msg;
+	const struct member *member;
 	const char *wrong = topic_name_check(remove->topic);
 	struct topic *topic = wrong ? NULL : topic_find(client->busd, remove->topic);
 
@@ -148,16 +258,14 @@ int query_topic_remove(struct client *client, const void *msg, struct why *why)
 			why, EBUSY,
 			"topic \"%s\" has %u publishers (%s is one) and %u subscribers; close them or force it",
 			topic->name, topic->pub_count, client_label(pub->client),
-			topic->member_count);
+			topic_subscribers(topic));
 	}
-	if (!(remove->flags & CTL_TOPIC_FORCE) && !list_empty(&topic->members)) {
-		const struct member *member =
-			list_entry(topic->members.next, struct member, topic_link);
-
+	member = remove->flags & CTL_TOPIC_FORCE ? NULL : some_member(topic);
+	if (member)
 		return because(why, EBUSY,
 			       "topic \"%s\" has %u subscribers (%s is one); close them or force it",
-			       topic->name, topic->member_count, client_label(member->sub->client));
-	}
+			       topic->name, topic_subscribers(topic),
+			       client_label(member->sub->client));
 	log_info("topic \"%s\" is removed by %s", topic->name, client_label(client));
 	topic_remove(topic);
 	answer_ok(client, &remove->head, 0);
@@ -190,8 +298,10 @@ int query_topic_next(struct client *client, const void *msg, struct why *why)
 		reply.memory_bytes = topic_memory(topic);
 		reply.explicit_ = topic->explicit_;
 		reply.publishers = topic->pub_count;
-		reply.subscribers = topic->member_count;
+		reply.subscribers = topic_subscribers(topic);
 		reply.rings = topic->ring_count;
+		reply.stream_slots = topic->stream_slots;
+		reply.stream_bytes = topic->stream_bytes;
 		memcpy(reply.topic, topic->name, sizeof(reply.topic));
 		client_reply(client, &reply, NULL, 0);
 		return 0;

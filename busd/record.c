@@ -33,7 +33,7 @@ static struct record_segment segment_body(const struct segment *seg)
 		.charged = seg->bill.account != NULL,
 		.charged_uid = seg->bill.account ? seg->bill.account->uid : 0,
 		.files = seg->bill.files,
-		.published = seg->ro_fd >= 0,
+		.published = seg->own ? RECORD_OWN : seg->ro_fd >= 0,
 		.page = (uint32_t)seg->page,
 		.made_seals = seg->made_seals,
 		.huge_refused = seg->huge_refused,
@@ -81,8 +81,12 @@ void record_topic(struct topic *topic)
 		.made_req = topic->made_req,
 		.first_node = topic->first_node,
 		.board = segment_body(topic->board.seg),
+		.stream_bytes = topic->stream_bytes,
+		.stream_slots = topic->stream_slots,
+		.self_slot = topic->busd->self ? topic->busd->self->slot : 0,
 	};
 
+	memcpy(body.uuid, topic->uuid, sizeof(body.uuid));
 	memcpy(body.name, topic->name, sizeof(body.name));
 	PUT(topic->busd, &topic->place, RECORD_TOPIC, body);
 }
@@ -184,6 +188,7 @@ void record_pub(struct pub *pub)
 				   .req = pub->req,
 				   .line = pub->line,
 				   .settings = pub->settings,
+				   .source = pub->source,
 				   BUS_NEXT(.label = pub->label) };
 
 	memcpy(body.name, pub->name, sizeof(body.name));
@@ -209,6 +214,7 @@ void record_ring(struct ring *ring)
 				    .pid = ring->pid,
 				    .uid = ring->uid,
 				    .seg = segment_body(ring->seg),
+				    .source = ring->source,
 				    BUS_NEXT(.label = ring->label) };
 
 	memcpy(body.name, ring->name, sizeof(body.name));

@@ -41,11 +41,14 @@ struct record_segment {
 	uint32_t kind, entries;
 	uint32_t charged; /* 1: to charged_uid */
 	uint32_t charged_uid;
-	uint32_t published; /* sealed, and seen by others */
+	uint32_t published; /* sealed, and seen by others; RECORD_OWN: and busd writes it */
 	uint32_t page, made_seals, huge_refused, files, pad;
 	struct ring_geometry geometry;
 	uint32_t node_pages[BOARD_NODES];
 };
+
+/* Of a ring or of cursors: only with a stream, whose record no older version takes. */
+#define RECORD_OWN 2
 
 struct record_busd {
 	uint64_t started_ns, evictions;
@@ -66,6 +69,11 @@ struct record_topic {
 	int32_t first_node;
 	struct record_segment board;
 	char name[CTL_TOPIC_MAX];
+	/* of a stream; its ring belongs to the publisher of client CTL_CLIENT_BUSD */
+	uint64_t stream_bytes; /* 0: it is none */
+	uint32_t stream_slots;
+	uint32_t self_slot; /* of busd in bell pages */
+	uint8_t uuid[LOG_UUID_BYTES];
 };
 
 struct record_client {
@@ -105,6 +113,8 @@ struct record_pub {
 	uint64_t line;
 	struct ctl_topic_settings settings;
 	char name[CTL_NAME_MAX];
+	uint32_t source; /* of a stream, + 1 */
+	uint32_t pad2;
 	BUS_NEXT(uint64_t label;)
 };
 
@@ -117,6 +127,8 @@ struct record_ring {
 	uint32_t pid, uid;
 	struct record_segment seg;
 	char name[CTL_NAME_MAX];
+	uint32_t source; /* of a stream, + 1 */
+	uint32_t pad2;
 	BUS_NEXT(uint64_t label;)
 };
 

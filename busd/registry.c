@@ -7,10 +7,13 @@
 #include "namespace.h"
 #include "observe.h"
 #include "record.h"
+#include "alloc.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* The first place whose name is >= name (strict: > name). */
 static size_t lower_bound(const struct busd *busd, const char *name, bool strict)
@@ -79,9 +82,18 @@ static int take_place(struct client *client, const char *name, struct namespace 
 	return rc;
 }
 
+static int begin_stream(struct topic *topic, const struct job *job, struct why *why)
+{
+	topic->stream_slots = job->stream_slots;
+	topic->stream_bytes = job->stream_bytes;
+	if (getrandom(topic->uuid, sizeof(topic->uuid), 0) == sizeof(topic->uuid))
+		return 0;
+	return because(why, EIO, "the kernel gives no random number for the stream");
+}
+
 struct topic *topic_make(struct client *client, const char *name,
-			 const struct ctl_topic_settings *settings, bool explicit_, int *rc,
-			 struct why *why)
+			 const struct ctl_topic_settings *settings, bool explicit_,
+			 const struct job *stream, int *rc, struct why *why)
 {
 	struct busd *busd = client->busd;
 	struct namespace *space;
@@ -111,7 +123,9 @@ struct topic *topic_make(struct client *client, const char *name,
 	list_init(&topic->pubs);
 	list_init(&topic->rings);
 	list_init(&topic->members);
-	*rc = board_make(topic, &busd->calibrator.now, why);
+	*rc = stream ? begin_stream(topic, stream, why) : 0;
+	if (*rc == 0)
+		*rc = board_make(topic, &busd->calibrator.now, why);
 	if (*rc == 0 && topic_insert(topic) < 0)
 		*rc = because(why, ENOMEM, "busd is out of memory");
 	if (*rc < 0) {
@@ -168,6 +182,7 @@ void topic_release(struct topic *topic)
 		unlink_topic(topic);
 	for_each(member, &topic->members, topic_link)
 		member_free(member);
+	stream_free(topic);
 	observe_gone(topic->busd, topic->board.seg);
 	log_debug("topic \"%s\" is gone", topic->name);
 	topic->account->topics--;

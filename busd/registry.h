@@ -16,6 +16,11 @@
 #include "board.h"
 #include "client.h"
 
+#include "format/log_format.h"
+
+struct stream;
+struct feed;
+
 struct topic {
 	struct busd *busd;
 	uint64_t id;
@@ -38,6 +43,11 @@ struct topic {
 	struct list rings;  /* on the board, in the order they came */
 	struct list members;
 	uint32_t pub_count, ring_count, member_count;
+	/* of a stream (stream.h); bytes 0: it is none */
+	struct stream *stream; /* NULL until it is put together */
+	uint64_t stream_bytes;
+	uint32_t stream_slots;
+	uint8_t uuid[LOG_UUID_BYTES];
 };
 
 struct pub {
@@ -53,7 +63,8 @@ struct pub {
 	uint32_t req;                       /* the request that opened it */
 	uint64_t line;                      /* what it says that it continues, from a former busd */
 	uint64_t place;
-	uint64_t told; /* membership number that it was last told */
+	uint64_t told;   /* membership number that it was last told */
+	uint32_t source; /* of a stream, + 1 */
 	BUS_NEXT(uint64_t label;)
 };
 
@@ -76,6 +87,8 @@ struct ring {
 	uint64_t client_id, pub_id, line;
 	uint32_t pid, uid;
 	char name[CTL_NAME_MAX];
+	uint32_t source;   /* of a stream, + 1 */
+	struct feed *feed; /* the sequencer reads it */
 	BUS_NEXT(uint64_t label;)
 };
 
@@ -133,17 +146,21 @@ struct reader {
 /* Does its publisher wait for it? */
 static inline bool reader_gates(const struct reader *reader)
 {
-	return !(reader->member->sub->flags & BOARD_SUB_LOSSY) && !reader->evicted;
+	return !(reader->member->sub->flags & BOARD_SUB_LOSSY) && !reader->evicted &&
+	       !(reader->ring->seg->info.geometry.features & RING_FEATURE_STREAM);
 }
 
 /* ---- topics (registry.c) */
 struct topic *topic_find(struct busd *busd, const char *name);
 /* The first one that sorts after `after`. */
 size_t topic_index_after(struct busd *busd, const char *after);
-/* settings are settled. NULL with *rc and a sentence. */
+/*
+ * settings are settled; stream: the sizes of its ring, for stream_make(), or NULL. NULL with *rc and a
+ * sentence.
+ */
 struct topic *topic_make(struct client *client, const char *name,
-			 const struct ctl_topic_settings *settings, bool explicit_, int *rc,
-			 struct why *why);
+			 const struct ctl_topic_settings *settings, bool explicit_,
+			 const struct job *stream, int *rc, struct why *why);
 static inline void topic_pin(struct topic *topic)
 {
 	topic->pins++;

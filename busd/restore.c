@@ -13,6 +13,7 @@
 #include "record.h"
 #include "resume.h"
 #include "server.h"
+#include "stream.h"
 
 #include "format/topic_name.h"
 #include "os/wake.h"
@@ -100,6 +101,7 @@ static struct segment *restore_segment(struct busd *busd, const struct record_se
 	seg->info.size = body->size;
 	seg->info.entries = body->entries;
 	seg->info.geometry = body->geometry;
+	seg->own = body->published == RECORD_OWN;
 	seg->info.owner_id = owner_id;
 	seg->page = body->page;
 	seg->made_seals = body->made_seals;
@@ -112,8 +114,10 @@ static struct segment *restore_segment(struct busd *busd, const struct record_se
 				.account = &user->account,
 				.space = space,
 				/* its further pages are counted as they are found */
-				.bytes = body->kind == CTL_SEG_BOARD ? BOARD_HEAD
-								     : body->charged_bytes,
+				.bytes = body->kind != CTL_SEG_BOARD ? body->charged_bytes
+					 : body->size <= BOARD_SIZE
+						 ? BOARD_HEAD
+						 : BOARD_HEAD + body->size - BOARD_SIZE,
 				.files = body->files
 			};
 			quota_restore(&seg->bill);
@@ -149,7 +153,7 @@ static bool enter(struct client *client, struct namespace *space)
 	struct why why;
 	int rc;
 
-	if (!space)
+	if (!space || client_is_self(client))
 		return true;
 	limits = space->limits;
 	space->limits.clients = 0;
@@ -186,6 +190,9 @@ static bool restore_topic(struct busd *busd, const void *record, uint64_t place)
 	topic->first_node = body->first_node;
 	topic->made_by = body->made_by;
 	topic->made_req = body->made_req;
+	topic->stream_bytes = body->stream_bytes;
+	topic->stream_slots = body->stream_slots;
+	memcpy(topic->uuid, body->uuid, sizeof(topic->uuid));
 	topic->account = &user->account;
 	topic->space = space;
 	memcpy(topic->name, body->name, sizeof(topic->name));
@@ -193,6 +200,12 @@ static bool restore_topic(struct busd *busd, const void *record, uint64_t place)
 	list_init(&topic->rings);
 	list_init(&topic->members);
 	topic->board.seg = restore_segment(busd, &body->board, 0, topic->space);
+	if (topic->board.seg && topic_is_stream(topic) &&
+	    stream_self(busd, (int)body->self_slot, &why) < 0) {
+		log_warning("stream \"%s\": %s", body->name, why.text);
+		segment_unref(topic->board.seg);
+		topic->board.seg = NULL;
+	}
 	if (!topic->board.seg || (!topic->removed && topic_insert(topic) < 0)) {
 		idmap_remove(&topics, body->id);
 		segment_unref(topic->board.seg);
@@ -329,10 +342,12 @@ static bool restore_pub(struct busd *busd, const void *record, uint64_t place)
 	pub->topic = topic;
 	pub->req = body->req;
 	pub->line = body->line;
+	pub->source = body->source;
 	pub->settings = body->settings;
 	BUS_NEXT(pub->label = body->label);
 	memcpy(pub->name, body->name, sizeof(pub->name));
-	topic_pin(topic);
+	if (!client_is_self(client))
+		topic_pin(topic);
 	list_init(&pub->topic_link);
 	list_append(&client->pubs, &pub->client_link);
 	client->pub_count++;
@@ -356,7 +371,7 @@ static void give_to_pub(struct ring *ring, struct pub *pub)
 		record_ring(pub->ring);
 	}
 	pub->ring = ring;
-	if (!ring->topic->removed && list_empty(&pub->topic_link)) {
+	if (!ring->topic->removed && list_empty(&pub->topic_link) && !client_is_self(pub->client)) {
 		list_append(&ring->topic->pubs, &pub->topic_link);
 		ring->topic->pub_count++;
 	}
@@ -398,6 +413,7 @@ static bool restore_ring(struct busd *busd, const void *record, uint64_t place)
 	ring->line = body->line;
 	ring->pid = body->pid;
 	ring->uid = body->uid;
+	ring->source = body->source;
 	memcpy(ring->name, body->name, sizeof(ring->name));
 	BUS_NEXT(ring->label = body->label);
 	list_init(&ring->link);
@@ -462,8 +478,11 @@ static bool restore_sub(struct busd *busd, const void *record, uint64_t place)
 	sub->entries = body->entries;
 	sub->seg->info.uid = client->uid;
 	list_init(&sub->members);
-	list_append(&busd->subs, &sub->link);
+	list_init(&sub->link);
 	list_append(&client->subs, &sub->client_link);
+	if (client_is_self(client))
+		return true;
+	list_append(&busd->subs, &sub->link);
 	client->sub_count++;
 	busd->sub_count++;
 	return true;
@@ -574,6 +593,7 @@ int restore_all(struct busd *busd, struct why *why)
 		{ RECORD_SUB, restore_sub },         { RECORD_MEMBER, restore_member },
 		{ RECORD_READER, restore_reader },
 	};
+	struct why reason = { "" };
 	struct topic *topic;
 	struct client *client;
 	struct pub *pub;
@@ -584,6 +604,10 @@ int restore_all(struct busd *busd, struct why *why)
 			return because(why, ENOMEM, "no memory to read the former worker's journal");
 	while ((topic = idmap_next(&topics, &at)))
 		restore_epoch(topic);
+	for (at = 0; (topic = idmap_next(&topics, &at));)
+		if (topic_is_stream(topic) && !stream_restart(topic, &reason))
+			return because(why, EIO, "stream \"%s\" cannot go on: %s", topic->name,
+				       reason.text);
 	bus_fence_seq_cst();
 	wake_barrier(); /* as in ring_end_open(), which the former worker may have begun */
 	for (at = 0; (topic = idmap_next(&topics, &at));)

@@ -11,6 +11,7 @@
 #include "observe.h"
 #include "record.h"
 #include "server.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -27,6 +28,8 @@ static void look_for_oldest(const struct topic *topic, const struct quota_accoun
 {
 	struct ring *ring;
 
+	if (topic_is_stream(topic))
+		return; /* those of publishers are read by busd: nobody waits long for that */
 	for_each(ring, &topic->rings, link) {
 		if (ring->pub || is_kept(ring) != kept || ring->closed_ns > limit_ns ||
 		    (account && ring->seg->bill.account != account))
@@ -124,6 +127,9 @@ struct ring *ring_new(struct pub *pub, struct segment *seg, int *rc, struct why 
 	ring->pid = pub->client->pid;
 	ring->uid = pub->client->uid;
 	memcpy(ring->name, pub->name, sizeof(ring->name));
+	ring->source = pub->source;
+	if (ring->source)
+		stream_hold_source(ring->topic, ring->source);
 	BUS_NEXT(ring->label = pub->label);
 	list_init(&ring->link);
 	list_init(&ring->readers);
@@ -175,6 +181,10 @@ void ring_free(struct ring *ring)
 	journal_drop(&busd->journal, &ring->place);
 	board_give_back_ring(&topic->board, ring->board_index);
 	topic->space->rings--;
+	if (ring->feed)
+		stream_drop_ring(ring);
+	if (ring->source)
+		stream_release_source(topic, ring->source);
 	idmap_remove(&busd->rings_by_id, ring->id);
 	segment_unref(ring->seg);
 	free(ring);
@@ -201,6 +211,8 @@ void ring_close(struct ring *ring, struct ring *next)
 	ring->pub = NULL;
 	ring->closed_ns = bus_monotonic_ns();
 	record_ring(ring);
+	if (ring->feed)
+		stream_ring_closed(ring);
 	ring_settle(ring);
 }
 
@@ -217,15 +229,22 @@ static void close_open(struct ring *ring)
 	ring_close(ring, NULL);
 }
 
-/* NULL: none. Closing one may free others, so each is looked for anew. */
+/*
+ * NULL: none. Closing one may free others, so each is looked for anew. A stream's own comes last: what
+ * its publishers' rings hold goes into it.
+ */
 static struct ring *find_ending(const struct topic *topic)
 {
-	struct ring *ring;
+	struct ring *ring, *last = NULL;
 
-	for_each(ring, &topic->rings, link)
-		if (ring->pub && (topic->removed || board_ring_ends(ring)))
+	for_each(ring, &topic->rings, link) {
+		if (!ring->pub || (!topic->removed && !board_ring_ends(ring)))
+			continue;
+		if (!ring_is_stream(ring))
 			return ring;
-	return NULL;
+		last = ring;
+	}
+	return last;
 }
 
 void ring_end_told(struct topic *topic)
@@ -235,8 +254,11 @@ void ring_end_told(struct topic *topic)
 	if (!ring)
 		return;
 	topic_pin(topic);
-	for (; ring; ring = find_ending(topic))
+	for (; ring; ring = find_ending(topic)) {
+		if (ring_is_stream(ring))
+			stream_finish(topic);
 		close_open(ring);
+	}
 	topic_unpin(topic);
 }
 
@@ -279,7 +301,9 @@ void ring_settle(struct ring *ring)
 
 	if (!is_kept(ring))
 		return;
-	if (topic->removed || ring_head(ring) == ring->seg->info.geometry.first_seq) {
+	/* what was on a publisher's ring of a stream is in the stream */
+	if (topic->removed || topic_is_stream(topic) ||
+	    ring_head(ring) == ring->seg->info.geometry.first_seq) {
 		ring_free(ring);
 		return;
 	}

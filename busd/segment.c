@@ -9,6 +9,8 @@
 #include "numa_place.h"
 #include "quota.h"
 
+#include "os/shm_map.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -390,6 +392,26 @@ int segment_build_own(struct segment *seg, enum ctl_segment_kind kind, size_t si
 	return 0;
 }
 
+static int map_own_ring(struct segment *seg, struct why *why)
+{
+	struct shm_map map;
+	int rc = shm_map_ring(&map, seg->rw_fd, &seg->info.geometry, true);
+
+	if (rc < 0)
+		return because(why, ENOMEM, "cannot map a %s: %s", kind_text(seg), strerror(-rc));
+	seg->map = map.base;
+	seg->map_size = map.size;
+	seg->own = true;
+	return segment_publish(seg, why);
+}
+
+int segment_own_ring(struct segment *seg, struct why *why)
+{
+	if (fcntl(seg->rw_fd, F_ADD_SEALS, F_SEAL_SEAL) < 0)
+		return because(why, errno, "cannot seal a %s: %s", kind_text(seg), strerror(errno));
+	return map_own_ring(seg, why);
+}
+
 int segment_extend(struct segment *seg, size_t from, size_t len, struct why *why)
 {
 	size_t begin = from & ~(seg->page - 1);
@@ -432,7 +454,9 @@ int segment_restore(struct segment *seg, bool published, struct why *why)
 {
 	int rc;
 
-	if (seg->info.kind == CTL_SEG_BOARD ||
+	if (seg->own && seg->info.kind == CTL_SEG_RING)
+		return map_own_ring(seg, why);
+	if (seg->own || seg->info.kind == CTL_SEG_BOARD ||
 	    (seg->info.kind == CTL_SEG_BELL && seg->info.owner_id == 0))
 		return restore_own(seg, why);
 	if (!published)

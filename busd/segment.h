@@ -14,8 +14,9 @@
  *   segment_refill   allocated again: a hole punched before the seal would be SIGBUS for a reader
  *   segment_publish  rw_fd is closed, ro_fd opened: what everybody else gets
  *
- * A segment that busd writes (board, busd's bells) is sealed SHRINK | GROW | SEAL by
- * segment_build_own() and never leaves but as ro_fd.
+ * A segment that busd writes (board, busd's bells, a stream's ring and the cursors with which busd reads
+ * its publishers) is sealed SHRINK | GROW | SEAL by segment_build_own() or segment_own_ring() and never
+ * leaves but as ro_fd.
  */
 #ifndef BUSD_SEGMENT_H
 #define BUSD_SEGMENT_H
@@ -31,6 +32,7 @@ struct segment {
 	size_t page;         /* size of its pages */
 	unsigned made_seals; /* those that it was made with (F_SEAL_EXEC where the kernel has it) */
 	bool held;           /* the keeper has it too */
+	bool own;            /* a ring, or cursors, that busd writes */
 	bool huge_refused;   /* ordinary pages, though huge ones were wanted */
 	int place_error; /* the placement was refused (-errno): it lies where the kernel put it */
 	void *map;       /* busd's own mapping, map_size bytes from its start */
@@ -74,6 +76,11 @@ int segment_publish(struct segment *seg, struct why *why);
  */
 int segment_build_own(struct segment *seg, enum ctl_segment_kind kind, size_t size, struct why *why);
 int segment_extend(struct segment *seg, size_t from, size_t len, struct why *why);
+/*
+ * Of segment_build(), for a ring that busd writes itself: sealed, mapped read-write with the payload
+ * twice, and published; to be held before.
+ */
+int segment_own_ring(struct segment *seg, struct why *why);
 
 /* It has its number, and somebody is about to depend on it. */
 void segment_hold(struct segment *seg);

@@ -12,6 +12,7 @@
 #include "record.h"
 #include "reload.h"
 #include "resume.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -85,7 +86,8 @@ static void calibrate(struct busd *busd, uint64_t now_ns)
 /* A private busd without clients. Who connected at this very moment is not turned away. */
 static void leave_if_idle(struct busd *busd)
 {
-	if (busd->client_count > 0)
+	/* what a stream holds lies in our memory only */
+	if (busd->client_count > 0 || stream_is_there(busd))
 		return;
 	if (listener_try_leave(busd))
 		busd->stopping = true;
@@ -258,6 +260,7 @@ int server_step(struct busd *busd, int wait_ms)
 
 int server_run(struct busd *busd)
 {
+	stream_run(busd);
 	while (!busd->stopping) {
 		int rc = server_step(busd, time_left(busd));
 

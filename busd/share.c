@@ -5,6 +5,8 @@
 #include "event.h"
 #include "log.h"
 #include "record.h"
+#include "stream.h"
+#include "stream_thread.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -56,6 +58,8 @@ int share_segment(struct client *client, struct segment *seg)
 {
 	struct shared *shared = idmap_get(&client->segments, seg->info.segment_id);
 
+	if (client_is_self(client))
+		return 0; /* it has them all */
 	if (!shared)
 		shared = share_new(client, seg);
 	if (!shared)
@@ -150,7 +154,8 @@ int share_peer(struct client *sleeper, struct client *waker)
 {
 	struct peer *peer;
 
-	if (sleeper == waker || sleeper->absent)
+	/* busd's own bell everybody has */
+	if (sleeper == waker || sleeper->absent || client_is_self(waker))
 		return 0;
 	peer = idmap_get(&sleeper->peers, waker->id);
 	if (!peer) {
@@ -167,6 +172,10 @@ int share_peer(struct client *sleeper, struct client *waker)
 
 		if (bell && share_segment(sleeper, bell) == 0)
 			peer->bell = segment_ref(bell);
+		if (client_is_self(sleeper) &&
+		    thread_hear(sleeper->busd, waker->id, bell ? bell->ro_fd : -1, sleeper->slot) < 0)
+			log_error("no memory to hear of \"%s\": its stream goes on slowly",
+				  waker->name);
 	}
 	peer->uses++;
 	return 0;
@@ -178,6 +187,8 @@ static void forget_peer(struct client *sleeper, struct peer *peer)
 		unshare_segment(sleeper, peer->bell);
 		segment_unref(peer->bell);
 	}
+	if (client_is_self(sleeper))
+		thread_unhear(sleeper->busd, peer->waker->id);
 	idmap_remove(&sleeper->peers, peer->waker->id);
 	free(peer);
 }
@@ -193,12 +204,13 @@ void unshare_peer(struct client *sleeper, struct client *waker)
 /* Does the waker have a peer of this user? Nobody else gets it to spend memory on a page. */
 static bool has_peer_of(struct client *waker, uint64_t uid)
 {
+	const struct client *self = waker->busd->self;
 	struct client *client;
 
 	for_each(client, &waker->busd->clients, link)
 		if (client->uid == uid && idmap_get(&client->peers, waker->id))
 			return true;
-	return false;
+	return self && self->uid == uid && idmap_get(&self->peers, waker->id);
 }
 
 void share_own_bell(struct client *waker, struct client_bell *bell)
@@ -257,7 +269,16 @@ void share_make_bell(struct client *waker, uint64_t uid)
 /* The page exists now: its sleepers get it. */
 static void give_bell(struct client *waker, struct segment *bell)
 {
+	struct client *self = waker->busd->self;
+	struct peer *mine = self && self->uid == bell->info.uid ? idmap_get(&self->peers, waker->id)
+								: NULL;
 	struct client *client;
+
+	if (mine && !mine->bell) {
+		mine->bell = segment_ref(bell);
+		if (thread_hear(self->busd, waker->id, bell->ro_fd, self->slot) == 0)
+			client_bell_due(self); /* it sleeps on the words that it knows */
+	}
 
 	for_each(client, &waker->busd->clients, link) {
 		struct peer *peer =
@@ -305,6 +326,10 @@ void share_forget(struct client *client)
 		if (peer)
 			forget_peer(other, peer);
 	}
+	other = client->busd->self;
+	peer = other ? idmap_get(&other->peers, client->id) : NULL;
+	if (peer)
+		forget_peer(other, peer);
 	while ((peer = idmap_next(&client->peers, &at))) {
 		segment_unref(peer->bell);
 		free(peer);

@@ -9,6 +9,7 @@
 #include "namespace.h"
 #include "observe.h"
 #include "record.h"
+#include "stream.h"
 
 #include "format/topic_name.h"
 
@@ -109,7 +110,8 @@ static uint32_t attach_rings(struct member *member)
 	uint32_t count = 0;
 
 	for_each(ring, &member->topic->rings, link) {
-		if (!ring->pub && member->sub->start == CTL_START_NOW)
+		if (!stream_shows(ring, member->sub) ||
+		    (!ring->pub && member->sub->start == CTL_START_NOW))
 			continue;
 		count += reader_new(member, ring, 0, ring->pub ? 0 : CTL_RING_CLOSED) != NULL;
 	}
@@ -215,7 +217,7 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 		return because(why, EINVAL, "topic pattern %s", wrong);
 	if (opened_before(client, open))
 		return 0;
-	if (open->flags & ~BOARD_SUB_LOSSY || open->start > CTL_START_LAST ||
+	if (open->flags & ~BOARD_SUB_LOSSY || open->start > CTL_START_SEQ ||
 	    entries > CURSOR_MAX_ENTRIES)
 		return because(
 			why, EINVAL,
@@ -229,6 +231,15 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 		return because(why, EACCES,
 			       "no right to subscribe (uid %u); ask who runs busd for a rule",
 			       client->uid);
+	if (open->start == CTL_START_SEQ) {
+		const struct topic *topic = topic_find(client->busd, open->pattern);
+
+		if (!topic || !topic_is_stream(topic))
+			return because(
+				why, EINVAL,
+				"there is no stream \"%s\": only a stream has numbers to start from",
+				open->pattern);
+	}
 	if (client->sub_count >= CLIENT_SUBS_MAX)
 		return because(why, EDQUOT,
 			       "this connection has %u subscriptions, the most that one may have",
@@ -409,7 +420,7 @@ static void feed(struct sub *sub)
 
 			for_each(reader, &member->readers, member_link)
 				has = has || reader->ring == ring;
-			if (has || !ring->pub)
+			if (has || !ring->pub || !stream_shows(ring, sub))
 				continue;
 			reader = reader_new(member, ring, ring_head(ring),
 					    sub->active ? CTL_RING_FRESH : 0);
@@ -519,5 +530,6 @@ void sub_announce_ring(struct ring *ring)
 	struct member *member;
 
 	for_each(member, &ring->topic->members, topic_link)
-		reader_new(member, ring, first, member->sub->active ? CTL_RING_FRESH : 0);
+		if (stream_shows(ring, member->sub))
+			reader_new(member, ring, first, member->sub->active ? CTL_RING_FRESH : 0);
 }

@@ -19,6 +19,8 @@ enum {
 	OPT_FORCE,
 	OPT_JSON,
 	OPT_STREAM,
+	OPT_STREAM_SLOTS,
+	OPT_STREAM_BYTES,
 	OPT_MAX_AGE,
 	OPT_SYNC,
 };
@@ -34,9 +36,12 @@ static const struct tool_option options[] = {
 	{ OPT_EXCLUSIVE, "exclusive", NULL, "create: fail where the topic exists" },
 	{ OPT_FORCE, "force", NULL, "rm: also while the topic is in use" },
 	{ OPT_JSON, "json", NULL, "ls, info: as JSON" },
-	{ OPT_STREAM, "stream", NULL, "create: keep messages on disk" },
-	{ OPT_MAX_AGE, "max-age", "TIME", "create --stream: how long" },
-	{ OPT_SYNC, "sync", "HOW", "create --stream: none, interval:MS, batch" },
+	{ OPT_STREAM, "stream", NULL,
+	  "create: all publishers' messages in one order, numbered, in\nbusd's memory" },
+	{ OPT_STREAM_SLOTS, "stream-slots", "N", "create --stream: messages that it holds (65536)" },
+	{ OPT_STREAM_BYTES, "stream-bytes", "B", "create --stream: payload that it holds (16M)" },
+	{ OPT_MAX_AGE, "max-age", "TIME", "refused: nothing is kept on disk" },
+	{ OPT_SYNC, "sync", "HOW", "refused: nothing is kept on disk" },
 	{ 0 },
 };
 
@@ -75,10 +80,9 @@ static void set_huge(struct job *job, const char *text)
 	job->opts.flags |= text ? BUS_TOPIC_HUGE_OR_NOT : BUS_TOPIC_HUGE;
 }
 
-static _Noreturn void refuse_stream(const char *option)
+static _Noreturn void refuse_disk(const char *option)
 {
-	tool_fail(TOOL_USAGE,
-		  "%s: this busd has no streams; its topics are live, nothing is kept on disk",
+	tool_fail(TOOL_USAGE, "%s: streams of this version lie in memory, nothing is kept on disk",
 		  option);
 }
 
@@ -112,11 +116,19 @@ static void set_option(struct job *job, int opt)
 		job->json = true;
 		break;
 	case OPT_STREAM:
-		refuse_stream("--stream");
+		job->opts.flags |= BUS_TOPIC_STREAM;
+		break;
+	case OPT_STREAM_SLOTS:
+		job->opts.stream_slots =
+			(uint32_t)tool_number("--stream-slots", optarg, 16, 1u << 26);
+		break;
+	case OPT_STREAM_BYTES:
+		job->opts.stream_bytes = tool_size("--stream-bytes", optarg, 1, UINT64_MAX / 2);
+		break;
 	case OPT_MAX_AGE:
-		refuse_stream("--max-age");
+		refuse_disk("--max-age");
 	case OPT_SYNC:
-		refuse_stream("--sync");
+		refuse_disk("--sync");
 	}
 }
 
@@ -141,14 +153,16 @@ static json_t *to_json(const struct bus_topic_info *info)
 {
 	char numa[16];
 
-	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:o}", "topic",
-			 info->name, "explicit", info->explicit_ != 0, "publishers",
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:o, s:b, s:I}",
+			 "topic", info->name, "explicit", info->explicit_ != 0, "publishers",
 			 (json_int_t)info->publishers, "subscribers", (json_int_t)info->subscribers,
 			 "rings", (json_int_t)info->rings, "slots", (json_int_t)info->slots,
 			 "bytes", (json_int_t)info->bytes, "max_bytes", (json_int_t)info->max_bytes,
 			 "numa", numa_text(info->numa, numa, sizeof(numa)), "huge",
 			 huge_text(info->flags), "memory_bytes", (json_int_t)info->memory_bytes,
-			 "created", tool_json_time(info->created_ns));
+			 "created", tool_json_time(info->created_ns), "stream",
+			 (info->flags & BUS_TOPIC_STREAM) != 0, "stream_slots",
+			 (json_int_t)info->stream_slots);
 }
 
 static void show_row(const struct bus_topic_info *info)
@@ -166,6 +180,8 @@ static void show_one(const struct bus_topic_info *info)
 	printf("made         %s, %s\n", info->created_ns ? tool_time(info->created_ns).s : "-",
 	       info->explicit_ ? "created: stays until it is removed"
 			       : "on demand: goes with its last user");
+	if (info->flags & BUS_TOPIC_STREAM)
+		printf("stream       the last %u messages, in one order\n", info->stream_slots);
 	printf("publishers   %u\n", info->publishers);
 	printf("subscribers  %u\n", info->subscribers);
 	printf("memory       %s in %u ring%s\n", tool_bytes(info->memory_bytes).s, info->rings,

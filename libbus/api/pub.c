@@ -128,6 +128,10 @@ static BUS_COLD int send_slowly(struct bus_pub *pub, const void *data, uint32_t 
 	uint64_t need = ring_need(0, len);
 
 	look_if_due(pub, bus_counter());
+	if (pub->skip != 0 && pub->magic == BUS__PUB_MAGIC) {
+		bus__pub_skip(pub);
+		return 0;
+	}
 	if (!may_write(pub, need)) {
 		int err = clear_the_way(pub, need);
 
@@ -198,11 +202,17 @@ static int prepare(struct bus_pub *pub, const struct bus_out *out, uint32_t len,
 	return 0;
 }
 
+#define DROPPED 1 /* the stream has it already */
+
 /* Makes room in the middle of a batch: what is committed must be seen before this thread waits. */
 static BUS_COLD int batch_room(struct bus_pub *pub, uint64_t need, uint64_t *stamp)
 {
 	int err;
 
+	if (pub->skip != 0) {
+		bus__pub_skip(pub);
+		return DROPPED;
+	}
 	ring_pub_tell(&pub->ring);
 	err = wake_readers(pub);
 	if (err == 0)
@@ -220,8 +230,8 @@ static int send_with_head(struct bus_pub *pub, const struct bus_out *out, uint64
 
 	if (err == 0 && !may_write(pub, need))
 		err = batch_room(pub, need, stamp);
-	if (err < 0)
-		return err;
+	if (err != 0)
+		return err < 0 ? err : 0;
 	m.time = *stamp;
 	at = need == 0 ? (uint8_t *)m.in : ring_pub_at(&pub->ring);
 	if (m.head_len != 0)
@@ -241,8 +251,8 @@ static inline int send_one(struct bus_pub *pub, const struct bus_out *out, uint6
 	if (bus_unlikely(!may_write(pub, need))) {
 		int err = batch_room(pub, need, stamp);
 
-		if (err < 0)
-			return err;
+		if (err != 0)
+			return err < 0 ? err : 0;
 	}
 	if (bus_unlikely(out->data == NULL && out->len != 0))
 		return -EINVAL;
@@ -293,6 +303,11 @@ static inline int claim_room(struct bus_pub *pub, uint32_t head_len, uint32_t le
 	if (bus_unlikely(!may_write(pub, need))) {
 		int err = clear_the_way(pub, need);
 
+		if (err == 0 && pub->skip != 0)
+			err = bus__fail(
+				-EINVAL,
+				"%llu messages that stream \"%s\" has already are to be sent again first, and not in place",
+				(unsigned long long)pub->skip, pub->topic);
 		if (err < 0)
 			return err;
 	}
@@ -486,6 +501,20 @@ static int find_board(struct bus_pub *pub, uint64_t board_id)
 	return 0;
 }
 
+static int find_source(struct bus_pub *pub, uint32_t source)
+{
+	pub->source = NULL;
+	if (source == 0)
+		return 0;
+	if (source > BOARD_SOURCES || pub->board_segment->size < BOARD_STREAM_SIZE)
+		return bus__fail(-EPROTO, "busd at %s sent a source that makes no sense",
+				 pub->bus->socket);
+	pub->source = (const struct board_source *)(const void *)((const uint8_t *)pub->board +
+								  BOARD_SOURCES_OFF) +
+		      (source - 1);
+	return 0;
+}
+
 int bus__pub_open_ring(struct bus_pub *pub, const struct ctl_topic_settings *settings,
 		       uint64_t first_seq)
 {
@@ -493,7 +522,8 @@ int bus__pub_open_ring(struct bus_pub *pub, const struct ctl_topic_settings *set
 				    .settings = *settings,
 				    .node = bus__node(),
 				    .line = pub->line,
-				    .first_seq = first_seq };
+				    .first_seq = first_seq,
+				    .flags = pub->named ? CTL_PUB_NAMED : 0 };
 	struct ctl_pub_reply reply;
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
 
@@ -512,6 +542,8 @@ int bus__pub_open_ring(struct bus_pub *pub, const struct ctl_topic_settings *set
 	pub->topic_id = reply.topic_id;
 	err = nfds == 1 ? find_board(pub, reply.board_id)
 			: bus__fail(-EPROTO, "busd handed over %d descriptors", nfds);
+	if (err == 0)
+		err = find_source(pub, reply.source);
 	if (err < 0) {
 		while (nfds > 0)
 			close(fds[--nfds]);
@@ -597,6 +629,7 @@ int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
 	name = o.name != NULL ? o.name : bus->name;
 	memcpy(pub->name, name, strnlen(name, sizeof(pub->name) - 1));
 	settings = (struct ctl_topic_settings){ .slots = o.slots, .bytes = o.bytes, .numa = o.numa };
+	pub->named = o.name != NULL && bus_load_relaxed(&bus->features) & CTL_FEATURE_STREAMS;
 	err = set_opts(pub, &o);
 	if (err == 0)
 		err = bus__pub_open_ring(pub, &settings, 0);

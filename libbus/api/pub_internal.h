@@ -48,6 +48,8 @@ struct bus_pub {
 	bool burst_time; /* BUS_PUB_BURST_TIME */
 	bool broken;     /* a growth failed half way: may only be closed */
 	bool removed;    /* the topic is gone, the ring closed under us */
+	bool named;      /* by the program: on a stream, for ever */
+	uint64_t skip;   /* messages to be dropped: the stream has them (bus_pub_rewind()) */
 	/* an open claim */
 	bool claimed;
 	uint32_t claim_head;              /* bytes of key and headers before the data */
@@ -62,6 +64,7 @@ struct bus_pub {
 	struct shm_map map;
 	struct ring_geometry geometry;
 	uint64_t max_bytes;
+	const struct board_source *source; /* of a stream; NULL: this is none */
 	uint32_t full;
 	uint64_t full_ns, spin_ns; /* UINT64_MAX: for ever */
 	/* members */
@@ -108,7 +111,7 @@ static inline bool bus__pub_ring_closed(const struct bus_pub *pub)
 static inline void bus__pub_set_go(struct bus_pub *pub)
 {
 	pub->go = pub->magic == BUS__PUB_MAGIC && !pub->claimed && !pub->ring.wake_owed &&
-		  !pub->broken && !pub->removed && pub->refusal == 0;
+		  !pub->broken && !pub->removed && pub->refusal == 0 && pub->skip == 0;
 }
 
 /*
@@ -116,6 +119,9 @@ static inline void bus__pub_set_go(struct bus_pub *pub)
  * bus_pub_send().
  */
 int bus__pub_make_room(struct bus_pub *pub, uint64_t need);
+
+/* pub_stream.c: one message less to be dropped. */
+void bus__pub_skip(struct bus_pub *pub);
 
 /* pub_members.c */
 /*

@@ -139,7 +139,8 @@ static struct ctl_topic_settings settings_of(const struct bus_pub *pub)
 		.numa = pub->numa != 0 ? pub->numa : board->numa,
 		.bytes = pub->geometry.bytes,
 		.max_bytes = board->max_bytes,
-		.flags = board->flags & BOARD_TOPIC_HUGE ? CTL_TOPIC_HUGE_OR_NOT : 0,
+		.flags = (board->flags & BOARD_TOPIC_HUGE ? CTL_TOPIC_HUGE_OR_NOT : 0) |
+			 (board->flags & BOARD_TOPIC_STREAM ? CTL_TOPIC_STREAM : 0),
 	};
 }
 
@@ -227,6 +228,7 @@ static void become(struct bus_pub *pub, struct bus_pub *heir)
 	pub->map = heir->map;
 	pub->geometry = heir->geometry;
 	pub->max_bytes = heir->max_bytes;
+	pub->source = heir->source;
 	pub->member_room = heir->member_room;
 	pub->number = heir->number;
 	pub->news_waited = 0;

@@ -354,6 +354,8 @@ const _Atomic uint32_t *bus__peer_bell(struct bus *bus, uint64_t client_id, stru
 	const struct bell_page *page;
 
 	*seg = NULL;
+	if (client_id == CTL_CLIENT_BUSD)
+		return bus__bell(bus);
 	if (client_id == bus->client_id) { /* both sides in this process */
 		page = bus__own_bell(bus, bus->uid);
 		return page != NULL ? &page->word[bus->slot] : NULL;

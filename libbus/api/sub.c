@@ -13,18 +13,27 @@
 
 static_assert((int)BUS_START_NOW == (int)CTL_START_NOW &&
 		      (int)BUS_START_OLDEST == (int)CTL_START_OLDEST &&
-		      (int)BUS_START_LAST == (int)CTL_START_LAST,
+		      (int)BUS_START_LAST == (int)CTL_START_LAST &&
+		      (int)BUS_START_SEQ == (int)CTL_START_SEQ,
 	      "starts travel as they are");
 
 static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 {
 	const char *name = o->name != NULL ? o->name : sub->bus->name;
 
-	if (o->start > BUS_START_LAST || o->policy > BUS_LOSSY ||
+	if (o->start > BUS_START_SEQ || o->policy > BUS_LOSSY ||
 	    (o->flags & ~BUS_SUB_FD_THREAD) != 0 || o->spin_ns < -1 ||
 	    o->max_rings > CURSOR_MAX_ENTRIES)
 		return bus__fail(-EINVAL, "bus_sub_open: bad options");
+	if (o->start == BUS_START_SEQ && topic_is_wild(sub->like.pattern))
+		return bus__fail(
+			-EINVAL,
+			"\"%s\" may match several topics, and a number is one stream's: name that",
+			sub->like.pattern);
+	if (o->start_seq != 0 && o->start != BUS_START_SEQ)
+		return bus__fail(-EINVAL, "bus_sub_open: start_seq without BUS_START_SEQ");
 	sub->start = o->start;
+	sub->start_seq = o->start_seq;
 	sub->policy = o->policy;
 	sub->fd_thread = (o->flags & BUS_SUB_FD_THREAD) != 0;
 	sub->like.policy = o->policy;

@@ -76,7 +76,10 @@ static int take_one(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msg
 	if (p.flags & RING_FLAG_INLINE)
 		memcpy(sub->borrow_in[at], p.in, sizeof(p.in));
 	fill(r, &p, sub->borrow_in[at], msg);
-	msg->time_ns = bus_counter_to_ns(&r->topic->cal, p.time);
+	if (r->stream != NULL)
+		bus__sub_stream_mark(r, &p, msg);
+	else
+		msg->time_ns = bus_counter_to_ns(&r->topic->cal, p.time);
 	lend(sub, r, msg, 1);
 	return 1;
 }
@@ -123,6 +126,24 @@ static __attribute__((noinline)) int take_plain(const struct sub_ring *r, uint64
 	return n;
 }
 
+/* The same of a stream's ring, with what its slots say more. Nothing of it travels inline. */
+static __attribute__((noinline)) int take_stream(struct sub_ring *r, uint64_t seq,
+						 struct bus_msg *m, uint64_t *pos, int room)
+{
+	struct ring_peeked p;
+	int n;
+
+	for (n = 0; n < room; n++, m++, seq++) {
+		if (ring_reader_slot(&r->rd, seq, &p, p.in) != RING_MESSAGE ||
+		    p.flags & RING_FLAG_INLINE)
+			break;
+		pos[n] = p.pos;
+		fill(r, &p, NULL, m);
+		bus__sub_stream_mark(r, &p, m);
+	}
+	return n;
+}
+
 /*
  * Takes up to `room` messages of one ring, with one look at the frontier for all of them. Where
  * that finds the oldest overwritten, or the first slot is no usual message, one message is looked
@@ -137,7 +158,9 @@ static inline int take_run(struct bus_sub *sub, struct sub_ring *r, struct bus_m
 
 	if (room > (int)(BUS_BORROW_MAX - at)) /* the arrays go round: the rest with the next peek */
 		room = (int)(BUS_BORROW_MAX - at);
-	n = take_plain(r, rd->ahead, msgs, &sub->borrow_pos[at], &sub->borrow_in[at], room);
+	n = bus_likely(r->stream == NULL)
+		    ? take_plain(r, rd->ahead, msgs, &sub->borrow_pos[at], &sub->borrow_in[at], room)
+		    : take_stream(r, rd->ahead, msgs, &sub->borrow_pos[at], room);
 	if (bus_likely(n > 0 && ring_reader_whole(rd, rd->ahead, sub->borrow_pos[at]))) {
 		lend(sub, r, msgs, n);
 		return n;

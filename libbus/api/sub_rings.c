@@ -54,7 +54,7 @@ void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r)
 {
 	if (r->gen != bus__gen(sub->bus)) /* what did not come from that busd never does */
 		return;
-	if (r->bell == NULL) {
+	if (r->bell == NULL && r->stream == NULL) { /* a stream's writer waits for none of us */
 		struct bell_page *page = bus__own_bell(sub->bus, r->peer.uid);
 
 		if (page != NULL)
@@ -248,7 +248,8 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 		return false;
 	}
 	r = seg->kind == CTL_SEG_RING && bus__sub_ring_place(sub, 1) ? calloc(1, sizeof(*r)) : NULL;
-	if (r == NULL) {
+	if (r == NULL || !bus__sub_stream_attach(r, seg, topic->segment)) {
+		free(r);
 		bus__segment_put(bus, seg);
 		return false;
 	}
@@ -280,11 +281,10 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	topic->rings++;
 	sub->rings[sub->ring_count++] = r;
 	sub->words_stale = true;
-	if (ev->flags & CTL_RING_FRESH) {
+	r->unbegun = (ev->flags & CTL_RING_FRESH) == 0;
+	if (!r->unbegun) {
 		r->rd.cur = r->rd.ahead = ev->start;
 		ring_reader_tag(&r->rd);
-	} else {
-		r->unbegun = true;
 	}
 	return true;
 }
@@ -324,6 +324,7 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
 	r->topic->rings--;
 	bus__segment_put(sub->bus, r->segment);
 	bus__segment_put(sub->bus, r->peer_segment);
+	bus__sub_stream_free(r->stream);
 	free(r);
 }
 
@@ -423,7 +424,9 @@ static void begin(struct bus_sub *sub, struct sub_ring *r)
 {
 	uint64_t was = r->rd.cur;
 
-	if (sub->start == BUS_START_OLDEST) {
+	if (sub->start == BUS_START_SEQ) {
+		bus__sub_stream_begin(r, sub->start_seq);
+	} else if (sub->start == BUS_START_OLDEST) {
 		ring_reader_begin_oldest(&r->rd);
 		count_hole(r, was);
 	} else if (!r->chosen) {
@@ -441,6 +444,8 @@ static void joined(struct bus_sub *sub, struct sub_ring *r)
 {
 	if (sub->start == BUS_START_NOW) {
 		ring_reader_joined_now(&r->rd);
+	} else if (sub->start == BUS_START_SEQ) {
+		ring_reader_flush(&r->rd);
 	} else {
 		uint64_t was = r->rd.cur;
 

@@ -12,7 +12,8 @@
 static_assert((int)BUS_TOPIC_HUGE == (int)CTL_TOPIC_HUGE &&
 		      (int)BUS_TOPIC_HUGE_OR_NOT == (int)CTL_TOPIC_HUGE_OR_NOT &&
 		      (int)BUS_TOPIC_EXCLUSIVE == (int)CTL_TOPIC_EXCLUSIVE &&
-		      (int)BUS_TOPIC_FORCE == (int)CTL_TOPIC_FORCE,
+		      (int)BUS_TOPIC_FORCE == (int)CTL_TOPIC_FORCE &&
+		      (int)BUS_TOPIC_STREAM == (int)CTL_TOPIC_STREAM,
 	      "flags travel as they are");
 static_assert(BUS_TOPIC_MAX + 1 == CTL_TOPIC_MAX && BUS_NAME_MAX + 1 == CTL_NAME_MAX, "limits agree");
 
@@ -31,13 +32,16 @@ int bus_topic_create(struct bus *bus, const char *topic, const struct bus_topic_
 	err = bus__check_topic(topic);
 	if (err < 0)
 		return err;
-	if (o.flags & ~(BUS_TOPIC_HUGE | BUS_TOPIC_HUGE_OR_NOT | BUS_TOPIC_EXCLUSIVE))
+	if (o.flags &
+	    ~(BUS_TOPIC_HUGE | BUS_TOPIC_HUGE_OR_NOT | BUS_TOPIC_EXCLUSIVE | BUS_TOPIC_STREAM))
 		return bus__fail(-EINVAL, "bus_topic_create: unknown flags %#x", o.flags);
 	req.settings = (struct ctl_topic_settings){ .slots = o.slots,
 						    .numa = o.numa,
 						    .bytes = o.bytes,
 						    .max_bytes = o.max_bytes,
 						    .flags = o.flags };
+	req.stream_slots = o.stream_slots;
+	req.stream_bytes = o.stream_bytes;
 	strcpy(req.topic, topic);
 	return bus__request(bus, &req, &ok, sizeof(ok), NULL, NULL);
 }
@@ -67,6 +71,7 @@ static void fill_info(struct bus_topic_info *info, const struct ctl_topic_next_r
 	info->bytes = r->settings.bytes;
 	info->max_bytes = r->settings.max_bytes;
 	info->flags = r->settings.flags;
+	info->stream_slots = r->stream_slots;
 	info->explicit_ = r->explicit_;
 	info->publishers = r->publishers;
 	info->subscribers = r->subscribers;

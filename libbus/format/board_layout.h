@@ -3,10 +3,11 @@
  * board_layout.h - the board of a topic: what busd tells everybody who may see the topic. One
  * writer: busd.
  *
- *   0        BOARD_HEAD           + BOARD_RINGS x 256                  + BOARD_SUBS x 256
- *   +--------+--------------------+------------------------------------+
- *   | head   | struct board_ring  | struct board_sub                   |
- *   +--------+--------------------+------------------------------------+
+ *   0        BOARD_HEAD           + BOARD_RINGS x 256  + BOARD_SUBS x 256   + BOARD_SOURCES x 256
+ *   +--------+--------------------+--------------------+--------------------+
+ *   | head   | struct board_ring  | struct board_sub   | of a stream only:  |
+ *   |        |                    |                    | struct board_source|
+ *   +--------+--------------------+--------------------+--------------------+
  *
  * Publishers look at epoch after each fence of theirs; subscribers look at a ring's state and
  * next_ring and at their own evicted count when they find nothing, before they sleep, and when they
@@ -26,8 +27,10 @@
 #define BOARD_MAGIC   UINT64_C(0x4452414f42535542) /* "BUSBOARD" */
 #define BOARD_VERSION 1
 /* the oldest that is still read; what must be understood is a bit of `features` */
-#define BOARD_VERSION_MIN    1
-#define BOARD_FEATURES_KNOWN 0u
+#define BOARD_VERSION_MIN 1
+/* of a stream: there are sources, and what is on the rings of publishers is read by busd alone */
+#define BOARD_FEATURE_STREAM 1u
+#define BOARD_FEATURES_KNOWN BOARD_FEATURE_STREAM
 #define BOARD_RINGS          1024
 #define BOARD_SUBS           1024
 #define BOARD_NODES \
@@ -81,6 +84,16 @@ struct board_head {
 	uint32_t pad5;
 	char busd_socket[BOARD_SOCKET_MAX]; /* absolute, symbolic links resolved */
 	uint32_t pad6;
+	/* of a stream */
+	uint64_t stream_ring; /* ring_id of the ring that busd writes; 0: none */
+	uint32_t stream_slots;
+	/* high-water mark of the sources */
+	_Atomic uint32_t sources_used;
+	uint64_t stream_bytes;
+	uint64_t pad7[5];
+	/* messages below it are on disk; 0 where BOARD_TOPIC_DISK is not set. Release */
+	_Atomic uint64_t durable_seq;
+	uint64_t pad8[15];
 };
 static inline bool board_known(uint64_t magic, uint32_t version, uint32_t features)
 {
@@ -91,6 +104,8 @@ static inline bool board_known(uint64_t magic, uint32_t version, uint32_t featur
 #define BOARD_TOPIC_EXPLICIT 1u /* made by bus-topic create: stays without clients */
 #define BOARD_TOPIC_HUGE     2u /* huge pages asked */
 #define BOARD_TOPIC_REMOVED  4u /* its name is free, or another topic's: rings are read to the end */
+#define BOARD_TOPIC_STREAM   8u
+#define BOARD_TOPIC_DISK     16u /* a stream that is kept on disk, too: `durable` means something */
 #define BOARD_HEAD           4096
 static_assert(sizeof(struct board_head) <= BOARD_HEAD, "the head has a page of its own");
 
@@ -159,8 +174,49 @@ struct board_sub {
 };
 static_assert(sizeof(struct board_sub) == 256, "four lines");
 
-#define BOARD_RINGS_OFF ((size_t)BOARD_HEAD)
-#define BOARD_SUBS_OFF  (BOARD_RINGS_OFF + BOARD_RINGS * sizeof(struct board_ring))
-#define BOARD_SIZE      (BOARD_SUBS_OFF + BOARD_SUBS * sizeof(struct board_sub))
+/*
+ * A source of a stream: one publisher, or, one after another, those that came under the same name. Its
+ * number (src in the stream's slots) is its index here plus BOARD_SOURCES for each time that the entry
+ * was somebody else's before: never used again in this stream.
+ *
+ * | field       | readers                      | ordering |
+ * | taken       | its publisher, the next busd | release, after the commits in the stream that it tells of |
+ * | durable     | its publisher                | release, after fdatasync and before durable_seq |
+ * | the rest    | readers of the stream, tools | gen, a seqlock |
+ */
+enum board_source_state {
+	BOARD_SOURCE_FREE = 0,
+	BOARD_SOURCE_OPEN = 1,   /* it has a ring that is not sequenced to its end */
+	BOARD_SOURCE_CLOSED = 2, /* all that it published stands in the stream */
+};
+
+struct board_source {
+	_Atomic uint64_t taken;   /* its messages below this number stand in the stream */
+	_Atomic uint64_t durable; /* and those below this on disk, where there is one */
+	uint64_t pad0[6];
+	_Atomic uint32_t state; /* enum board_source_state */
+	_Atomic uint32_t gen;   /* seqlock over what follows */
+	uint32_t src;
+	uint32_t flags; /* BOARD_SOURCE_* */
+	uint32_t pid, uid;
+	uint64_t pub_id;
+	uint64_t first_seq; /* of the publisher that is described here: earlier ones are of a former one */
+	uint64_t opened_ns;
+	uint64_t pad1[2];
+	char name[BOARD_NAME_MAX];
+	uint64_t pad2[8];
+};
+static_assert(sizeof(struct board_source) == 256, "four lines");
+static_assert(offsetof(struct board_source, state) == 64, "what is stored often is by itself");
+
+#define BOARD_SOURCES 1024
+#define BOARD_SOURCE_NAMED \
+	1u /* who opens it again under this name goes on behind its last message */
+
+#define BOARD_RINGS_OFF   ((size_t)BOARD_HEAD)
+#define BOARD_SUBS_OFF    (BOARD_RINGS_OFF + BOARD_RINGS * sizeof(struct board_ring))
+#define BOARD_SIZE        (BOARD_SUBS_OFF + BOARD_SUBS * sizeof(struct board_sub))
+#define BOARD_SOURCES_OFF BOARD_SIZE
+#define BOARD_STREAM_SIZE (BOARD_SOURCES_OFF + BOARD_SOURCES * sizeof(struct board_source))
 
 #endif

@@ -102,6 +102,14 @@
  *                 again before.
  *   SUB_CLOSE  -> removed everywhere; publishers are told and their bells rung.
  *
+ * ---- A stream
+ *   TOPIC_CREATE with CTL_TOPIC_STREAM. Its publishers' rings are read by busd alone, which is a reliable
+ *   member of each (client_id CTL_CLIENT_BUSD), and which copies them into one ring of its own
+ *   (features RING_FEATURE_STREAM): the only one that its subscriptions are told of. It waits for
+ *   none of them, so there is no EVICT from it. PUB_OPEN of a name that was there before is answered
+ *   once the former ring is read to its end, and begins at the number behind it. A library that
+ *   knows nothing of streams meets a board, or a ring, of features that it does not know, and says so.
+ *
  * ---- Membership
  *   A change of who gates or who must be woken on a topic gets a number = the topic's epoch + 1.
  *   CTL_EV_MEMBER messages with that number go to each publisher of the topic, an OP_NONE one where
@@ -144,6 +152,11 @@
 #else
 #define CTL_VERSION_MIN 3u
 #endif
+/*
+ * As a client_id: busd itself, which reads the rings of a stream's publishers and writes the stream's.
+ * It rings by its own bell page, the one of HELLO.
+ */
+#define CTL_CLIENT_BUSD  (UINT64_MAX - 15)
 #define CTL_MAX          1024 /* bytes of a message */
 #define CTL_MAX_FDS      4
 #define CTL_EV_IN_FLIGHT 16
@@ -220,6 +233,7 @@ struct ctl_hello {
 	BUS_NEXT(uint64_t hint;)
 };
 #define CTL_FEATURE_NAMESPACES 1u
+#define CTL_FEATURE_STREAMS    2u
 #define CTL_HELLO_RESUME       1u /* it was attached, by this token, and the worker died */
 
 struct ctl_hello_reply {
@@ -257,14 +271,19 @@ struct ctl_topic_settings {
 	uint32_t pad;
 };
 #define CTL_TOPIC_HUGE        1u
-#define CTL_TOPIC_HUGE_OR_NOT 2u /* ordinary pages where the pool is short */
-#define CTL_TOPIC_EXCLUSIVE   4u /* TOPIC_CREATE: -EEXIST where it exists, even if equal */
-#define CTL_TOPIC_FORCE       8u /* TOPIC_REMOVE: even with clients; they see their rings close */
+#define CTL_TOPIC_HUGE_OR_NOT 2u  /* ordinary pages where the pool is short */
+#define CTL_TOPIC_EXCLUSIVE   4u  /* TOPIC_CREATE: -EEXIST where it exists, even if equal */
+#define CTL_TOPIC_FORCE       8u  /* TOPIC_REMOVE: even with clients; they see their rings close */
+#define CTL_TOPIC_STREAM      16u /* a stream; PUB_OPEN: -ENOENT where it is none */
 
 struct ctl_topic_create {
 	struct ctl_head head;
 	struct ctl_topic_settings settings;
 	char topic[CTL_TOPIC_MAX];
+	/* of a stream's ring; 0: the default */
+	uint64_t stream_bytes;
+	uint32_t stream_slots;
+	uint32_t pad;
 };
 
 struct ctl_topic_remove {
@@ -293,6 +312,10 @@ struct ctl_topic_next_reply {
 	uint32_t explicit_;
 	uint32_t publishers, subscribers, rings; /* rings: open and kept */
 	char topic[CTL_TOPIC_MAX];
+	/* of a stream's ring, where settings.flags has CTL_TOPIC_STREAM */
+	uint64_t stream_bytes;
+	uint32_t stream_slots;
+	uint32_t pad;
 };
 
 struct ctl_pub_open {
@@ -304,8 +327,13 @@ struct ctl_pub_open {
 	char name[CTL_NAME_MAX];
 	uint64_t line;      /* 0, or what it continues: see "Another busd" */
 	uint64_t first_seq; /* number of the new ring's first message, or of an earlier one */
+	/* CTL_PUB_*; 0 where busd has not said CTL_FEATURE_STREAMS */
+	uint32_t flags;
+	uint32_t pad2;
 	BUS_NEXT(uint64_t label;)
 };
+/* the program chose the name: on a stream, who comes under it again goes on where it stood */
+#define CTL_PUB_NAMED 1u
 
 struct ctl_pub_grow {
 	struct ctl_head head;
@@ -329,6 +357,9 @@ struct ctl_pub_reply {
 	uint32_t pad;
 	uint64_t max_bytes; /* growth limit */
 	struct ring_geometry geometry;
+	/* of a stream: its entry among the board's sources, + 1; 0: this is no stream */
+	uint32_t source;
+	uint32_t pad2;
 	BUS_NEXT(uint64_t label;)
 };
 
@@ -368,7 +399,12 @@ struct ctl_evict_reply {
 	uint64_t again_ns;    /* ask again after this long; 0: nobody gates */
 };
 
-enum ctl_start { CTL_START_NOW = 0, CTL_START_OLDEST = 1, CTL_START_LAST = 2 };
+enum ctl_start {
+	CTL_START_NOW = 0,
+	CTL_START_OLDEST = 1,
+	CTL_START_LAST = 2,
+	CTL_START_SEQ = 3, /* of one stream */
+};
 
 struct ctl_sub_open {
 	struct ctl_head head;

@@ -36,7 +36,8 @@
 #define RING_HEAD_ALIGN     16    /* so that the payload keeps the message's alignment to 16 */
 
 /* What a ring may have that must be understood by who reads or writes it. */
-#define RING_FEATURES_KNOWN (BUS_NEXT(1u |) 0u)
+#define RING_FEATURE_STREAM 2u /* a stream's: its slots are struct log_slot (log_format.h) */
+#define RING_FEATURES_KNOWN (BUS_NEXT(1u |) RING_FEATURE_STREAM)
 
 struct ring_geometry {
 	uint32_t slots;     /* power of two */

@@ -161,6 +161,12 @@ const char *bus_version(void);
 #define BUS_TOPIC_EXCLUSIVE \
 	4u /* bus_topic_create(): -EEXIST where it exists, even with the same settings */
 #define BUS_TOPIC_FORCE 8u /* bus_topic_remove(): also while it is in use */
+/*
+ * A stream: busd merges what its publishers send into one sequence, numbers it, stamps and checksums
+ * it, and subscribers read that: all the same messages in the same order. What has entered it outlives
+ * its publisher and busd's worker. It lies in the memory of busd, and goes with it.
+ */
+#define BUS_TOPIC_STREAM 16u
 
 /* Of each ring on the topic; every publisher has one. */
 struct bus_topic_opts {
@@ -172,6 +178,10 @@ struct bus_topic_opts {
 	uint64_t max_bytes; /* limit to which a ring may grow for a large message; 0: busd's */
 	uint32_t flags;     /* BUS_TOPIC_* */
 	uint32_t pad;
+	/* BUS_TOPIC_STREAM: the ring of the stream itself; 0: 16 MiB and 65,536 messages */
+	uint64_t stream_bytes;
+	uint32_t stream_slots;
+	uint32_t pad2;
 };
 
 /*
@@ -201,7 +211,7 @@ struct bus_topic_info {
 	uint32_t flags;
 	uint32_t explicit_; /* made by bus_topic_create() */
 	uint32_t publishers, subscribers, rings;
-	uint32_t pad;
+	uint32_t stream_slots; /* of a stream's own ring; 0: it is no stream */
 	uint64_t memory_bytes;
 	uint64_t created_ns;
 };
@@ -242,9 +252,13 @@ enum bus_full {
 
 struct bus_pub_opts {
 	size_t size;
-	const char *name; /* shown by bus-stat; NULL: the connection's name */
-	uint32_t full;    /* enum bus_full */
-	uint32_t slots;   /* of this ring; 0: the topic's */
+	/*
+	 * shown by bus-stat; NULL: the connection's name. On a stream a name that is given here is
+	 * an identity: see bus_pub_rewind()
+	 */
+	const char *name;
+	uint32_t full;  /* enum bus_full */
+	uint32_t slots; /* of this ring; 0: the topic's */
 	uint64_t bytes;
 	int64_t full_ns; /* 0: 10 s; -1 (BLOCK only): for ever */
 	/* how long a full ring is polled before sleeping; 0: 20 us, -1: never sleep */
@@ -261,6 +275,7 @@ struct bus_pub_opts {
  *  -EINVAL  the name is not a topic name, or opts      -EACCES  no right to publish there
  *  -EDQUOT  over quota    -ENOMEM  no memory on the host or in the huge-page pool
  *  -EPIPE, -ETIMEDOUT  busd   -EMFILE  this process is out of descriptors
+ *  -EBUSY   another publisher of that name is open on the stream
  */
 int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
 		 const struct bus_pub_opts *opts) BUS_MUST_CHECK;
@@ -346,6 +361,50 @@ struct bus_pub_info {
 /* What the publisher knows of itself. Makes no system call where nothing changed. */
 int bus_pub_info(struct bus_pub *pub, struct bus_pub_info *ret) BUS_MUST_CHECK;
 
+/* How far a message has come. */
+enum bus_level {
+	BUS_LEVEL_RING = 0, /* it is in the publisher's ring: bus_pub_send() has returned */
+	BUS_LEVEL_STREAM =
+		1, /* it is in the stream: neither our death nor that of busd's worker loses it */
+	BUS_LEVEL_DURABLE = 2, /* it is on disk */
+};
+
+/*
+ * *seq: all messages of this publisher with a lower number have reached the level. Never says so before
+ * it is true. Makes no system call: a publisher may have thousands under way, and ask now and then.
+ *
+ *  -EOPNOTSUPP  BUS_LEVEL_STREAM on a topic that is no stream; BUS_LEVEL_DURABLE where nothing is kept on
+ *               disk (bus_why() says which)
+ *  -EINVAL      level      -ECHILD
+ */
+int bus_pub_reached(struct bus_pub *pub, uint32_t level, uint64_t *seq) BUS_MUST_CHECK;
+
+/*
+ * Waits until all messages with a number below seq (bus_pub_info.seq: all that were sent) have reached
+ * the level. 0: they have. Polls for spin_ns first, then sleeps.
+ *
+ *  -ETIMEDOUT   not within timeout_ns; they are under way still
+ *  -EINVAL      seq is more than was sent
+ *  -ESHUTDOWN   the topic was removed, or busd stopped
+ *  -EPIPE       all of busd has died: whether they came so far is not known
+ *  -EINTR       a signal came
+ *  others as bus_pub_reached()
+ */
+int bus_pub_wait(struct bus_pub *pub, uint32_t level, uint64_t seq, int64_t timeout_ns) BUS_MUST_CHECK;
+
+/*
+ * On a stream a publisher with a name of its own (bus_pub_opts.name) is the same for ever, whichever
+ * process it is: bus_pub_open() waits until what its predecessor published is in the stream, and
+ * bus_pub_info.seq begins behind that. This says that the caller begins again at an earlier number:
+ * the next message that it sends has number seq, and those below that at which the stream stands are
+ * dropped, not published twice; their sends return 0. Numbers of one name are those of one user.
+ *
+ *  -EINVAL      seq is higher than where it stands; or messages were sent already
+ *  -EOPNOTSUPP  this is no stream, or the publisher was given no name
+ *  -ECHILD
+ */
+int bus_pub_rewind(struct bus_pub *pub, uint64_t seq) BUS_MUST_CHECK;
+
 /*
  * Closes. Subscribers read what was published to its end. NULL is allowed; an open claim is
  * aborted.
@@ -358,6 +417,11 @@ enum bus_start {
 	BUS_START_NOW = 0,    /* what is published from now on */
 	BUS_START_OLDEST = 1, /* the oldest that the rings still hold */
 	BUS_START_LAST = 2,   /* the last message of each matching topic, then what follows */
+	/*
+	 * message number start_seq of one stream, and what follows; what is not in memory any more
+	 * counts as lost, and is said with the first message
+	 */
+	BUS_START_SEQ = 3,
 };
 
 enum bus_policy {
@@ -376,19 +440,27 @@ struct bus_sub_opts {
 	int64_t spin_ns;
 	uint32_t max_rings; /* rings (publishers) at a time, 0: 1024, at most 65,536 */
 	uint32_t flags;     /* BUS_SUB_* */
+	uint64_t start_seq; /* BUS_START_SEQ */
 };
 
 /*
  * Subscribes to a topic or pattern. Topics and publishers that appear later are picked up by
- * themselves, from their first message on. Order holds per publisher. *ret is owned by the caller
- * until bus_sub_close() or bus_close().
+ * themselves, from their first message on. Order holds per publisher, and over a stream. *ret is owned
+ * by the caller until bus_sub_close() or bus_close().
+ *
+ * A stream waits for no subscriber, whatever its policy: who falls behind by more than the stream's
+ * ring holds goes on at what is there, and `lost` counts the rest; bus_sub_release() may say -ESTALE.
  *  -EINVAL  pattern or opts
  *  -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT, -EMFILE  as bus_pub_open()
  */
 int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
 		 const struct bus_sub_opts *opts) BUS_MUST_CHECK;
 
-/* Who published, as the kernel attested it when it connected. */
+/*
+ * Who published, as the kernel attested it when it connected. In a stream: pid is 0 where a later
+ * process has come under the same name, and all is 0 and the name empty where a thousand publishers
+ * have come since, and busd does not know any more.
+ */
 struct bus_peer {
 	uint64_t id; /* of the publisher, never reused */
 	uint32_t pid, uid;
@@ -400,9 +472,9 @@ struct bus_msg {
 	const void *data;
 	uint32_t len;
 	uint32_t flags;
-	uint64_t seq;        /* of its publisher on this topic */
-	uint64_t time_ns;    /* Unix time at publishing */
-	uint64_t lost;       /* messages of this publisher lost right before this one */
+	uint64_t seq;        /* of its publisher on this topic; in a stream, of the stream */
+	uint64_t time_ns;    /* Unix time at publishing; in a stream, when it entered that */
+	uint64_t lost;       /* messages of this publisher, or stream, lost right before this one */
 	const void *key;     /* key_len bytes; NULL: none */
 	const void *headers; /* to be read with bus_msg_header() */
 	uint32_t headers_len;

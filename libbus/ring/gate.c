@@ -141,10 +141,9 @@ static uint64_t wake_cursor(const struct ring_pub *pub, uint64_t need)
 	return low + RING_MUTANT(wake_at_beyond);
 }
 
-void ring_pub_wait_begin(struct ring_pub *pub, uint64_t need)
+static void wait_begin(struct ring_pub *pub, uint64_t at)
 {
 	struct ring_writer_page *page = pub->view.page;
-	uint64_t at = wake_cursor(pub, need);
 
 	/*
 	 * Who has woken us in this generation has come that far, and has nothing more to give; the
@@ -165,6 +164,16 @@ void ring_pub_wait_begin(struct ring_pub *pub, uint64_t need)
 		 * W3, pairs with W2: either we see the flushed cursor or its reader sees us waiting
 		 */
 		bus_fence_seq_cst();
+}
+
+void ring_pub_wait_begin(struct ring_pub *pub, uint64_t need)
+{
+	wait_begin(pub, wake_cursor(pub, need));
+}
+
+void ring_pub_wait_until(struct ring_pub *pub, uint64_t seq)
+{
+	wait_begin(pub, seq);
 }
 
 void ring_pub_wait_end(struct ring_pub *pub)

@@ -96,6 +96,8 @@ static inline void ring_pub_seen(struct ring_pub *pub, uint64_t number)
  * be room for one message: a sleep must have an end of its own (a few ms).
  */
 void ring_pub_wait_begin(struct ring_pub *pub, uint64_t need);
+/* The same for who waits, not for room, but until a reader has come to seq. */
+void ring_pub_wait_until(struct ring_pub *pub, uint64_t seq);
 void ring_pub_wait_end(struct ring_pub *pub);
 
 /*

@@ -259,6 +259,35 @@ void rig_next(struct bus_sub *sub, struct bus_msg *msg)
 	}
 }
 
+pid_t rig_worker(void)
+{
+	char path[64];
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)rig_busd_pid(),
+		 (int)rig_busd_pid());
+	for (int tries = 0; pid == 0; tries++) {
+		FILE *file = fopen(path, "re");
+
+		CHECK(tries < 20000 && file != NULL);
+		if (fscanf(file, "%d", &pid) != 1)
+			pid = 0;
+		fclose(file);
+		if (pid == 0)
+			rig_sleep_ms(1);
+	}
+	return pid;
+}
+
+void rig_kill_worker(void)
+{
+	pid_t pid = rig_worker();
+
+	rig_kill(pid, SIGKILL);
+	while (rig_worker() == pid)
+		rig_sleep_ms(1);
+}
+
 bool rig_asleep(pid_t pid)
 {
 	char path[64], state = '?';

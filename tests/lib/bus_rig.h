@@ -40,6 +40,9 @@ void rig_equal(const char *file, int line, const char *a_text, const char *b_tex
  */
 void rig_busd_start(const char *config);
 pid_t rig_busd_pid(void);
+/* Its worker: the present one, waited for; and killed by -9, and the next one is there. */
+pid_t rig_worker(void);
+void rig_kill_worker(void);
 /* All of it dies: kill -9 of the keeper, which takes its worker along. */
 void rig_busd_kill(void);
 /* Another one at the same path; config as above, the former's where it is NULL. */

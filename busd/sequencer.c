@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* sequencer.c - see sequencer.h */
+#include "sequencer.h"
+
+#include "base/crc32c.h"
+
+#include <string.h>
+
+/* tests/unit/busd_sequencer.c breaks one rule after another, and sees it */
+#ifdef SEQUENCER_MUTANTS
+static struct {
+	bool scan_all, head_only, no_scan, taken_first, taken_rarely, no_whole;
+} sequencer_mutant;
+#define MUTANT(name) (sequencer_mutant.name)
+#else
+#define MUTANT(name) 0
+#endif
+
+/* ---- after a restart ---- */
+
+static struct log_slot slot_at(const struct ring_view *view, uint64_t seq)
+{
+	const struct ring_slot *slot = ring_slot_of(view, seq);
+	uint64_t from = bus_load_relaxed(&slot->in[1]);
+
+	return (struct log_slot){
+		.commit = bus_load_acquire(&slot->commit),
+		.pos = bus_load_relaxed(&slot->pos),
+		.time = bus_load_relaxed(&slot->time),
+		.lens = bus_load_relaxed(&slot->lens),
+		.src_seq = bus_load_relaxed(&slot->in[0]),
+		.src = (uint32_t)from,
+	};
+}
+
+/* Payload area that a message takes: nothing travels inline. */
+static uint64_t need_of(uint64_t head_len, uint64_t len)
+{
+	return BUS_ALIGN_UP(head_len + len, (uint64_t)RING_POS_ALIGN);
+}
+
+/* What the newest slots say of their sources, which may not have been told yet. */
+static void scan(struct sequencer *seq)
+{
+	const struct ring_view *view = &seq->out.view;
+	uint64_t end = seq->out.n;
+	uint64_t count = view->slot_count - 1 + MUTANT(scan_all);
+	uint64_t at = end > count ? end - count : 0;
+
+	for (; at < end; at++) {
+		struct log_slot slot = slot_at(view, at);
+		uint32_t i = slot.src % BOARD_SOURCES;
+
+		if (seq->sources[i].src == slot.src && slot.src_seq >= seq->next[i])
+			seq->next[i] = slot.src_seq + 1;
+	}
+}
+
+/* Where the next message goes: behind the newest. */
+static void find_end(struct sequencer *seq)
+{
+	struct ring_pub *out = &seq->out;
+	uint64_t head = bus_load_acquire(&out->view.page->head);
+	uint64_t most = head + out->view.slot_count;
+
+	/* head lags: the worker may have died between a commit and it */
+	while (!MUTANT(head_only) && head < most && slot_at(&out->view, head).commit == head + 1)
+		head++;
+	out->n = head;
+	if (head > 0) {
+		struct log_slot last = slot_at(&out->view, head - 1);
+
+		out->pos = last.pos + need_of((uint16_t)(last.lens >> 32), (uint32_t)last.lens);
+		seq->time_ns = last.time;
+	}
+}
+
+void sequencer_restart(struct sequencer *seq, const struct ring_view *view, uint64_t ring_id,
+		       struct board_source *sources, const uint8_t uuid[LOG_UUID_BYTES])
+{
+	struct ring_pub *out = &seq->out;
+	uint32_t i;
+
+	seq->sources = sources;
+	seq->uuid_crc = crc32c(uuid, LOG_UUID_BYTES);
+	ring_pub_init(out, view, ring_id, 0, &seq->epoch);
+	/* W1 is a fence of ours, once for each run: busd is not among those that a sleeper interrupts */
+	out->fences = true;
+	find_end(seq);
+	out->bytes = bus_load_relaxed(&view->page->bytes);
+	/* what was said to be overwritten may have been: never less than that */
+	out->limit_seq = bus_load_relaxed(&view->page->frontier_seq);
+	out->limit_pos = bus_load_relaxed(&view->page->frontier_pos);
+	for (i = 0; i < BOARD_SOURCES; i++)
+		seq->next[i] = bus_load_relaxed(&sources[i].taken);
+	if (!MUTANT(no_scan))
+		scan(seq);
+	for (i = 0; i < BOARD_SOURCES; i++)
+		if (seq->next[i] != bus_load_relaxed(&sources[i].taken))
+			bus_store_release(&sources[i].taken, seq->next[i]);
+	ring_pub_tell(out);
+	spill_open(&seq->spill, ring_id, out->n);
+}
+
+void sequencer_begin(struct sequencer *seq, struct intake *in)
+{
+	uint64_t next = seq->next[in->source];
+
+	/* below it all is taken: by a former worker, or by the ring before under the same name */
+	if (in->rd.cur < next)
+		in->rd.cur = in->rd.ahead = next;
+	ring_reader_tag(&in->rd);
+	ring_reader_flush(&in->rd);
+}
+
+/* ---- one message ---- */
+
+void sequencer_seal(uint32_t uuid_crc, struct log_slot *slot, const void *head, size_t head_len,
+		    const void *body, size_t len)
+{
+	uint32_t crc;
+
+	crc = crc32c_extend(uuid_crc, &slot->pos, sizeof(slot->pos));
+	slot->body_crc = crc32c_extend(crc, body, len);
+	slot->zero = 0;
+	crc = crc32c_extend(uuid_crc, slot, offsetof(struct log_slot, head_crc));
+	crc = crc32c_extend(crc, &slot->body_crc, 8);
+	slot->head_crc = head_len ? crc32c_extend(crc, head, head_len) : crc;
+}
+
+/* The copy is what is checksummed: the publisher may change its bytes while they are copied. */
+static void copy(const struct intake *in, const struct ring_peeked *p, uint8_t *to, size_t total)
+{
+	if (p->flags & RING_FLAG_INLINE)
+		memcpy(to, p->in, total);
+	else
+		memcpy(to, ring_reader_at(&in->rd, p->pos), total);
+}
+
+static bool has_room(struct ring_pub *out, uint64_t need)
+{
+	return ring_pub_room(out, need) || ring_pub_refresh(out, need) == RING_ROOM;
+}
+
+static void commit(struct sequencer *seq, const struct intake *in, const struct ring_peeked *p,
+		   uint8_t *at, uint64_t need)
+{
+	struct ring_pub *out = &seq->out;
+	struct log_slot slot = {
+		.commit = out->n + 1,
+		.pos = out->pos,
+		.time = seq->time_ns,
+		.lens = ring_pack_lens(p->len, p->head_len, p->key_len),
+		.attrs = ring_pack_attrs(p->flags & ~RING_FLAG_INLINE, p->key_hash),
+		.src_seq = p->seq,
+		.src = in->src,
+	};
+	uint64_t words[3];
+
+	sequencer_seal(seq->uuid_crc, &slot, at, p->head_len, at + p->head_len, p->len);
+	words[0] = slot.src_seq;
+	words[1] = slot.src | (uint64_t)slot.head_crc << 32;
+	words[2] = slot.body_crc;
+	ring_pub_inline(out, words);
+	ring_pub_commit_words(out, slot.time, slot.lens, slot.attrs, need, p->len);
+}
+
+/* One message more, or why not. *bytes: of all of this run. */
+static enum sequencer_look take_one(struct sequencer *seq, struct intake *in, uint64_t *bytes)
+{
+	struct ring_pub *out = &seq->out;
+	struct ring_peeked p;
+	enum ring_look look = ring_reader_slot(&in->rd, in->rd.ahead, &p, p.in);
+	uint64_t total, need;
+	uint8_t *at;
+
+	/* a flag that we do not know is a matter of who reads it: its lengths were checked */
+	if (look == RING_EMPTY)
+		return SEQUENCER_EMPTY;
+	if (look != RING_MESSAGE && look != RING_UNSUPPORTED)
+		return SEQUENCER_BROKEN;
+	total = (uint64_t)p.head_len + p.len;
+	need = need_of(p.head_len, p.len);
+	if (need > out->view.bytes)
+		return SEQUENCER_BROKEN;
+	if (!has_room(out, need))
+		return SEQUENCER_FULL;
+	at = ring_pub_at(out);
+	copy(in, &p, at, total);
+	/* it must not write over what it has not got back: then what was copied may be anything */
+	if (!ring_reader_whole(&in->rd, p.seq, p.pos) && !MUTANT(no_whole))
+		return SEQUENCER_BROKEN;
+	if (MUTANT(taken_first))
+		bus_store_release(&seq->sources[in->source].taken, in->rd.cur + 1);
+	commit(seq, in, &p, at, need);
+	in->pos = p.pos;
+	in->rd.ahead = ++in->rd.cur;
+	in->rd.delivered++;
+	*bytes += total;
+	return SEQUENCER_TOOK;
+}
+
+/* ---- a run ---- */
+
+/* Tells who reads the stream, and the publisher. All of it stands in the stream already. */
+static void tell(struct sequencer *seq, struct intake *in)
+{
+	seq->next[in->source] = in->rd.cur;
+	ring_pub_tell(&seq->out);
+	spill_committed(&seq->spill, seq->out.n);
+	if (!MUTANT(taken_rarely))
+		bus_store_release(&seq->sources[in->source].taken, in->rd.cur);
+	ring_pub_wake(&seq->out); /* nobody joins by the epoch: never RING_NEWS */
+}
+
+static void flush_if_due(struct intake *in)
+{
+	struct ring_reader *rd = &in->rd;
+
+	if (rd->cur - rd->flushed < rd->flush_every && in->pos - rd->flushed_pos < rd->flush_bytes &&
+	    bus_load_relaxed(&rd->view.page->waiting) == 0)
+		return;
+	rd->flushed_pos = in->pos;
+	ring_reader_flush(rd);
+}
+
+static enum sequencer_look ended(struct intake *in)
+{
+	if (in->rd.cur != in->rd.flushed)
+		ring_reader_flush(&in->rd);
+	return ring_reader_drained(&in->rd) ? SEQUENCER_DRAINED : SEQUENCER_EMPTY;
+}
+
+enum sequencer_look sequencer_take(struct sequencer *seq, struct intake *in, uint64_t now_ns)
+{
+	uint64_t most = bus_min_u64(SEQUENCER_RUN, seq->out.view.slot_count / 4);
+	uint64_t from = in->rd.cur, bytes = 0;
+	enum sequencer_look look = SEQUENCER_TOOK;
+
+	seq->time_ns = bus_max_u64(seq->time_ns, now_ns);
+	while (look == SEQUENCER_TOOK && in->rd.cur - from < most && bytes < SEQUENCER_RUN_BYTES)
+		look = take_one(seq, in, &bytes);
+	if (in->rd.cur != from) {
+		tell(seq, in);
+		flush_if_due(in);
+		return look == SEQUENCER_BROKEN ? look : SEQUENCER_TOOK;
+	}
+	return look == SEQUENCER_EMPTY ? ended(in) : look;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stream.h - a topic that is a stream, as the registry has it. busd is a client of its own there, with
+ * one publisher, whose ring is the stream's, and one subscription, which reads the rings of all others:
+ * so memberships, cursors, boards and a worker's restart are those of any topic.
+ *
+ *   publishers' rings --> busd's subscription, sequencer.h --> the stream's ring --> subscriptions
+ *
+ * That client (busd->self) has no socket: it is told nothing, and what would be told to it is done
+ * here. Its bell is busd's own, which every client has.
+ */
+#ifndef BUSD_STREAM_H
+#define BUSD_STREAM_H
+
+#include "registry.h"
+
+struct job;
+
+#define STREAM_DEFAULT_SLOTS 65536
+#define STREAM_DEFAULT_BYTES (UINT64_C(16) << 20)
+
+static inline bool client_is_self(const struct client *client)
+{
+	return client->id == CTL_CLIENT_BUSD;
+}
+
+static inline bool topic_is_stream(const struct topic *topic)
+{
+	return topic->stream_bytes != 0;
+}
+
+/* The ring that busd writes, and all subscriptions read. */
+static inline bool ring_is_stream(const struct ring *ring)
+{
+	return ring->seg->info.geometry.features & RING_FEATURE_STREAM;
+}
+
+/* May this subscription read this ring? On a stream busd reads the publishers', and others the stream's. */
+static inline bool stream_shows(const struct ring *ring, const struct sub *sub)
+{
+	return !topic_is_stream(ring->topic) || ring_is_stream(ring) != client_is_self(sub->client);
+}
+
+/*
+ * Sizes of a stream's ring as they will be, in settings and here: what was not said follows from
+ * the other. 0, or -EINVAL with a sentence.
+ */
+int stream_settle(struct ctl_topic_settings *settings, uint64_t asked_max_bytes,
+		  uint32_t *stream_slots, uint64_t *stream_bytes, struct why *why);
+
+/* A topic that was just made becomes a stream with this ring. 0, or -errno with a sentence. */
+int stream_make(struct topic *topic, struct segment *seg, struct why *why);
+/* After a former worker: goes on where its commits say. False: it is lost. */
+bool stream_restart(struct topic *topic, struct why *why);
+/* Its publishers' rings are closed: all of them goes into the stream, and then that ends. */
+void stream_finish(struct topic *topic);
+/* With its topic. */
+void stream_free(struct topic *topic);
+/* Is any topic a stream? */
+bool stream_is_there(const struct busd *busd);
+/* The loop begins: what was restored is read from now on. */
+void stream_run(struct busd *busd);
+
+/* busd as a client: made where there is none. slot: in bell pages, as before; -1: a free one. */
+int stream_self(struct busd *busd, int slot, struct why *why);
+
+/* ---- sources */
+/*
+ * A publisher comes, by a job that has its name: job->source and the number of its first message. 0;
+ * -EBUSY: somebody publishes under this name; -EINPROGRESS: the job waits until the former ring of
+ * that name stands in the stream, and is begun then.
+ */
+int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct why *why);
+/* The publisher has a number now. */
+void stream_number_source(const struct pub *pub);
+/* A publisher or a ring has it, or has it no more. */
+void stream_hold_source(struct topic *topic, uint32_t source);
+void stream_release_source(struct topic *topic, uint32_t source);
+/* The client whose job waits goes. */
+void stream_forget_job(struct job *job);
+
+/* ---- publishers' rings */
+/* Before it is put on the board: mapped. 0, -errno with a sentence. */
+int stream_map_ring(struct ring *ring, struct why *why);
+/* busd has a place at it: it is read. */
+void stream_read_ring(struct reader *reader);
+/* Its publisher goes; it is closed; it is freed. */
+void stream_part(struct ring *ring);
+void stream_ring_closed(struct ring *ring);
+void stream_drop_ring(struct ring *ring);
+
+/* ---- subscriptions: who is to be woken */
+void stream_add_reader(struct reader *reader);
+void stream_remove_reader(struct reader *reader);
+
+#endif

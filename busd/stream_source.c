@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stream_source.c - the sources of a stream: who publishes, under which number, and where he stands.
+ * What must be known for ever is on the board, which outlives a worker.
+ *
+ * A publisher that gave itself a name is one source for as long as the stream lives, whichever process
+ * it is: its next ring begins behind its last message, once that stands in the stream. Others are a
+ * source each, whose entry is used again when there is no other, under another number.
+ */
+#include "stream_internal.h"
+
+#include "alloc.h"
+#include "log.h"
+#include "request.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+static struct board_source *source_at(const struct stream *stream, uint32_t i)
+{
+	return &stream->work.seq.sources[i];
+}
+
+static bool has_name(const struct board_source *source, uint32_t uid, const char *name)
+{
+	return bus_load_relaxed(&source->state) != BOARD_SOURCE_FREE &&
+	       source->flags & BOARD_SOURCE_NAMED && source->uid == uid &&
+	       strncmp(source->name, name, sizeof(source->name)) == 0;
+}
+
+static int find_named(const struct stream *stream, uint32_t uid, const char *name)
+{
+	uint32_t i;
+
+	for (i = 0; i < BOARD_SOURCES; i++)
+		if (has_name(source_at(stream, i), uid, name))
+			return (int)i;
+	return -1;
+}
+
+static bool may_be_used_again(const struct stream *stream, uint32_t i)
+{
+	const struct board_source *source = source_at(stream, i);
+
+	return stream->uses[i] == 0 && bus_load_relaxed(&source->state) == BOARD_SOURCE_CLOSED &&
+	       !(source->flags & BOARD_SOURCE_NAMED) && source->src <= UINT32_MAX - BOARD_SOURCES;
+}
+
+/* One that nobody ever had, else the one whose turn it is. -1: all are in use, or named. */
+static int find_free(struct stream *stream)
+{
+	uint32_t i;
+
+	for (i = 0; i < BOARD_SOURCES; i++)
+		if (bus_load_relaxed(&source_at(stream, i)->state) == BOARD_SOURCE_FREE)
+			return (int)i;
+	for (i = 0; i < BOARD_SOURCES; i++) {
+		uint32_t at = (stream->hint + i) % BOARD_SOURCES;
+
+		if (!may_be_used_again(stream, at))
+			continue;
+		stream->hint = at + 1;
+		return (int)at;
+	}
+	return -1;
+}
+
+/* Somebody else's from now on. The number of another is never his. */
+static void make_new(struct stream *stream, uint32_t i)
+{
+	struct board_source *source = source_at(stream, i);
+	bool fresh = bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE;
+
+	thread_lock(stream->topic->busd);
+	stream->work.seq.next[i] = 0;
+	bus_store_relaxed(&source->durable, 0);
+	bus_store_release(&source->taken, 0);
+	board_begin_source(source);
+	source->flags = 0;
+	source->src = fresh ? i : source->src + BOARD_SOURCES;
+	board_end_source(source);
+	thread_unlock(stream->topic->busd);
+}
+
+static void describe(struct stream *stream, uint32_t i, const struct job *job, bool named)
+{
+	struct board_source *source = source_at(stream, i);
+
+	board_begin_source(source);
+	source->pid = job->client->pid;
+	source->uid = job->client->uid;
+	source->pub_id = 0; /* it has none yet */
+	source->first_seq = bus_load_relaxed(&source->taken);
+	source->opened_ns = bus_realtime_ns();
+	memcpy(source->name, job->name, sizeof(source->name));
+	bus_fence_release(); /* a worker that dies here leaves no name half written that counts */
+	source->flags = named ? BOARD_SOURCE_NAMED : 0;
+	board_end_source(source);
+	bus_store_release(&source->state, BOARD_SOURCE_OPEN);
+	board_raise_sources(&stream->topic->board, i);
+}
+
+/* Who publishes under it now; NULL: nobody, any more. */
+static struct pub *holder(const struct stream *stream, uint32_t i)
+{
+	struct busd *busd = stream->topic->busd;
+	struct client *client;
+	struct pub *pub;
+
+	for_each(client, &busd->clients, link)
+		for_each(pub, &client->pubs, client_link)
+			if (pub->topic == stream->topic && pub->source == i + 1)
+				return pub;
+	return NULL;
+}
+
+/* Has it ended, and the loop has just not come to that? */
+static bool has_died(const struct client *client)
+{
+	struct pollfd process = { .fd = client->process.fd, .events = POLLIN };
+	struct pollfd ctl = { .fd = client->ctl.fd, .events = POLLRDHUP };
+
+	return client->doomed ||
+	       (process.fd >= 0 && poll(&process, 1, 0) > 0 && process.revents & POLLIN) ||
+	       (ctl.fd >= 0 && poll(&ctl, 1, 0) > 0 && ctl.revents & (POLLRDHUP | POLLHUP));
+}
+
+static int wait_for(struct stream *stream, uint32_t i, struct job *job, struct why *why)
+{
+	struct pub *pub = holder(stream, i);
+
+	if (pub && !has_died(pub->client))
+		return because(
+			why, EBUSY,
+			"publisher \"%s\" is open on stream \"%s\" (by %s); close it there, or take another name",
+			pub->name, stream->topic->name, client_label(pub->client));
+	if (pub)
+		client_doom(pub->client, NULL);
+	job->source = i + 1;
+	job->parked = true;
+	job->client->job = job;
+	list_append(&stream->parked, &job->link);
+	return -EINPROGRESS;
+}
+
+int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct why *why)
+{
+	struct stream *stream = job->topic->stream;
+	int i = named ? find_named(stream, job->client->uid, job->name) : -1;
+
+	if (i >= 0 && stream->uses[i] != 0)
+		return wait_for(stream, (uint32_t)i, job, why);
+	if (i < 0) {
+		i = find_free(stream);
+		if (i < 0)
+			return because(
+				why, EDQUOT,
+				"stream \"%s\" knows %d publishers, open or by name, the most that it may",
+				stream->topic->name, BOARD_SOURCES);
+		make_new(stream, (uint32_t)i);
+	}
+	describe(stream, (uint32_t)i, job, named);
+	stream->uses[i] = 1; /* the job's, and then its publisher's */
+	job->source = (uint32_t)i + 1;
+	*first_seq = bus_load_relaxed(&source_at(stream, (uint32_t)i)->taken);
+	return 0;
+}
+
+/* What it waited for is in the stream. */
+static void begin_again(struct job *job)
+{
+	struct client *client = job->client;
+	uint64_t first_seq;
+	int rc;
+
+	list_remove(&job->link);
+	job->parked = false;
+	job->source = 0;
+	client->job = NULL;
+	rc = stream_open_source(job, true, &first_seq, &job->why);
+	if (rc == -EINPROGRESS)
+		return; /* another one was faster */
+	if (rc < 0) {
+		job->rc = rc;
+		job->done(client, job);
+		request_resume(client);
+		return;
+	}
+	job->plan.ring_first_seq = first_seq;
+	alloc_build(job);
+	request_resume(client);
+}
+
+void stream_number_source(const struct pub *pub)
+{
+	struct board_source *source = source_at(pub->topic->stream, pub->source - 1);
+
+	board_begin_source(source);
+	source->pub_id = pub->id;
+	board_end_source(source);
+}
+
+void stream_hold_source(struct topic *topic, uint32_t source)
+{
+	topic->stream->uses[source - 1]++;
+}
+
+void stream_release_source(struct topic *topic, uint32_t source)
+{
+	struct stream *stream = topic->stream;
+	struct job *job;
+
+	if (--stream->uses[source - 1] > 0)
+		return;
+	bus_store_release(&source_at(stream, source - 1)->state, BOARD_SOURCE_CLOSED);
+	for_each(job, &stream->parked, link) {
+		if (job->source != source)
+			continue;
+		begin_again(job);
+		break;
+	}
+}
+
+void stream_forget_job(struct job *job)
+{
+	struct topic *topic = job->topic;
+
+	list_remove(&job->link);
+	job_free(job);
+	topic_unpin(topic);
+}
+
+void stream_refuse_parked(struct stream *stream)
+{
+	struct job *job;
+
+	for_each(job, &stream->parked, link) {
+		struct client *client = job->client;
+
+		list_remove(&job->link);
+		job->parked = false;
+		job->source = 0;
+		client->job = NULL;
+		job->rc = because(&job->why, ENOENT, "topic \"%s\" was removed at this moment",
+				  stream->topic->name);
+		job->done(client, job);
+		request_resume(client);
+	}
+}
+
+/* Who was about to come when the former worker died comes again. */
+void stream_restore_sources(struct stream *stream)
+{
+	uint32_t i;
+
+	for (i = 0; i < BOARD_SOURCES; i++) {
+		struct board_source *source = source_at(stream, i);
+
+		board_mend_source(source);
+		if (stream->uses[i] == 0 && bus_load_relaxed(&source->state) == BOARD_SOURCE_OPEN)
+			bus_store_release(&source->state, BOARD_SOURCE_CLOSED);
+	}
+}

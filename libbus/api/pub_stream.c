@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * pub_stream.c - how far a publisher's messages have come, by what busd says on the board of a stream; and
+ * what it sends again after it had died.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "api/pub_internal.h"
+
+#define WAIT_SLICE_NS 8000000u /* at most, between two looks at the connection */
+
+/* ---- sending again ---- */
+
+void bus__pub_skip(struct bus_pub *pub)
+{
+	pub->skip--;
+	bus__pub_set_go(pub);
+}
+
+int bus_pub_rewind(struct bus_pub *pub, uint64_t seq)
+{
+	if (pub->magic != BUS__PUB_MAGIC)
+		return -ECHILD;
+	if (pub->source == NULL || !pub->named)
+		return bus__fail(
+			-EOPNOTSUPP,
+			pub->source == NULL
+				? "topic \"%s\" is no stream: nobody knows what was published before"
+				: "the publisher on stream \"%s\" has no name: it is a new one each time",
+			pub->topic);
+	if (seq > pub->ring.n || pub->ring.n != pub->geometry.first_seq || pub->claimed)
+		return bus__fail(
+			-EINVAL,
+			"the next message on stream \"%s\" has number %llu: only before it is sent, and to a lower "
+			"one, may be gone back",
+			pub->topic, (unsigned long long)pub->ring.n);
+	pub->skip = pub->ring.n - seq;
+	bus__pub_set_go(pub);
+	return 0;
+}
+
+/* ---- levels ---- */
+
+static int check_level(const struct bus_pub *pub, uint32_t level)
+{
+	if (level > BUS_LEVEL_DURABLE)
+		return bus__fail(-EINVAL, "there is no level %u", level);
+	if (level != BUS_LEVEL_RING && pub->source == NULL)
+		return bus__fail(
+			-EOPNOTSUPP,
+			"topic \"%s\" is no stream: its messages are in the publisher's ring, and nowhere else "
+			"(bus-topic create --stream makes one)",
+			pub->topic);
+	if (level == BUS_LEVEL_DURABLE && (pub->board->flags & BOARD_TOPIC_DISK) == 0)
+		return bus__fail(
+			-EOPNOTSUPP,
+			"stream \"%s\" lies in memory: nothing of it is kept on disk, so nothing is durable",
+			pub->topic);
+	return 0;
+}
+
+/* Of a source that is ours. Acquire: what it tells of has happened. */
+static uint64_t reached(const struct bus_pub *pub, uint32_t level)
+{
+	uint64_t seq = pub->ring.n;
+
+	if (level == BUS_LEVEL_STREAM)
+		seq = bus_load_acquire(&pub->source->taken);
+	else if (level == BUS_LEVEL_DURABLE)
+		seq = bus_load_acquire(&pub->source->durable);
+	return bus_min_u64(seq, pub->ring.n);
+}
+
+int bus_pub_reached(struct bus_pub *pub, uint32_t level, uint64_t *seq)
+{
+	int err;
+
+	if (pub->magic != BUS__PUB_MAGIC)
+		return -ECHILD;
+	err = check_level(pub, level);
+	if (err == 0)
+		*seq = reached(pub, level);
+	return err;
+}
+
+/* Why it would be waited for in vain; 0: it would not. */
+static int lost_hope(struct bus_pub *pub)
+{
+	bus__pub_look(pub);
+	if (pub->refusal != 0)
+		return bus__fail(pub->refusal, "%s", pub->refusal_why);
+	if (bus__is_over(pub->bus, pub->gen))
+		return bus__fail(
+			-EPIPE,
+			"the busd that had stream \"%s\" in its memory is dead: how far the messages came is not known",
+			pub->topic);
+	return 0;
+}
+
+/* One sleep; whoever sequences wakes us once it has come to seq, as it wakes who waits for room. */
+static int sleep_once(struct bus_pub *pub, uint32_t level, uint64_t seq, uint64_t until)
+{
+	struct wake_word *words;
+	uint64_t now;
+	int count, err;
+	bool slice;
+
+	bus__flush_thread();
+	err = bus__pub_bells(pub, &words, &count, &slice); /* bells first */
+	if (err < 0)
+		return err;
+	/* fence W3, pairs with W2: it sees what we wait for, or we see what it has stored */
+	ring_pub_wait_until(&pub->ring, seq);
+	now = bus_monotonic_ns();
+	if (reached(pub, level) < seq && until > now)
+		err = wake_wait(words, count,
+				(int64_t)bus_min_u64(until - now,
+						     slice ? BUS__SLICE_NS : WAIT_SLICE_NS),
+				&pub->crowd);
+	ring_pub_wait_end(&pub->ring);
+	free(words);
+	return err == -EINTR ? err : 0;
+}
+
+static bool spin(struct bus_pub *pub, uint32_t level, uint64_t seq, uint64_t until)
+{
+	for (int i = 1; reached(pub, level) < seq; i++) {
+		bus_cpu_relax();
+		if (i % 32 == 0 && bus_monotonic_ns() >= until)
+			return false;
+	}
+	return true;
+}
+
+int bus_pub_wait(struct bus_pub *pub, uint32_t level, uint64_t seq, int64_t timeout_ns)
+{
+	uint64_t now, deadline;
+	int err;
+
+	if (pub->magic != BUS__PUB_MAGIC)
+		return -ECHILD;
+	err = check_level(pub, level);
+	if (err < 0)
+		return err;
+	if (seq > pub->ring.n)
+		return bus__fail(-EINVAL, "message %llu was not sent yet",
+				 (unsigned long long)seq - 1);
+	if (reached(pub, level) >= seq)
+		return 0;
+	if (pub->claimed)
+		return -EBUSY;
+	now = bus_monotonic_ns();
+	deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
+	if (spin(pub, level, seq, bus_min_u64(deadline, bus_min_u64(now + pub->spin_ns, deadline))))
+		return 0;
+	for (;;) {
+		bool ended = bus__pub_ring_closed(pub);
+
+		err = lost_hope(pub);
+		if (reached(pub, level) >= seq)
+			return 0;
+		if (err < 0)
+			return err;
+		if (ended)
+			return bus__fail(-ESHUTDOWN, "stream \"%s\" has ended", pub->topic);
+		if (bus_monotonic_ns() >= deadline)
+			return -ETIMEDOUT;
+		err = sleep_once(pub, level, seq, deadline);
+		if (err < 0)
+			return err;
+	}
+}
