@@ -18,7 +18,8 @@ int io_open(struct io **ret, enum io_choice choice, unsigned depth, struct why *
 		if (error == 0)
 			return 0;
 		if (choice == IO_URING)
-			return because(why, -error, "io_uring is not to be had: %s", strerror(-error));
+			return because(why, -error, "io_uring is not to be had: %s",
+				       strerror(-error));
 	}
 	const int uring = error;
 

@@ -69,7 +69,7 @@ struct io_table {
 	/* replace: whether a file that has the new name may lose it; else -EEXIST */
 	int (*rename)(struct io *io, int dir, const char *from, const char *to, bool replace);
 	int (*remove)(struct io *io, int dir, const char *name);
-	ssize_t (*read)(struct io *io, int fd, void *data, size_t len, uint64_t off);
+	ssize_t (*pread)(int fd, void *data, size_t len, off_t off); /* as pread(2); NULL: that */
 	/* Forgets what memory holds of a file that was synced: what is read then comes from the disk. */
 	int (*forget)(struct io *io, int fd, uint64_t off, uint64_t len);
 	void (*close)(struct io *io, int fd);
@@ -111,6 +111,8 @@ void io_add(struct io_request *req, enum io_kind kind, int fd, const void *data,
 void io_begin(struct io_request *req, void (*done)(struct io_request *), void *owner);
 /* Submits one and waits for its end, serving others meanwhile. 0 or -errno. For start-up and control calls. */
 int io_run(struct io *io, struct io_request *req);
+/* As much as there is of len bytes: how many, or -errno. At once. */
+ssize_t io_read(struct io *io, int fd, void *data, size_t len, uint64_t off);
 /*
  * Whether the file system could give this now and later (ENOSPC, EDQUOT), that is: waiting may help, and nothing is
  * wrong with the disk.
@@ -138,7 +140,6 @@ int io_file_create(struct io *io, int dir, const char *name);
 int io_file_open(struct io *io, int dir, const char *name, int flags);
 int io_file_rename(struct io *io, int dir, const char *from, const char *to, bool replace);
 int io_file_remove(struct io *io, int dir, const char *name);
-ssize_t io_file_read(struct io *io, int fd, void *data, size_t len, uint64_t off);
 int io_file_forget(struct io *io, int fd, uint64_t off, uint64_t len);
 void io_file_close(struct io *io, int fd);
 

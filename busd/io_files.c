@@ -30,8 +30,8 @@ int io_do(const struct io_op *op)
 	case IO_ALLOCATE:
 		return of(fallocate(op->fd, 0, (off_t)op->off, (off_t)op->len));
 	case IO_PUNCH:
-		return of(fallocate(op->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)op->off,
-				    (off_t)op->len));
+		return of(fallocate(op->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				    (off_t)op->off, (off_t)op->len));
 	}
 	return -EINVAL;
 }
@@ -69,13 +69,15 @@ int io_file_remove(struct io *io, int dir, const char *name)
 	return of(unlinkat(dir, name, 0));
 }
 
-ssize_t io_file_read(struct io *io, int fd, void *data, size_t len, uint64_t off)
+ssize_t io_read(struct io *io, int fd, void *data, size_t len, uint64_t off)
 {
 	size_t got = 0;
 
-	(void)io;
 	while (got < len) {
-		ssize_t n = pread(fd, (char *)data + got, len - got, (off_t)(off + got));
+		ssize_t n = io->table->pread
+				    ? io->table->pread(fd, (char *)data + got, len - got,
+						       (off_t)(off + got))
+				    : pread(fd, (char *)data + got, len - got, (off_t)(off + got));
 
 		if (n < 0 && errno == EINTR)
 			continue;

@@ -165,7 +165,6 @@ static const struct io_table thread_table = {
 	.open = io_file_open,
 	.rename = io_file_rename,
 	.remove = io_file_remove,
-	.read = io_file_read,
 	.forget = io_file_forget,
 	.close = io_file_close,
 	.free = thread_free,

@@ -29,7 +29,8 @@ struct uring {
 	bool poll_again;
 };
 
-static_assert(sizeof(void *) == 8 || sizeof(void *) == 4, "a pointer has room for an operation's number");
+static_assert(sizeof(void *) == 8 || sizeof(void *) == 4,
+	      "a pointer has room for an operation's number");
 
 /* A request is at least 8-aligned, an operation's number below 8: both travel in one word. */
 static uint64_t tag_of(struct io_request *req, unsigned op)
@@ -221,7 +222,6 @@ static const struct io_table uring_table = {
 	.open = io_file_open,
 	.rename = io_file_rename,
 	.remove = io_file_remove,
-	.read = io_file_read,
 	.forget = io_file_forget,
 	.close = io_file_close,
 	.free = uring_free,
@@ -244,8 +244,8 @@ static bool knows_all(struct io_uring *ring)
 int io_uring_open(struct io **ret, unsigned depth)
 {
 	struct uring *u = calloc(1, sizeof(*u));
-	unsigned entries = (unsigned)bus_min_u64(bus_ceil_pow2((uint64_t)depth * IO_OPS_MAX + 1),
-						 ENTRIES_MAX);
+	unsigned entries =
+		(unsigned)bus_min_u64(bus_ceil_pow2((uint64_t)depth * IO_OPS_MAX + 1), ENTRIES_MAX);
 	int error;
 
 	if (!u)

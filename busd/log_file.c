@@ -81,7 +81,8 @@ static void lane_done(struct io_request *req)
 	/* Whatever it was: none of this segment's syncs is believed from here on, and none is tried again. */
 	lane->log->failing = true;
 	log_file_complain(lane->log, req->error,
-			  req->ops[req->at].kind == IO_WRITE ? "writing messages" : "syncing messages");
+			  req->ops[req->at].kind == IO_WRITE ? "writing messages"
+							     : "syncing messages");
 }
 
 static void retire(struct log_file *log)
@@ -116,8 +117,7 @@ static void retire(struct log_file *log)
 
 /* ---- what is begun ---- */
 
-void log_file_add_mark(struct log_file *log, struct log_out *out, struct io_request *req,
-		       uint8_t *buf)
+void log_file_add_mark(struct log_file *log, struct log_out *out, struct io_request *req, uint8_t *buf)
 {
 	struct log_mark mark = { .magic = LOG_MARK_MAGIC,
 				 .base_seq = out->base_seq,
@@ -147,8 +147,8 @@ static bool fits(const struct log_file *log, uint64_t to)
 
 	if (to - log->cur.base_seq > log->opts.slots || end - log->cur.base_pos > log->opts.bytes)
 		return false;
-	return to - log->next == 1 || (to - log->next <= BATCH_SLOTS &&
-				       end - slot_of(log, log->next)->pos <= BATCH_BYTES);
+	return to - log->next == 1 ||
+	       (to - log->next <= BATCH_SLOTS && end - slot_of(log, log->next)->pos <= BATCH_BYTES);
 }
 
 /* The end of the next write: log->next, if not even one message fits. */
@@ -410,8 +410,8 @@ int log_file_open(struct log_file **ret, struct io *io, const struct log_file_op
 		free(log);
 		return error;
 	}
-	log->payload_off =
-		BUS_ALIGN_UP(LOG_SLOTS_OFF + log->opts.slots * RING_SLOT_BYTES, (uint64_t)LOG_AREA_ALIGN);
+	log->payload_off = BUS_ALIGN_UP(LOG_SLOTS_OFF + log->opts.slots * RING_SLOT_BYTES,
+					(uint64_t)LOG_AREA_ALIGN);
 	log->size = log->payload_off + log->opts.bytes;
 	log->start = *start;
 	log->offered = log->next = log->written = log->durable = log->noted = start->seq;

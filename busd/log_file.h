@@ -25,7 +25,7 @@
 /* The ring that is written from: as a ring_view, of a stream's slots. */
 struct log_view {
 	const struct log_slot *slots;
-	const uint8_t *payload; /* twice in a row */
+	const uint8_t *payload;     /* twice in a row */
 	uint64_t slot_count, bytes; /* powers of two */
 };
 
@@ -48,7 +48,7 @@ struct log_file_opts {
 	uint64_t slots, bytes; /* of a segment; 0: the default; at least the ring's */
 	enum log_policy policy;
 	uint64_t interval_ns;
-	bool punch; /* give back what a full segment did not use */
+	bool punch;              /* give back what a full segment did not use */
 	struct sources *sources; /* whose last numbers are kept; NULL: none */
 	void (*made)(void *owner, const struct log_made *made); /* NULL: nobody wants to know */
 	void *owner;
@@ -59,8 +59,8 @@ struct log_start {
 	uint64_t seq;      /* the first message that will be written */
 	uint64_t pos;      /* its position, or a bound of it from below */
 	uint64_t prev_end; /* what the log held before; less than seq: the numbers between are a hole */
-	uint64_t index;    /* of the first segment */
-	bool replace;      /* the file that has the first segment's name holds nothing that counts */
+	uint64_t index; /* of the first segment */
+	bool replace;   /* the file that has the first segment's name holds nothing that counts */
 };
 
 enum log_state {
@@ -68,23 +68,25 @@ enum log_state {
 	LOG_RUNNING,
 	LOG_ROLLING, /* the next segment is being made to count */
 	LOG_FAILING, /* the disk reported an error: waiting for what is under way, then for a fresh segment */
-	LOG_FULL,    /* no room on the disk; tries again by itself */
+	LOG_FULL, /* no room on the disk; tries again by itself */
 };
 
-#define LOG_HISTOGRAM 32 /* bucket i: 2^i to 2^(i+1) - 1 us */
+/* With LOG_SYNC_NONE: how far ahead numbers are reserved. */
+#define LOG_NUMBERS_STEP (UINT64_C(1) << 24)
+#define LOG_HISTOGRAM    32 /* bucket i: 2^i to 2^(i+1) - 1 us */
 
 struct log_counts {
-	uint64_t bytes;  /* of messages written, slots included */
-	uint64_t commits; /* syncs that moved durable */
-	uint64_t syncs;   /* all of them */
+	uint64_t bytes;    /* of messages written, slots included */
+	uint64_t commits;  /* syncs that moved durable */
+	uint64_t syncs;    /* all of them */
 	uint64_t segments; /* made to count */
 	uint64_t marks;
-	uint64_t errors;       /* of the disk */
-	uint64_t full;         /* refusals for want of room */
-	uint64_t poisoned;     /* segments given up after an error */
+	uint64_t errors;        /* of the disk */
+	uint64_t full;          /* refusals for want of room */
+	uint64_t poisoned;      /* segments given up after an error */
 	uint64_t written_again; /* messages that went to a fresh segment because of that */
-	uint64_t lost;  /* policy none only: messages whose writing failed once they had left the ring */
-	uint64_t zeroed; /* bytes of zeros written ahead */
+	uint64_t lost; /* policy none only: messages whose writing failed once they had left the ring */
+	uint64_t zeroed;                 /* bytes of zeros written ahead */
 	uint64_t sync_us[LOG_HISTOGRAM]; /* how long commits took, from their submission */
 };
 

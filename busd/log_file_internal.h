@@ -27,10 +27,11 @@ struct log_out {
 	int fd; /* -1: none */
 	char name[NAME_BYTES];
 	uint64_t index, base_seq, base_pos, prev_end;
-	uint64_t zeroed;   /* all below is zeros on purpose, not only unwritten */
-	uint64_t marked;   /* the newest mark that was given to a write */
+	uint64_t zeroed; /* all below is zeros on purpose, not only unwritten */
+	uint64_t marked; /* the newest mark that was given to a write */
 	unsigned mark_count;
-	bool ready, must_zero; /* preallocated; the file system cannot, so that zeros have to be written */
+	bool ready,
+		must_zero; /* preallocated; the file system cannot, so that zeros have to be written */
 };
 
 enum roll_step { ROLL_NO = 0, ROLL_WANTED, ROLL_HEADER, ROLL_NAMES };

@@ -15,14 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ZERO_BYTES    (UINT64_C(1) << 20) /* at a time */
+#define ZERO_BYTES    (UINT64_C(1) << 20)   /* at a time */
 #define ZERO_FIRST    (UINT64_C(256) << 10) /* of slots and of payload, before a segment is ready */
 #define BUSY_BYTES    (UINT64_C(256) << 10) /* commits of this size are not made cheaper by zeros */
 #define FULL_RETRY_NS 100000000u
 #define BACKOFF_NS    10000000u
 #define BACKOFF_MAX   1000000000u
 #define NAME_TRIES    1000
-#define NUMBERS_STEP  (UINT64_C(1) << 24)
 #define SNAPSHOT_NEW  "snapshot.new"
 #define NUMBERS_NEW   LOG_NUMBERS_NAME ".new"
 
@@ -257,8 +256,7 @@ static void begin_names(struct log_file *log)
 	drop_snapshot(log);
 	snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)log->ahead.base_seq);
 	if (error == 0)
-		error = t->rename(log->io, log->opts.dir, log->ahead.name, name,
-				  log->start.replace);
+		error = t->rename(log->io, log->opts.dir, log->ahead.name, name, log->start.replace);
 	if (error < 0) {
 		roll_failed(log, error, "naming a segment");
 		return;
@@ -293,8 +291,7 @@ static void seal(struct log_file *log)
 	struct io_request *req = &log->seal_req;
 	const uint64_t slots_end =
 		page_up(LOG_SLOTS_OFF + (log->cur.base_seq - old->base_seq) * RING_SLOT_BYTES);
-	const uint64_t bytes_end =
-		page_up(log->payload_off + (log->durable_pos - old->base_pos));
+	const uint64_t bytes_end = page_up(log->payload_off + (log->durable_pos - old->base_pos));
 
 	io_begin(req, seal_done, log);
 	log_file_add_mark(log, old, req, log->seal_mark);
@@ -359,10 +356,12 @@ void log_roll_run(struct log_file *log)
 
 void log_roll_begin(struct log_file *log)
 {
-	log->start = (struct log_start){ .seq = log->next,
-					 .pos = log->opts.view.slots[log->next & (log->opts.view.slot_count - 1)].pos,
-					 .prev_end = log->next,
-					 .index = log->cur.index + 1 };
+	log->start = (struct log_start){
+		.seq = log->next,
+		.pos = log->opts.view.slots[log->next & (log->opts.view.slot_count - 1)].pos,
+		.prev_end = log->next,
+		.index = log->cur.index + 1
+	};
 	log->roll = ROLL_WANTED;
 	log->retry_at = log->now;
 }
@@ -376,9 +375,9 @@ void log_roll_give_up(struct log_file *log)
 	log->counts.written_again += log->next - gate;
 	log->counts.lost += gate - log->durable;
 	log->start.seq = gate;
-	log->start.pos = gate < log->offered ?
-				 log->opts.view.slots[gate & (log->opts.view.slot_count - 1)].pos :
-				 log->next_pos;
+	log->start.pos = gate < log->offered
+				 ? log->opts.view.slots[gate & (log->opts.view.slot_count - 1)].pos
+				 : log->next_pos;
 	/*
 	 * Without a message that counts its file is replaced, and what it declared is declared again. Else it stays,
 	 * valid below the next one's prev_end.
@@ -405,7 +404,7 @@ uint64_t log_roll_due(const struct log_file *log)
 	if (log->roll == ROLL_WANTED && log->ahead.ready && !log->ahead_busy && !log->seal_busy)
 		due = bus_min_u64(due, log->retry_at);
 	if (log->opts.policy == LOG_SYNC_NONE && !log->numbers_busy &&
-	    log->offered + NUMBERS_STEP / 2 >= log->number_limit)
+	    log->offered + LOG_NUMBERS_STEP / 2 >= log->number_limit)
 		due = bus_min_u64(due, log->number_retry_at);
 	return due;
 }
@@ -459,7 +458,7 @@ static void numbers_begin(struct log_file *log)
 	log->numbers_fd = fd;
 	log->numbers_named = false;
 	log->numbers = (struct log_numbers){ .magic = LOG_NUMBERS_MAGIC,
-					     .limit = log->offered + NUMBERS_STEP };
+					     .limit = log->offered + LOG_NUMBERS_STEP };
 	memcpy(log->numbers.uuid, log->opts.uuid, sizeof(log->numbers.uuid));
 	log->numbers.crc = crc32c(&log->numbers, offsetof(struct log_numbers, crc));
 	io_begin(&log->numbers_req, numbers_done, log);
@@ -477,15 +476,15 @@ void log_numbers_run(struct log_file *log)
 	if (log->opts.policy != LOG_SYNC_NONE || log->numbers_busy)
 		return;
 	if (log->numbers_fd < 0) {
-		if (log->offered + NUMBERS_STEP / 2 >= log->number_limit &&
+		if (log->offered + LOG_NUMBERS_STEP / 2 >= log->number_limit &&
 		    log->now >= log->number_retry_at)
 			numbers_begin(log);
 		return;
 	}
 	error = log->numbers_req.error;
 	if (error == 0 && !log->numbers_named) {
-		error = log->io->table->rename(log->io, log->opts.dir, NUMBERS_NEW, LOG_NUMBERS_NAME,
-					       true);
+		error = log->io->table->rename(log->io, log->opts.dir, NUMBERS_NEW,
+					       LOG_NUMBERS_NAME, true);
 		if (error == 0) {
 			log->numbers_named = true;
 			io_begin(&log->numbers_req, numbers_done, log);

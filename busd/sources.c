@@ -85,8 +85,8 @@ static int load(struct sources *s)
 		error = grow(s, s->image_bytes + 64 * LOG_SOURCE_BYTES);
 		if (error < 0)
 			return error;
-		got = s->io->table->read(s->io, s->fd, s->image + s->image_bytes,
-					 64 * LOG_SOURCE_BYTES, s->image_bytes);
+		got = io_read(s->io, s->fd, s->image + s->image_bytes, 64 * LOG_SOURCE_BYTES,
+			      s->image_bytes);
 		if (got < 0)
 			return (int)got;
 		s->image_bytes += (size_t)got;
@@ -227,8 +227,7 @@ static int append(struct sources *s, uint32_t src, const char *name, size_t len,
 	return 0;
 }
 
-int sources_add(struct sources *s, const char *name, size_t len, struct source **ret,
-		struct why *why)
+int sources_add(struct sources *s, const char *name, size_t len, struct source **ret, struct why *why)
 {
 	struct source *source;
 	uint32_t src;

@@ -34,8 +34,8 @@ struct sources {
 	struct source *newest; /* the last one noted */
 	uint32_t nameless;     /* the last one that was none of ours; a src never becomes one */
 	uint32_t next_src, src_limit; /* below src_limit all are reserved on disk */
-	unsigned bad; /* records that are no records: names may be lost */
-	bool absent;  /* there was no file */
+	unsigned bad;                 /* records that are no records: names may be lost */
+	bool absent;                  /* there was no file */
 };
 
 #define SOURCES_MAX 65536
