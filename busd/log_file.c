@@ -376,6 +376,8 @@ static int check_opts(struct log_file *log, struct why *why)
 		log->opts.slots = LOG_DEFAULT_SLOTS;
 	if (!log->opts.bytes)
 		log->opts.bytes = LOG_DEFAULT_BYTES;
+	if (!log->opts.numbers_step || log->opts.numbers_step > LOG_NUMBERS_STEP)
+		log->opts.numbers_step = LOG_NUMBERS_STEP;
 	if (!bus_is_pow2(view->slot_count) || !bus_is_pow2(view->bytes))
 		return because(why, EINVAL, "a stream's ring has powers of two of slots and bytes");
 	if (log->opts.slots > LOG_MAX_SLOTS || log->opts.bytes > LOG_MAX_BYTES)

@@ -48,6 +48,7 @@ struct log_file_opts {
 	uint64_t slots, bytes; /* of a segment; 0: the default; at least the ring's */
 	enum log_policy policy;
 	uint64_t interval_ns;
+	uint64_t numbers_step;   /* LOG_SYNC_NONE: so many are reserved at a time; 0: the most */
 	bool punch;              /* give back what a full segment did not use */
 	struct sources *sources; /* whose last numbers are kept; NULL: none */
 	void (*made)(void *owner, const struct log_made *made); /* NULL: nobody wants to know */
@@ -71,7 +72,7 @@ enum log_state {
 	LOG_FULL, /* no room on the disk; tries again by itself */
 };
 
-/* With LOG_SYNC_NONE: how far ahead numbers are reserved. */
+/* With LOG_SYNC_NONE: how many numbers are reserved at a time, at most. */
 #define LOG_NUMBERS_STEP (UINT64_C(1) << 24)
 #define LOG_HISTOGRAM    32 /* bucket i: 2^i to 2^(i+1) - 1 us */
 

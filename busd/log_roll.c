@@ -44,6 +44,7 @@ static int drop_ahead(struct log_file *log)
 
 	t->close(log->io, log->ahead.fd);
 	log->ahead.fd = -1;
+	log->ahead.ready = false;
 	return t->remove(log->io, log->opts.dir, log->ahead.name);
 }
 
@@ -404,7 +405,7 @@ uint64_t log_roll_due(const struct log_file *log)
 	if (log->roll == ROLL_WANTED && log->ahead.ready && !log->ahead_busy && !log->seal_busy)
 		due = bus_min_u64(due, log->retry_at);
 	if (log->opts.policy == LOG_SYNC_NONE && !log->numbers_busy &&
-	    log->offered + LOG_NUMBERS_STEP / 2 >= log->number_limit)
+	    log->offered + log->opts.numbers_step / 2 >= log->number_limit)
 		due = bus_min_u64(due, log->number_retry_at);
 	return due;
 }
@@ -458,7 +459,7 @@ static void numbers_begin(struct log_file *log)
 	log->numbers_fd = fd;
 	log->numbers_named = false;
 	log->numbers = (struct log_numbers){ .magic = LOG_NUMBERS_MAGIC,
-					     .limit = log->offered + LOG_NUMBERS_STEP };
+					     .limit = log->offered + log->opts.numbers_step };
 	memcpy(log->numbers.uuid, log->opts.uuid, sizeof(log->numbers.uuid));
 	log->numbers.crc = crc32c(&log->numbers, offsetof(struct log_numbers, crc));
 	io_begin(&log->numbers_req, numbers_done, log);
@@ -476,7 +477,7 @@ void log_numbers_run(struct log_file *log)
 	if (log->opts.policy != LOG_SYNC_NONE || log->numbers_busy)
 		return;
 	if (log->numbers_fd < 0) {
-		if (log->offered + LOG_NUMBERS_STEP / 2 >= log->number_limit &&
+		if (log->offered + log->opts.numbers_step / 2 >= log->number_limit &&
 		    log->now >= log->number_retry_at)
 			numbers_begin(log);
 		return;

@@ -50,23 +50,16 @@ static int find_end(struct recovered *rec, struct io *io, const struct log_segme
 		return error;
 	rec->past = bus_max_u64(rec->past, tail.seq);
 	if (tail.found || tail.stop != LOG_UNWRITTEN) {
+		/* Failed: not now. Once more, with what the disk then has, is for the caller's next attempt. */
 		error = sync_file(io, seg->fd, IO_DATASYNC);
-		if (error == 0) {
-			(void)io->table->forget(io, seg->fd, 0, 0);
-			buf = (struct log_buffer){ 0 };
-			error = log_segment_tail(seg, &buf, &again);
-			log_buffer_free(&buf);
-			if (error < 0)
-				return error;
-		} else {
-			remark(rec,
-			       "the last segment cannot be synced: only what a mark attests is taken");
-			again = tail;
-			again.seq = seg->mark.seq;
-			again.pos = seg->mark.pos;
-			again.time = seg->mark.time_ns;
-			again.found = 0;
-		}
+		if (error < 0)
+			return error;
+		(void)io->table->forget(io, seg->fd, 0, 0);
+		buf = (struct log_buffer){ 0 };
+		error = log_segment_tail(seg, &buf, &again);
+		log_buffer_free(&buf);
+		if (error < 0)
+			return error;
 		if (again.seq < tail.seq)
 			rec->withdrawn = tail.seq - again.seq;
 		tail = again;
@@ -133,6 +126,8 @@ static int read_numbers(struct recovered *rec, struct io *io, int dir)
 	got = fd < 0 ? fd : io_read(io, fd, &numbers, sizeof(numbers), 0);
 	if (fd >= 0)
 		io->table->close(io, fd);
+	if (got < 0)
+		return (int)got;
 	if (got == sizeof(numbers) && numbers.magic == LOG_NUMBERS_MAGIC &&
 	    memcmp(numbers.uuid, rec->uuid, sizeof(rec->uuid)) == 0 && numbers.limit < NUMBER_MAX &&
 	    numbers.crc == crc32c(&numbers, offsetof(struct log_numbers, crc))) {
@@ -205,7 +200,7 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 }
 
 static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
-			     const struct log_dir *ld, struct sources *sources)
+			     const struct log_dir *ld, uint64_t end, struct sources *sources)
 {
 	size_t from = ld->segments;
 	int error = 0;
@@ -224,18 +219,23 @@ static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 	}
 	/* Nobody has a name: nobody comes back. */
 	for (size_t i = from; error == 0 && sources->count && i < ld->segments; i++)
-		error = note_segment(rec, ld, i, rec->end_seq, sources);
+		error = note_segment(rec, ld, i, end, sources);
 	return error;
 }
 
 /* ---- all of it ---- */
 
-static int new_uuid(struct recovered *rec)
+/* Names may be there before the first segment is. */
+static int new_uuid(struct recovered *rec, struct io *io, int dir)
 {
+	const int error = sources_uuid(io, dir, rec->uuid);
+
+	if (error != -ENOENT)
+		return error;
 	return getrandom(rec->uuid, sizeof(rec->uuid), 0) == sizeof(rec->uuid) ? 0 : -errno;
 }
 
-static int look_at_segments(struct recovered *rec, struct io *io, const struct log_dir *ld,
+static int look_at_segments(struct recovered *rec, struct io *io, int dir, const struct log_dir *ld,
 			    struct retention *retention)
 {
 	const struct log_entry *last;
@@ -244,7 +244,7 @@ static int look_at_segments(struct recovered *rec, struct io *io, const struct l
 
 	if (ld->segments == 0) {
 		rec->fresh = true;
-		return new_uuid(rec);
+		return new_uuid(rec, io, dir);
 	}
 	last = &ld->entries[ld->segments - 1];
 	memcpy(rec->uuid, ld->uuid, sizeof(rec->uuid));
@@ -264,8 +264,8 @@ static int look_at_segments(struct recovered *rec, struct io *io, const struct l
 	return error;
 }
 
-int recover_open(struct recovered *ret, struct io *io, int dir, struct sources *sources,
-		 struct retention *retention, struct why *why)
+int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_from,
+		 struct sources *sources, struct retention *retention, struct why *why)
 {
 	struct recovered rec = { 0 };
 	struct log_dir ld;
@@ -287,19 +287,22 @@ int recover_open(struct recovered *ret, struct io *io, int dir, struct sources *
 	if (error < 0)
 		return because(why, -error, "the log's directory cannot be read: %s",
 			       strerror(-error));
-	error = look_at_segments(&rec, io, &ld, retention);
+	error = look_at_segments(&rec, io, dir, &ld, retention);
 	if (error == 0) {
 		look_at_others(&rec, io, dir, &ld);
-		read_numbers(&rec, io, dir);
+		error = read_numbers(&rec, io, dir);
 		/* Names too: that of the last segment may be in memory only. */
-		error = sync_file(io, dir, IO_SYNC);
+		if (error == 0)
+			error = sync_file(io, dir, IO_SYNC);
 	}
 	if (error < 0)
-		because(why, -error, "the log's end cannot be made out: %s", strerror(-error));
+		because(why, -error, "the log's end cannot be made out, or not synced: %s",
+			strerror(-error));
 	else
 		error = sources_open(sources, io, dir, rec.uuid, why);
 	if (error == 0) {
-		error = find_last_numbers(&rec, io, dir, &ld, sources);
+		error = find_last_numbers(&rec, io, dir, &ld, bus_min_u64(ring_from, rec.end_seq),
+					  sources);
 		if (error < 0)
 			because(why, -error, "the publishers' last numbers cannot be made out: %s",
 				strerror(-error));

@@ -34,12 +34,17 @@ struct recovered {
 	char remark[256];        /* for the log: what is not as it should be; "" */
 };
 
+/* For recover_open: there is no ring. */
+#define RECOVER_NO_RING UINT64_MAX
+
 /*
- * dir: a descriptor of the directory, on which an exclusive lock is taken (-EBUSY: somebody else writes there). Fills
- * *sources and *retention too, which the caller frees. 0, or -errno with a sentence: then nothing may be written.
+ * ring_from: where a ring is still there, the first message in it that will be written: last numbers are then those of
+ * the messages below. dir: a descriptor of the directory, on which an exclusive lock is taken (-EBUSY: somebody else writes there). Fills
+ * *sources and *retention too, which the caller frees. 0, or -errno with a sentence: then nothing may be
+ * written, and it may be tried again.
  */
-int recover_open(struct recovered *ret, struct io *io, int dir, struct sources *sources,
-		 struct retention *retention, struct why *why);
+int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_from,
+		 struct sources *sources, struct retention *retention, struct why *why);
 
 /*
  * All of busd was lost, and the ring with it: numbers that a reader may have seen are passed over. slot_count: of the

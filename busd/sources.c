@@ -134,6 +134,27 @@ int sources_open(struct sources *s, struct io *io, int dir, const uint8_t *uuid,
 	return 0;
 }
 
+int sources_uuid(struct io *io, int dir, uint8_t *uuid)
+{
+	struct log_source rec;
+	uint64_t at = 0;
+	ssize_t got;
+	int fd = io->table->open(io, dir, LOG_SOURCES_NAME, O_RDONLY);
+
+	if (fd < 0)
+		return fd;
+	do {
+		got = io_read(io, fd, &rec, sizeof(rec), at);
+		at += LOG_SOURCE_BYTES;
+	} while (got == sizeof(rec) &&
+		 (rec.magic != LOG_SOURCE_MAGIC || rec.crc != CRC_OF(&rec, log_source)));
+	io->table->close(io, fd);
+	if (got != sizeof(rec))
+		return got < 0 ? (int)got : -ENOENT;
+	memcpy(uuid, rec.uuid, LOG_UUID_BYTES);
+	return 0;
+}
+
 void sources_close(struct sources *s)
 {
 	for (size_t i = 0; i < s->count; i++)

@@ -43,6 +43,8 @@ struct sources {
 /* 0, or -errno with a sentence. What cannot be read is counted and kept, not an error. */
 int sources_open(struct sources *s, struct io *io, int dir, const uint8_t *uuid, struct why *why);
 void sources_close(struct sources *s);
+/* The uuid of the stream whose names the directory holds: 0, -ENOENT where there is no good record, or -errno. */
+int sources_uuid(struct io *io, int dir, uint8_t *uuid);
 
 /* NULL: nobody has that name. */
 struct source *sources_find(const struct sources *s, const char *name, size_t len);
