@@ -61,7 +61,7 @@ check_layers() {
   owner 'stdatomic\.h' "$dirs" libbus/base/atomic.h
   owner 'numa\.h|numaif\.h' "$dirs" busd/numa.c
   owner 'seccomp\.h' "$dirs" busd/sandbox.c
-  owner 'liburing\.h' "$dirs" busd/io.c libbus/os/wake.c libbus/os/wake_fd.c
+  owner 'liburing\.h' "$dirs" busd/io_uring.c libbus/os/wake.c libbus/os/wake_fd.c
   # tools/bench_* measure the machine's own limit, beside the bus.
   # shellcheck disable=SC2086
   [ -n "$dirs" ] && grep -rnE --include='*.[ch]' '\b(__atomic_|__sync_)[a-z_]+[[:space:]]*\(' $dirs |

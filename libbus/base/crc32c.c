@@ -118,6 +118,14 @@ SSE42 static uint32_t instruction_extend(uint32_t start, const uint8_t *p, size_
 		crc = three(crc, p, SHORT_BYTES, SHORT_FOLD_1, SHORT_FOLD_2);
 	for (; len >= 8; len -= 8, p += 8)
 		crc = _mm_crc32_u64(crc, load64(p));
+	if (len >= 4) {
+		uint32_t v;
+
+		memcpy(&v, p, sizeof(v));
+		crc = _mm_crc32_u32((uint32_t)crc, v);
+		len -= 4;
+		p += 4;
+	}
 	for (; len > 0; len--, p++)
 		crc = _mm_crc32_u8((uint32_t)crc, *p);
 	return ~(uint32_t)crc;

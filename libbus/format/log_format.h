@@ -5,11 +5,14 @@
  *
  * Layout only: no algorithm lives here. All numbers are little-endian. A stream's directory holds
  * segments, each named by the number of its first message (LOG_SEGMENT_NAME), and nothing else that counts.
+ * Who writes there holds flock(LOCK_EX) on the directory.
  *
- *   0        LOG_MARKS_OFF  slots_off          payload_off                            size
- *   +--------+--------------+------------------+--------------------------------------+
- *   | header | sync marks   | slots x 64 bytes | payload                              |
- *   +--------+--------------+------------------+--------------------------------------+
+ *   0        LOG_MARKS_OFF  LOG_COPY_OFF     LOG_SLOTS_OFF      payload_off                    size
+ *   +--------+--------------+----------------+------------------+------------------------------+
+ *   | header | sync marks   | header's copy  | slots x 64 bytes | payload                      |
+ *   +--------+--------------+----------------+------------------+------------------------------+
+ *
+ * The header stands there twice, in pages of their own: a bad one would hide all the messages behind it.
  *
  * Slots and payload are those of the stream's ring (ring_layout.h), of a ring that never wraps: message
  * seq has slot seq - base_seq, its bytes lie at payload_off + (pos - base_pos). What was never written is
@@ -40,9 +43,10 @@
 
 #define LOG_HEADER_BYTES 4096
 #define LOG_MARKS_OFF    4096
-#define LOG_MARK_BYTES   512 /* a sector: written whole or not at all */
-#define LOG_MARKS        8   /* used in turn */
-#define LOG_SLOTS_OFF    8192
+#define LOG_MARK_BYTES   512  /* a sector: written whole or not at all */
+#define LOG_MARKS        8    /* used in turn */
+#define LOG_COPY_OFF     8192 /* the header's copy, byte for byte */
+#define LOG_SLOTS_OFF    12288
 #define LOG_AREA_ALIGN   4096
 
 /* Written and synced under a temporary name before any message of it counts; constant from then on. */
@@ -112,6 +116,61 @@ struct log_slot {
 };
 static_assert(sizeof(struct log_slot) == RING_SLOT_BYTES, "a slot is one line");
 static_assert(offsetof(struct log_slot, head_crc) == 52, "after what it covers");
+
+/*
+ * Beside the segments: which publisher is which (LOG_SOURCES_NAME: records, appended, never changed), and the last
+ * number of each named one where a segment begins (LOG_SNAPSHOT_NAME, written with that segment, before it counts).
+ * A log is read without either; who writes needs them to drop what is published again.
+ */
+#define LOG_SOURCES_NAME  "sources"
+#define LOG_SNAPSHOT_NAME "%020llu.src" /* base_seq of its segment */
+#define LOG_NUMBERS_NAME  "numbers"     /* one struct log_numbers: policy none only */
+
+#define LOG_SOURCE_MAGIC   UINT64_C(0x304352534d535542) /* "BUSMSRC0" */
+#define LOG_SNAPSHOT_MAGIC UINT64_C(0x30504e534d535542) /* "BUSMSNP0" */
+#define LOG_NUMBERS_MAGIC  UINT64_C(0x304d554e4d535542) /* "BUSMNUM0" */
+#define LOG_SOURCE_BYTES   512 /* a sector: written whole or not at all */
+#define LOG_NAME_MAX       255 /* of a publisher */
+
+/* With a name: `src` is that publisher's, for ever. Without: no src below it is given again, to anybody. */
+struct log_source {
+	uint64_t magic;
+	uint8_t uuid[LOG_UUID_BYTES];
+	uint32_t src;
+	uint32_t name_len;
+	char name[LOG_NAME_MAX + 1];
+	uint32_t pad;
+	uint32_t crc; /* CRC32C of all before it */
+};
+static_assert(sizeof(struct log_source) == 296, "no gaps");
+
+struct log_snapshot_entry {
+	uint32_t src, pad;
+	uint64_t next; /* its last number below base_seq, + 1; 0: it has no message there */
+};
+
+struct log_snapshot {
+	uint64_t magic;
+	uint8_t uuid[LOG_UUID_BYTES];
+	uint64_t base_seq;
+	uint32_t src_limit; /* no src below it is given again */
+	uint32_t count;
+	uint32_t pad;
+	uint32_t crc; /* CRC32C of all before it, then of the entries */
+	struct log_snapshot_entry entries[];
+};
+static_assert(sizeof(struct log_snapshot) == 48, "no gaps");
+static_assert(sizeof(struct log_snapshot_entry) == 16, "no gaps");
+
+/* No number at or above `limit` was given to a message when this was on disk. */
+struct log_numbers {
+	uint64_t magic;
+	uint8_t uuid[LOG_UUID_BYTES];
+	uint64_t limit;
+	uint32_t pad;
+	uint32_t crc; /* CRC32C of all before it */
+};
+static_assert(sizeof(struct log_numbers) == 40, "no gaps");
 
 #define LOG_DEFAULT_SLOTS (UINT64_C(1) << 19) /* 32 MiB of slots */
 #define LOG_DEFAULT_BYTES (UINT64_C(96) << 20)

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * retention.c - which segments of a log go. See retention.h.
+ */
+#include "retention.h"
+
+#include <stdlib.h>
+
+void retention_free(struct retention *r)
+{
+	free(r->segments);
+	*r = (struct retention){ 0 };
+}
+
+int retention_add(struct retention *r, uint64_t base_seq, uint64_t created_ns, uint64_t bytes)
+{
+	if (r->count && r->segments[r->count - 1].base_seq == base_seq) {
+		/* one without a message was replaced */
+		r->segments[r->count - 1].bytes = bytes;
+		return 0;
+	}
+	if (r->count == r->room) {
+		const size_t room = r->room ? r->room * 2 : 64;
+		struct retention_segment *more = realloc(r->segments, room * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		r->segments = more;
+		r->room = room;
+	}
+	if (r->count) {
+		r->segments[r->count - 1].end_seq = base_seq;
+		r->segments[r->count - 1].last_ns = created_ns;
+	}
+	r->segments[r->count++] = (struct retention_segment){ .base_seq = base_seq, .bytes = bytes };
+	return 0;
+}
+
+int retention_pin(struct retention *r, uint64_t seq)
+{
+	unsigned i = 0;
+
+	while (i < r->pin_count && r->pins[i])
+		i++;
+	if (i == RETENTION_PINS)
+		return -ENOSPC;
+	if (i == r->pin_count)
+		r->pin_count++;
+	r->pins[i] = seq + 1;
+	return (int)i;
+}
+
+void retention_move(struct retention *r, int pin, uint64_t seq)
+{
+	assert(pin >= 0 && (unsigned)pin < r->pin_count && r->pins[pin]);
+	r->pins[pin] = seq + 1;
+}
+
+void retention_unpin(struct retention *r, int pin)
+{
+	assert(pin >= 0 && (unsigned)pin < r->pin_count && r->pins[pin]);
+	r->pins[pin] = 0;
+	while (r->pin_count && !r->pins[r->pin_count - 1])
+		r->pin_count--;
+}
+
+static uint64_t lowest_pin(const struct retention *r)
+{
+	uint64_t lowest = UINT64_MAX;
+
+	for (unsigned i = 0; i < r->pin_count; i++) {
+		if (r->pins[i])
+			lowest = bus_min_u64(lowest, r->pins[i] - 1);
+	}
+	return lowest;
+}
+
+/* Whether a limit is kept only without this segment; `bytes` are those of it and all younger ones. */
+static bool is_too_much(const struct retention_limits *limits, const struct retention_segment *seg,
+			uint64_t bytes, uint64_t end_seq, uint64_t now_ns)
+{
+	if (limits->age_ns && now_ns > seg->last_ns && now_ns - seg->last_ns > limits->age_ns)
+		return true;
+	if (limits->bytes && bytes > limits->bytes)
+		return true;
+	/* What is promised is so many messages, so those behind the segment must be enough. */
+	return limits->messages && end_seq > seg->end_seq &&
+	       end_seq - seg->end_seq >= limits->messages;
+}
+
+size_t retention_due(struct retention *r, uint64_t end_seq, uint64_t now_ns)
+{
+	const uint64_t pin = lowest_pin(r);
+	size_t due = 0, wanted = 0;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < r->count; i++)
+		bytes += r->segments[i].bytes;
+	for (size_t i = 0; i + 1 < r->count; i++) {
+		const struct retention_segment *seg = &r->segments[i];
+
+		if (!is_too_much(&r->limits, seg, bytes, end_seq, now_ns))
+			break;
+		bytes -= seg->bytes;
+		wanted++;
+		if (due == i && pin >= seg->end_seq)
+			due++;
+	}
+	r->held = wanted - due;
+	return due;
+}
+
+int retention_apply(struct retention *r, struct io *io, int dir, size_t count)
+{
+	size_t gone = 0;
+	int error = 0;
+
+	assert(count < r->count || count == 0);
+	while (gone < count) {
+		const unsigned long long base = r->segments[gone].base_seq;
+		char name[64];
+
+		/* The snapshot last: without its segment it is nobody's. */
+		snprintf(name, sizeof(name), LOG_SEGMENT_NAME, base);
+		error = io->table->remove(io, dir, name);
+		if (error < 0 && error != -ENOENT)
+			break;
+		error = 0;
+		snprintf(name, sizeof(name), LOG_SNAPSHOT_NAME, base);
+		(void)io->table->remove(io, dir, name);
+		r->removed++;
+		r->removed_bytes += r->segments[gone].bytes;
+		gone++;
+	}
+	for (size_t i = gone; i < r->count; i++)
+		r->segments[i - gone] = r->segments[i];
+	r->count -= gone;
+	return error;
+}

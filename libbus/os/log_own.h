@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* log_own.h - what the log_*.c files here need of each other. Others include log_read.h. */
+#ifndef BUS_LOG_OWN_H
+#define BUS_LOG_OWN_H
+
+#include "os/log_read.h"
+
+/*
+ * Reads until size bytes are there or the file ends: how many; -errno. Never half a result of a disk that
+ * failed in between.
+ */
+ssize_t log_pread_whole(log_pread_fn *read, int fd, void *buf, size_t size, uint64_t at);
+
+static inline uint64_t log_slot_off(const struct log_segment *seg, uint64_t seq)
+{
+	return LOG_SLOTS_OFF + (seq - seg->header.base_seq) * RING_SLOT_BYTES;
+}
+
+/*
+ * Takes a slot apart. LOG_SOUND: *ret is filled but for head and data, and its bytes lie within the payload
+ * area; its checksum is not looked at yet.
+ */
+enum log_fault log_slot_parse(const struct log_segment *seg, uint64_t seq,
+			      const struct log_slot *slot, struct log_message *ret);
+
+/* Whether the checksum over slot and head holds. */
+bool log_head_whole(const struct log_segment *seg, const struct log_slot *slot,
+		    const struct log_message *msg, const uint8_t *head);
+
+/* From the directory's next entry: limit and attested of the segment that is entry i. */
+void log_dir_bound(const struct log_dir *dir, size_t i, struct log_segment *seg);
+
+/* Entry i turned out not to be readable. */
+void log_dir_spoil(struct log_dir *dir, size_t i, int err);
+
+/* Whether a file that is named as a segment with a number in [from, to) is none. Its number in *named. */
+bool log_dir_broken_between(const struct log_dir *dir, uint64_t from, uint64_t to, uint64_t *named);
+
+#endif
