@@ -116,6 +116,17 @@ void stream_run(struct busd *busd)
 
 	if (rc < 0)
 		log_error("no thread for the sequencer: %s; streams stand still", strerror(-rc));
+	stream_run_disks(busd);
+}
+
+bool stream_in_memory(const struct busd *busd)
+{
+	size_t i;
+
+	for (i = 0; i < busd->topic_count; i++)
+		if (busd->topics[i]->stream && !busd->topics[i]->stream->disk)
+			return true;
+	return false;
 }
 
 /* ---- waking ---- */
@@ -347,6 +358,7 @@ static void settle_stream(struct topic *topic)
 	bool again;
 
 	topic_pin(topic);
+	stream_take_answers(topic);
 	do {
 		again = false;
 		for_each(ring, &topic->rings, link) {
@@ -367,9 +379,11 @@ static void settled(struct busd *busd, struct watch *watch, uint32_t events)
 	(void)events;
 	if (read(watch->fd, &count, sizeof(count)) < 0)
 		return;
-	for (i = busd->topic_count; i > 0; i--)
+	for (i = busd->topic_count; i > 0; i--) {
 		if (busd->topics[i - 1]->stream)
 			settle_stream(busd->topics[i - 1]);
+	}
+	stream_settle_ended(busd);
 }
 
 void stream_ring_closed(struct ring *ring)
@@ -470,18 +484,22 @@ static struct sub *new_sub(struct topic *topic, struct why *why, int *rc)
 	return sub;
 }
 
-/* All that a stream needs is there: its sequencer begins, or goes on. */
-static int begin(struct stream *stream, struct why *why)
+/* All that a stream needs is there: its sequencer begins, or goes on. place: NULL: in memory. */
+static int begin(struct stream *stream, struct stream_place *place, struct why *why)
 {
 	struct topic *topic = stream->topic;
 	struct sequencer *seq = &stream->work.seq;
 	struct ring_member *gate;
 	struct ring_view view;
+	int rc;
 
 	ring_view_init(&view, stream->ring->seg->map, &stream->ring->seg->info.geometry);
 	stream->work.cursors = stream->sub->seg->map;
 	bus_store_release(&stream->work.cursors->wants_fence, wake_barrier_usable() ? 0 : 1);
 	sequencer_restart(seq, &view, stream->ring->id, board_sources(&topic->board), topic->uuid);
+	rc = place ? stream_begin_disk(stream, place, why) : 0;
+	if (rc < 0)
+		return rc;
 	gate = member_place(stream);
 	if (!gate)
 		return because(why, ENOMEM, "busd is out of memory");
@@ -504,6 +522,7 @@ static struct stream *new_stream(struct topic *topic)
 	list_init(&stream->parked);
 	list_init(&stream->work.feeds);
 	list_init(&stream->work.link);
+	list_init(&stream->ending);
 	return stream;
 }
 
@@ -520,7 +539,8 @@ static void announce(struct topic *topic, struct ring *ring)
 	change_commit(topic);
 }
 
-int stream_make(struct topic *topic, struct segment *seg, struct why *why)
+int stream_make(struct topic *topic, struct segment *seg, struct stream_place *place,
+		struct why *why)
 {
 	struct stream *stream = new_stream(topic);
 	struct member *member;
@@ -546,16 +566,18 @@ int stream_make(struct topic *topic, struct segment *seg, struct why *why)
 	rc = segment_own_ring(seg, why);
 	if (rc < 0)
 		return rc;
-	ring_writer_init(seg->map, 0);
+	ring_writer_init(seg->map, seg->info.geometry.first_seq);
+	if (place->found)
+		bus_store_relaxed(&((struct ring_writer_page *)seg->map)->frontier_pos,
+				  place->found->start.pos);
 	ring_put(stream->ring);
 	stream->pub->ring = stream->ring;
 	record_pub(stream->pub);
 	board_settings(topic);
-	rc = begin(stream, why);
+	rc = begin(stream, topic->log.sync == CTL_SYNC_MEMORY ? NULL : place, why);
 	if (rc < 0)
 		return rc;
 	announce(topic, stream->ring);
-	stream_run(topic->busd);
 	return 0;
 }
 
@@ -606,6 +628,7 @@ bool stream_restart(struct topic *topic, struct why *why)
 {
 	struct busd *busd = topic->busd;
 	struct stream *stream = new_stream(topic);
+	struct stream_place place = { .dir = -1 };
 	struct member *member, *own = NULL;
 	struct pub *pub;
 
@@ -624,9 +647,11 @@ bool stream_restart(struct topic *topic, struct why *why)
 		stream->ring = stream->pub->ring;
 	if (!own || (!stream->ring && !topic->removed))
 		return because(why, EIO, "a part of it is lost") == 0;
+	if (topic->removed)
+		stream_retire_dir(topic);
 	if (!stream->ring)
 		return true; /* it had ended already: its readers read on */
-	if (begin(stream, why) < 0)
+	if (begin(stream, topic->removed || topic->log.sync == CTL_SYNC_MEMORY ? NULL : &place, why) < 0)
 		return false;
 	count_uses(stream);
 	return read_again(stream, own, why) == 0;
@@ -654,6 +679,9 @@ void stream_finish(struct topic *topic)
 	if (!stream || !stream->ring)
 		return;
 	stream_refuse_parked(stream);
+	if (busd->stopping)
+		stream_leave_disk(stream);
+	stream_end_disk(stream);
 	do {
 		thread_lock(busd);
 		drain(stream);

@@ -22,13 +22,15 @@ enum {
 	OPT_STREAM_SLOTS,
 	OPT_STREAM_BYTES,
 	OPT_MAX_AGE,
+	OPT_MAX_MESSAGES,
 	OPT_SYNC,
 };
 
 static const struct tool_option options[] = {
 	{ OPT_SLOTS, "slots", "N", "create: messages that each ring holds (4096)" },
 	{ OPT_BYTES, "bytes", "B", "create: payload that each ring holds (256K)" },
-	{ OPT_MAX_BYTES, "max-bytes", "B", "create: how far a ring may grow for a large message" },
+	{ OPT_MAX_BYTES, "max-bytes", "B",
+	  "create: how far a ring may grow for a large message;\ncreate --stream: what is kept on disk" },
 	{ OPT_NUMA, "numa", "WHERE",
 	  "create: memory on NUMA node N, auto (where the first\nsubscriber runs; default) or interleave" },
 	{ OPT_HUGE, "huge", "[=or-not]",
@@ -37,11 +39,13 @@ static const struct tool_option options[] = {
 	{ OPT_FORCE, "force", NULL, "rm: also while the topic is in use" },
 	{ OPT_JSON, "json", NULL, "ls, info: as JSON" },
 	{ OPT_STREAM, "stream", NULL,
-	  "create: all publishers' messages in one order, numbered, in\nbusd's memory" },
+	  "create: all publishers' messages in one order, numbered, on\ndisk (see busd(8), --data-dir)" },
 	{ OPT_STREAM_SLOTS, "stream-slots", "N", "create --stream: messages that it holds (65536)" },
 	{ OPT_STREAM_BYTES, "stream-bytes", "B", "create --stream: payload that it holds (16M)" },
-	{ OPT_MAX_AGE, "max-age", "TIME", "refused: nothing is kept on disk" },
-	{ OPT_SYNC, "sync", "HOW", "refused: nothing is kept on disk" },
+	{ OPT_MAX_AGE, "max-age", "TIME", "create --stream: how long messages are kept" },
+	{ OPT_MAX_MESSAGES, "max-messages", "N", "create --stream: how many are kept" },
+	{ OPT_SYNC, "sync", "HOW",
+	  "create --stream: none, interval:MS, batch (default): when\nmessages are durable; memory: they are not on disk" },
 	{ 0 },
 };
 
@@ -57,6 +61,7 @@ struct job {
 	struct bus_topic_opts opts;
 	bool force, json;
 	bool settings_given; /* options that only create knows */
+	const char *stream_only; /* one that only a stream takes; NULL */
 };
 
 /* ---- command line ---- */
@@ -80,10 +85,33 @@ static void set_huge(struct job *job, const char *text)
 	job->opts.flags |= text ? BUS_TOPIC_HUGE_OR_NOT : BUS_TOPIC_HUGE;
 }
 
-static _Noreturn void refuse_disk(const char *option)
+static void set_sync(struct job *job, const char *text)
 {
-	tool_fail(TOOL_USAGE, "%s: streams of this version lie in memory, nothing is kept on disk",
-		  option);
+	if (strcmp(text, "none") == 0)
+		job->opts.sync = BUS_SYNC_NONE;
+	else if (strcmp(text, "batch") == 0)
+		job->opts.sync = BUS_SYNC_BATCH;
+	else if (strcmp(text, "memory") == 0)
+		job->opts.sync = BUS_SYNC_MEMORY;
+	else if (strncmp(text, "interval:", 9) == 0)
+		job->opts.sync = BUS_SYNC_INTERVAL;
+	else
+		tool_fail_usage("--sync: \"%s\" is not none, interval:MS, batch or memory", text);
+	job->opts.sync_interval_ns = 0;
+	if (job->opts.sync == BUS_SYNC_INTERVAL)
+		job->opts.sync_interval_ns =
+			tool_number("--sync=interval", text + 9, 1, 3600000) * 1000000;
+}
+
+/* What one option means depends on another, which may come later. */
+static void check_stream(struct job *job)
+{
+	if (job->opts.flags & BUS_TOPIC_STREAM) {
+		job->opts.max_log_bytes = job->opts.max_bytes;
+		job->opts.max_bytes = 0;
+	} else if (job->stream_only) {
+		tool_fail_usage("%s is for a stream: add --stream", job->stream_only);
+	}
 }
 
 static void set_option(struct job *job, int opt)
@@ -126,9 +154,17 @@ static void set_option(struct job *job, int opt)
 		job->opts.stream_bytes = tool_size("--stream-bytes", optarg, 1, UINT64_MAX / 2);
 		break;
 	case OPT_MAX_AGE:
-		refuse_disk("--max-age");
+		job->opts.max_age_ns = (uint64_t)tool_duration("--max-age", optarg);
+		job->stream_only = "--max-age";
+		break;
+	case OPT_MAX_MESSAGES:
+		job->opts.max_messages = tool_number("--max-messages", optarg, 1, UINT64_MAX / 2);
+		job->stream_only = "--max-messages";
+		break;
 	case OPT_SYNC:
-		refuse_disk("--sync");
+		set_sync(job, optarg);
+		job->stream_only = "--sync";
+		break;
 	}
 }
 
@@ -310,6 +346,7 @@ int main(int argc, char **argv)
 	if (optind == argc)
 		tool_fail_usage("no command given: create, rm, ls or info");
 	command = find_command(argv[optind++]);
+	check_stream(&job);
 	topic = check_arguments(command, &job, argc, argv);
 	bus = tool_connect();
 	tool_close_at_exit(bus);
