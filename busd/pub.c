@@ -139,6 +139,8 @@ static void opened(struct client *client, struct job *job)
 		pub = pub_new(client, job);
 		if (pub) {
 			job->source = 0; /* the job's hold on it is its publisher's now */
+			if (pub->source)
+				stream_number_source(pub);
 		} else {
 			namespace_leave(client, job->topic->space);
 			rc = because(&job->why, ENOMEM, "busd is out of memory");

@@ -270,6 +270,15 @@ void stream_answered(struct job *job, const struct spill_ask *answer)
 		go_on(job, rc, first_seq);
 }
 
+void stream_number_source(const struct pub *pub)
+{
+	struct board_source *source = source_at(pub->topic->stream, pub->source - 1);
+
+	board_begin_source(source);
+	source->pub_id = pub->id;
+	board_end_source(source);
+}
+
 void stream_hold_source(struct topic *topic, uint32_t source)
 {
 	topic->stream->uses[source - 1]++;

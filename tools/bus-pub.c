@@ -30,6 +30,7 @@ enum {
 	OPT_STDIN,
 	OPT_WAIT,
 	OPT_NAME,
+	OPT_RESUME,
 	OPT_FULL,
 	OPT_FULL_TIME,
 	OPT_SLOTS,
@@ -47,8 +48,12 @@ static const struct tool_option options[] = {
 	{ OPT_STDIN, "stdin", "HOW",
 	  "how stdin is cut into messages: lines (default),\nwhole, length (each after its length, 32 bits\n"
 	  "little-endian) or chunks:SIZE" },
-	{ OPT_WAIT, "wait", "LEVEL", "what a message must have reached: ring (default)" },
-	{ OPT_NAME, "name", "PUBLISHER", "what bus-stat calls this publisher" },
+	{ OPT_WAIT, "wait", "LEVEL",
+	  "what all messages must have reached at the end: ring (default),\nstream, or durable (on disk)" },
+	{ OPT_NAME, "name", "PUBLISHER",
+	  "what bus-stat calls this publisher; on a stream, who it is" },
+	{ OPT_RESUME, "resume", NULL,
+	  "with --name: messages come from the first one again; those that\nthe stream has are left out" },
 	{ OPT_FULL, "full", "HOW",
 	  "when the slowest reliable subscriber leaves no room:\nevict it once it stands still (default), "
 	  "block, fail" },
@@ -81,6 +86,8 @@ struct job {
 	uint64_t size;  /* 0: not given */
 	uint64_t limit; /* of one message */
 	double rate;
+	uint32_t level; /* enum bus_level */
+	bool resume;
 	bool framing_given, size_given, full_time_given, json;
 	/* how far it is */
 	struct tool_pace pace;
@@ -129,17 +136,6 @@ static void set_framing(struct job *job, const char *text)
 		tool_fail_usage("--stdin: chunks need a size (chunks:64K)");
 }
 
-static void set_wait(const char *text)
-{
-	static const char *const levels[] = { "ring", "stream", "durable" };
-	int level = tool_choice("--wait", text, "ring|stream|durable");
-
-	if (level > 0)
-		tool_fail_usage("--wait=%s: only a stream can say that a message is %s; this topic is live,\n"
-				"         where published means in the ring (--wait=ring)",
-				levels[level], level == 1 ? "numbered" : "on disk");
-}
-
 static void set_key(struct job *job, const char *text)
 {
 	if (!*text || strlen(text) > BUS_KEY_MAX)
@@ -172,13 +168,16 @@ static void set_option(struct job *job, int opt)
 		set_framing(job, optarg);
 		break;
 	case OPT_WAIT:
-		set_wait(optarg);
+		job->level = (uint32_t)tool_choice("--wait", optarg, "ring|stream|durable");
 		break;
 	case OPT_NAME:
 		if (!*optarg || strlen(optarg) > BUS_NAME_MAX)
 			tool_fail_usage("--name: 1 to %d bytes are allowed, not %zu", BUS_NAME_MAX,
 					strlen(optarg));
 		job->opts.name = optarg;
+		break;
+	case OPT_RESUME:
+		job->resume = true;
 		break;
 	case OPT_FULL:
 		job->opts.full = (uint32_t)tool_choice("--full", optarg, "evict|block|fail");
@@ -220,6 +219,8 @@ static void parse(struct job *job, int argc, char **argv)
 		tool_fail_usage("MESSAGE and --size exclude each other");
 	if (job->framing_given && (job->message || job->size_given))
 		tool_fail_usage("--stdin, MESSAGE and --size exclude each other");
+	if (job->resume && !job->opts.name)
+		tool_fail_usage("--resume needs a --name: by that a stream knows what it has");
 	if (job->opts.full_ns < 0 && job->opts.full != BUS_FULL_BLOCK)
 		tool_fail_usage("--full-time=forever needs --full=block");
 	if (job->full_time_given && job->opts.full == BUS_FULL_FAIL)
@@ -461,6 +462,50 @@ static void publish_stdin(struct job *job)
 	tool_input_close(&in);
 }
 
+/* ---- how far messages have come ---- */
+
+/* What cannot be had is refused before anything is sent. */
+static void check_level(struct job *job)
+{
+	static const char *const levels[] = { "ring", "stream", "durable" };
+	uint64_t seq;
+	int err = bus_pub_reached(job->pub, job->level, &seq);
+
+	if (err)
+		tool_fail(TOOL_FAILED, "cannot publish to \"%s\" with --wait=%s: %s", job->topic,
+			  levels[job->level], bus_why(job->bus));
+}
+
+static void resume(struct job *job, const struct bus_pub_info *info)
+{
+	int err = bus_pub_rewind(job->pub, 0);
+
+	if (err)
+		tool_fail_bus(job->bus, err, "resume on \"%s\"", job->topic);
+	if (info->seq)
+		tool_warn("the stream has the first %ju messages of \"%s\"", (uintmax_t)info->seq,
+			  job->opts.name);
+}
+
+/* All that was sent. A stop signal ends it: they are under way, and come all the same. */
+static void await_level(struct job *job)
+{
+	struct bus_pub_info info;
+	int err = bus_pub_info(job->pub, &info);
+
+	while (err == 0 && job->level != BUS_LEVEL_RING) {
+		err = bus_pub_wait(job->pub, job->level, info.seq, -1);
+		if (err == 0)
+			return;
+		if (err == -EINTR)
+			err = tool_stop_signal ? err : 0;
+	}
+	if (err == -EINTR)
+		tool_die_of_signal(tool_stop_signal);
+	if (err)
+		tool_fail_bus(job->bus, err, "know that all is in \"%s\"", job->topic);
+}
+
 /* ---- the whole ---- */
 
 static void open_publisher(struct job *job)
@@ -476,6 +521,9 @@ static void open_publisher(struct job *job)
 	err = bus_pub_info(job->pub, &info);
 	if (err)
 		tool_fail_errno(err, "publish to \"%s\"", job->topic);
+	check_level(job);
+	if (job->resume)
+		resume(job, &info);
 	job->limit = info.limit_message;
 	/* What cannot be sent is not made or gathered first. */
 	if (job->size > job->limit || job->chunk > job->limit)
@@ -499,6 +547,7 @@ int main(int argc, char **argv)
 		publish_made(&job);
 	else
 		publish_stdin(&job);
+	await_level(&job);
 	report(&job);
 	if (job.unsent)
 		tool_warn("stopped: \"%s\" has no room, not all that was read was published",

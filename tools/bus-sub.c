@@ -124,17 +124,23 @@ static void set_stdout(struct job *job, const char *text)
 
 static void set_from(struct job *job, const char *text)
 {
-	if (strncmp(text, "seq:", 4) == 0 || strncmp(text, "time:", 5) == 0 || text[0] == '-')
-		tool_fail_usage("--from=%s needs a stream: a live topic keeps no past beyond its rings\n"
-				"         (--from=oldest reads what they still hold)",
+	if (strncmp(text, "time:", 5) == 0 || text[0] == '-')
+		tool_fail_usage("--from=%s: nothing is kept on disk, and what is in memory has no index by time\n"
+				"         (--from=oldest reads what is there)",
 				text);
+	if (strncmp(text, "seq:", 4) == 0) {
+		job->opts.start = BUS_START_SEQ;
+		job->opts.start_seq = tool_number("--from=seq", text + 4, 0, UINT64_MAX / 2);
+		return;
+	}
+	job->opts.start_seq = 0;
 	job->opts.start = (uint32_t)tool_choice("--from", text, "now|oldest|last");
 }
 
 static _Noreturn void refuse_stream_option(const char *option)
 {
-	tool_fail_usage("%s needs a stream: a live topic gives each subscriber every message and\n"
-			"         remembers nothing of who has read what",
+	tool_fail_usage("%s: each subscriber gets every message, and nothing is remembered of who has\n"
+			"         read what",
 			option);
 }
 

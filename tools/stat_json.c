@@ -60,6 +60,7 @@ static json_t *pub_json(const struct stat_pub *pub)
 	set_count(o, "client_id", p->client_id);
 	set(o, "last_seq", p->messages ? json_integer((json_int_t)(p->messages - 1)) : json_null());
 	set_count(o, "bytes", p->bytes);
+	set_count(o, "taken", p->taken);
 	set_rate(o, "messages_per_second", pub->messages_rate);
 	set_rate(o, "bytes_per_second", pub->bytes_rate);
 	set(o, "used_ratio", json_real(p->used_ratio));
@@ -142,6 +143,9 @@ json_t *stat_json_topic(const struct stat_topic *topic)
 	set_count(o, "max_bytes", t->max_bytes);
 	set(o, "explicit", json_boolean(t->explicit_));
 	set_asked(o, t);
+	set(o, "stream", json_boolean(t->stream));
+	set_count(o, "stream_slots", t->stream_slots);
+	set_count(o, "stream_bytes", t->stream_bytes);
 	set(o, "created", tool_json_time(t->created_ns));
 	if (t->busd_pid)
 		set_count(o, "busd_pid", t->busd_pid);

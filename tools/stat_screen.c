@@ -337,12 +337,21 @@ void stat_show_topic(const struct stat_source *source, const struct stat_topic *
 	if (topic->messages_rate >= 0)
 		printf("; %s messages/s, %s/s", tool_count(topic->messages_rate).s,
 		       tool_bytes((uint64_t)topic->bytes_rate).s);
+	if (t->stream)
+		printf("\na stream: its last %u messages, up to %s of them, are in memory", t->stream_slots,
+		       tool_bytes(t->stream_bytes).s);
 	printf("\n%s, %s old; rings take %s, a new one has %u slots and %s\n",
 	       t->explicit_ ? "created" : "made on demand",
 	       tool_seconds(take->now_ns > t->created_ns ? take->now_ns - t->created_ns : 0).s,
 	       tool_bytes(t->memory_bytes).s, t->slots, tool_bytes(t->ring_bytes).s);
 	putchar('\n');
 	show_peers(topic, STAT_PUBLISHERS);
+	for (int k = 0; t->stream && k < topic->pub_count; k++) {
+		const struct bus_stat_pub *p = &topic->pubs[k].now;
+
+		printf("%s[%u]: %" PRIu64 " of %" PRIu64 " are in the stream\n", p->name, p->pid, p->taken,
+		       p->messages);
+	}
 	putchar('\n');
 	show_peers(topic, STAT_SUBSCRIBERS);
 	for (int first = 1; stat_blocked_line(&one, &at, line, sizeof(line)); first = 0)

@@ -119,6 +119,7 @@ static int hold_segment(struct bus__segment *seg, void *arg)
 		ring->ring_id = seg->owner_id;
 		ring->topic_id = seg->topic_id;
 		ring->first_seq = seg->geometry.first_seq;
+		ring->stream = (seg->geometry.features & RING_FEATURE_STREAM) != 0;
 		ring->size = seg->size;
 		ring_view_init(&ring->view, seg->base, &seg->geometry);
 	}

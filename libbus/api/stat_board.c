@@ -159,6 +159,54 @@ uint32_t bus__stat_board_subs(const struct stat_board *board)
 	return (uint32_t)bus_min_u64(bus_load_acquire(&head_of(board)->subs_used), BOARD_SUBS);
 }
 
+uint64_t bus__stat_board_stream(const struct stat_board *board)
+{
+	const struct board_head *head = head_of(board);
+
+	return head->features & BOARD_FEATURE_STREAM ? head->stream_ring : 0;
+}
+
+static const struct board_source *source_at(const struct stat_board *board, uint32_t index)
+{
+	return (const struct board_source *)(const void *)((const char *)board->base +
+							   BOARD_SOURCES_OFF) +
+	       index;
+}
+
+uint64_t bus__stat_board_taken(const struct stat_board *board, uint64_t pub_id)
+{
+	uint32_t used = bus_load_acquire(&head_of(board)->sources_used);
+
+	for (uint32_t i = 0; i < used && i < BOARD_SOURCES; i++)
+		if (source_at(board, i)->pub_id == pub_id)
+			return bus_load_acquire(&source_at(board, i)->taken);
+	return 0;
+}
+
+struct bus_peer bus__stat_board_source(const struct stat_board *board, uint32_t src, char *name)
+{
+	const struct board_source *entry = source_at(board, src % BOARD_SOURCES);
+
+	for (int i = 0; i < BOARD_RETRIES; i++) {
+		uint32_t gen = bus_load_acquire(&entry->gen);
+		struct bus_peer peer = {
+			.id = entry->pub_id, .pid = entry->pid, .uid = entry->uid, .name = name
+		};
+		bool same = entry->src == src;
+
+		memcpy(name, entry->name, BOARD_NAME_MAX);
+		name[BOARD_NAME_MAX - 1] = 0;
+		bus_fence_acquire();
+		if (gen % 2 != 0 || bus_load_relaxed(&entry->gen) != gen)
+			continue;
+		if (same)
+			return peer;
+		break;
+	}
+	name[0] = 0;
+	return (struct bus_peer){ .name = name };
+}
+
 #define CHANGING "(changing)"
 
 int bus__stat_board_ring(const struct stat_board *board, uint32_t index, struct board_ring *ret)

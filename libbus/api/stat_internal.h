@@ -41,6 +41,7 @@ struct stat_ring {
 	uint64_t first_seq;
 	uint64_t size; /* of its segment */
 	bool written;  /* of a view without busd: a living process has it mapped writable */
+	bool stream;   /* its time stamps are Unix time, its slots say whose message it is */
 	struct ring_view view;
 };
 
@@ -125,6 +126,12 @@ uint32_t bus__stat_board_subs(const struct stat_board *board);
  */
 int bus__stat_board_ring(const struct stat_board *board, uint32_t index, struct board_ring *ret);
 int bus__stat_board_sub(const struct stat_board *board, uint32_t index, struct board_sub *ret);
+/* Of a stream: the ring that busd writes; 0: this is none. */
+uint64_t bus__stat_board_stream(const struct stat_board *board);
+/* How much of the publisher's is in it; 0 where it is not known. */
+uint64_t bus__stat_board_taken(const struct stat_board *board, uint64_t pub_id);
+/* Whose src is, as far as the board knows it still; *name has room for BOARD_NAME_MAX. */
+struct bus_peer bus__stat_board_source(const struct stat_board *board, uint32_t src, char *name);
 
 /*
  * What a board, its rings and their readers say now. On success ret->publishers and

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "api/stat_internal.h"
+#include "format/control_proto.h"
 #include "format/topic_name.h"
 #include "os/proc_maps.h"
 
@@ -247,7 +248,8 @@ static int take_ring(struct search *s, const struct stat_board *board, const str
 
 	if (!first || !ring_geometry_ok(&geo, shm_page_bytes()))
 		return -ENOENT;
-	fd = open_checked(s, first, CLIENTS_SEALS, &st);
+	fd = open_checked(s, first,
+			  geo.features & RING_FEATURE_STREAM ? BOARD_SEALS : CLIENTS_SEALS, &st);
 	if (fd < 0)
 		return fd;
 	err = (uint64_t)st.st_size != geo.size || !is_full(&st)
@@ -263,6 +265,7 @@ static int take_ring(struct search *s, const struct stat_board *board, const str
 	view->rings[view->ring_count] = (struct stat_ring){ .ring_id = entry->ring_id,
 							    .topic_id = board->topic_id,
 							    .first_seq = geo.first_seq,
+							    .stream = (geo.features & RING_FEATURE_STREAM) != 0,
 							    .size = geo.size,
 							    .written = is_written(s, first) };
 	ring_view_init(&view->rings[view->ring_count++].view, map.base, &geo);
@@ -290,7 +293,9 @@ static int take_cursors(struct search *s, const struct board_sub *entry)
 
 	if (!first || entry->entries > CURSOR_MAX_ENTRIES || has_cursors(view, entry->sub_id))
 		return -ENOENT;
-	fd = open_checked(s, first, CLIENTS_SEALS, &st);
+	/* a stream's cursors at its publishers are busd's own */
+	fd = open_checked(s, first,
+			  entry->client_id == CTL_CLIENT_BUSD ? BOARD_SEALS : CLIENTS_SEALS, &st);
 	if (fd < 0)
 		return fd;
 	err = (uint64_t)st.st_size < size || !is_full(&st) ? -EPROTO

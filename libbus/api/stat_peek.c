@@ -17,6 +17,7 @@ struct found {
 	const struct stat_ring *ring;
 	uint32_t line; /* of the board */
 	struct ring_peeked slot;
+	uint32_t src; /* of a stream's message: whose */
 };
 
 /*
@@ -52,6 +53,9 @@ static int find_newest(const struct stat_ring *ring, uint32_t line, int n, struc
 			continue;
 		ret[count].ring = ring;
 		ret[count].line = line;
+		if (ring->stream)
+			ret[count].src = (uint32_t)bus_load_relaxed(
+				&ring_slot_of(&ring->view, head - back)->in[1]);
 		count++;
 	}
 	return count;
@@ -90,7 +94,9 @@ static void fill_message(const struct found *f, const struct bus_calibration *cl
 		.len = p->len,
 		.flags = p->flags,
 		.seq = p->seq,
-		.time_ns = clock ? bus_counter_to_ns(clock, p->time) : 0,
+		.time_ns = f->ring->stream ? p->time
+			   : clock         ? bus_counter_to_ns(clock, p->time)
+					   : 0,
 		.key = p->key_len ? bytes : NULL,
 		.key_len = (uint8_t)p->key_len,
 		.key_hash = p->key_hash,
@@ -130,6 +136,8 @@ static int copy_found(const struct stat_board *board, struct found *found, int c
 		*peer = (struct bus_peer){
 			.id = line->pub_id, .pid = line->pid, .uid = line->uid, .name = line->name
 		};
+		if (found[i].ring->stream)
+			*peer = bus__stat_board_source(board, found[i].src, line->name);
 		fill_message(&found[i], has_clock ? &clock : NULL, copy, peer, ret->topic,
 			     &ret->msgs[ret->count]);
 		ret->count++;
@@ -169,7 +177,8 @@ static int find_all(const struct stat_view *view, const struct stat_board *board
 		if (bus__stat_board_ring(board, i, &line) == -ENOENT)
 			continue;
 		ring = bus__stat_view_ring(view, line.ring_id);
-		if (!ring || ring->topic_id != board->topic_id)
+		if (!ring || ring->topic_id != board->topic_id ||
+		    (bus__stat_board_stream(board) && !ring->stream))
 			continue;
 		count += find_newest(ring, i, n, found + count);
 		/* keep the newest n, so that two n are always enough */

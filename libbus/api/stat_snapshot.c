@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "api/stat_internal.h"
+#include "format/control_proto.h"
 
 /* A ring on the board. A publisher has one, or a chain of them after its ring was replaced. */
 struct board_line {
@@ -21,7 +22,7 @@ struct board_line {
 	const struct stat_ring *ring; /* NULL: busd has not handed it to us */
 	uint64_t head, bytes;
 	double used_ratio;
-	int pub; /* index in the snapshot */
+	int pub; /* index in the snapshot; -1: it is the stream's */
 };
 
 struct snapshot {
@@ -29,6 +30,7 @@ struct snapshot {
 	const struct stat_board *board;
 	struct bus_calibration clock;
 	bool has_clock;
+	uint64_t stream; /* ring_id of the stream's; 0: this is none */
 	const char *topic;
 	struct board_line *lines;
 	struct bus_stat_pub *pubs;
@@ -74,6 +76,14 @@ static uint64_t age_of(const struct snapshot *snap, uint64_t counter, uint64_t o
 	then_ns = bus_counter_to_ns(&snap->clock, counter);
 	if (then_ns < opened_ns)
 		then_ns = opened_ns;
+	return now_ns > then_ns ? now_ns - then_ns : 0;
+}
+
+/* The same of a stream's stamp, which is busd's. */
+static uint64_t since(uint64_t then_ns)
+{
+	uint64_t now_ns = bus_realtime_ns();
+
 	return now_ns > then_ns ? now_ns - then_ns : 0;
 }
 
@@ -165,12 +175,16 @@ static void add_line(struct snapshot *snap, struct board_line *line)
 		if (line->head < line->ring->first_seq)
 			line->head = line->ring->first_seq;
 	}
+	line->pub = -1;
+	if (line->entry.ring_id == snap->stream)
+		return;
 	line->pub = find_pub(snap, id);
 	if (line->pub < 0) {
 		line->pub = snap->pub_count++;
 		pub = &snap->pubs[line->pub];
 		pub->id = id;
 		pub->opened_ns = line->entry.opened_ns;
+		pub->taken = snap->stream ? bus__stat_board_taken(snap->board, id) : 0;
 		show_ring(snap, line, pub);
 	} else {
 		pub = &snap->pubs[line->pub];
@@ -263,7 +277,8 @@ static void measure(const struct snapshot *snap, const struct board_line *line,
 	ret->used_ratio = clip_ratio((double)ret->messages / (double)ring->view.slot_count);
 	if (!oldest_from(ring, cursor, &oldest))
 		return;
-	ret->age_ns = age_of(snap, oldest.time, line->entry.opened_ns);
+	ret->age_ns = ring->stream ? since(oldest.time)
+				   : age_of(snap, oldest.time, line->entry.opened_ns);
 	if (bus__stat_slot(ring, head - 1, &newest) != RING_MESSAGE || newest.pos < oldest.pos)
 		return;
 	used = newest.pos - oldest.pos + ring_need(newest.head_len, newest.len);
@@ -312,7 +327,9 @@ static void add_sub(struct snapshot *snap, const struct board_sub *entry)
 		const struct cursor_entry *at;
 		struct distance far;
 
-		if (!line->ring)
+		/* on a stream busd reads the publishers', and others the stream's */
+		if (!line->ring ||
+		    (snap->stream && (line->pub < 0) == (entry->client_id == CTL_CLIENT_BUSD)))
 			continue;
 		at = bus__stat_cursors_entry(cursors, line->ring->ring_id);
 		measure(snap, line, entry, cursors, at, &far);
@@ -345,7 +362,7 @@ static void join_sides(struct snapshot *snap)
 	for (int i = 0; i < snap->line_count; i++) {
 		const struct board_line *line = &snap->lines[i];
 
-		if (line->entry.ring_id == snap->pubs[line->pub].ring_id)
+		if (line->pub >= 0 && line->entry.ring_id == snap->pubs[line->pub].ring_id)
 			snap->pubs[line->pub].used_ratio = line->used_ratio;
 	}
 	for (int i = 0; i < snap->sub_count; i++)
@@ -375,6 +392,12 @@ static void read_settings(const struct stat_board *board, struct bus_stat_topic 
 	ret->max_bytes = head->max_bytes;
 	ret->explicit_ = (head->flags & BOARD_TOPIC_EXPLICIT) != 0;
 	ret->huge = (head->flags & BOARD_TOPIC_HUGE) != 0;
+	ret->stream = (head->flags & BOARD_TOPIC_STREAM) != 0;
+	if (ret->stream) {
+		ret->stream_slots = head->stream_slots;
+		ret->stream_bytes = head->stream_bytes;
+		return;
+	}
 	ret->messages = bus_load_relaxed(&head->past_messages);
 	ret->bytes = bus_load_relaxed(&head->past_bytes);
 }
@@ -410,9 +433,11 @@ static void sum_up(const struct snapshot *snap, struct bus_stat_topic *ret)
 
 		if (!line->ring)
 			continue;
+		ret->memory_bytes = add_clipped(ret->memory_bytes, line->ring->size);
+		if (snap->stream && line->pub >= 0)
+			continue; /* it is counted once it is in the stream */
 		ret->messages = add_clipped(ret->messages, line->head - line->ring->first_seq);
 		ret->bytes = add_clipped(ret->bytes, line->bytes);
-		ret->memory_bytes = add_clipped(ret->memory_bytes, line->ring->size);
 	}
 	for (int i = 0; i < snap->sub_count; i++)
 		reliable = reliable || !snap->subs[i].lossy;
@@ -436,6 +461,7 @@ int bus__stat_topic(const struct stat_view *view, const struct stat_board *board
 
 	if (err < 0)
 		return err;
+	snap.stream = bus__stat_board_stream(board);
 	snap.has_clock = bus__stat_board_clock(board, &snap.clock);
 	topic.clock_ahead_ns = snap.has_clock ? clock_ahead(&snap.clock) : 0;
 	read_settings(board, &topic);

@@ -50,6 +50,7 @@ struct bus_stat_pub {
 	uint32_t node_pages[BUS_STAT_NODES];
 	/* bus_stat_open_mapped(): 1: its process has gone or closed it, and no busd cleared up */
 	uint32_t gone;
+	uint64_t taken; /* of a stream: its messages with lower numbers are in that */
 };
 
 struct bus_stat_sub {
@@ -99,6 +100,12 @@ struct bus_stat_topic {
 	 */
 	uint64_t busd_started_ns;
 	uint32_t busd_pid, busd_uid;
+	/*
+	 * A stream: messages and bytes are those in it, and what its publishers have sent beyond, and
+	 * busd has not taken yet, is the lag of the subscriber "sequencer", which is busd itself
+	 */
+	uint32_t stream, stream_slots;
+	uint64_t stream_bytes;
 };
 
 /* Opens an observer of the topics that match pattern (NULL: all) and that the caller may see. */

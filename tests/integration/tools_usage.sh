@@ -44,8 +44,7 @@ expect 2 '-H: the name has 256 bytes' bus-pub t m -H "$(printf 'n%.0s' {1..256})
 expect 2 'at most 64 headers' bus-pub t m $(printf -- '-Ha:%s ' {1..65})
 expect 2 '--key: 1 to 255' bus-pub t m --key="$(printf 'k%.0s' {1..256})"
 expect 2 '--name: 1 to 63' bus-pub t m --name="$(printf 'k%.0s' {1..64})"
-expect 2 'only a stream' bus-pub t m --wait=stream
-expect 2 'only a stream' bus-pub t m --wait=durable
+expect 2 '--resume needs a --name' bus-pub t m --resume
 expect 2 '--wait: "soon" is not one of' bus-pub t m --wait=soon
 expect 2 '--full: "wait" is not one of' bus-pub t m --full=wait
 expect 2 '--full-time: "1x" is not a duration' bus-pub t m --full-time=1x
@@ -57,13 +56,13 @@ expect 2 '--slots: 5 is not between' bus-pub t m --slots=5
 # bus-sub
 expect 2 'no PATTERN' bus-sub
 expect 2 'one PATTERN' bus-sub a b
-expect 2 '--from=seq:3 needs a stream' bus-sub t --from=seq:3
-expect 2 '--from=time:2024-05-01 needs a stream' bus-sub t --from=time:2024-05-01
-expect 2 '--from=-1h needs a stream' bus-sub t --from=-1h
+expect 2 '--from=seq: "x" is not' bus-sub t --from=seq:x
+expect 2 'nothing is kept on disk' bus-sub t --from=time:2024-05-01
+expect 2 'nothing is kept on disk' bus-sub t --from=-1h
 expect 2 '--from: "then" is not one of' bus-sub t --from=then
-expect 2 '--group needs a stream' bus-sub t --group=g
-expect 2 '--ack needs a stream' bus-sub t --ack=auto
-expect 2 '--durable needs a stream' bus-sub t --durable=d
+expect 2 'nothing is remembered' bus-sub t --group=g
+expect 2 'nothing is remembered' bus-sub t --ack=auto
+expect 2 'nothing is remembered' bus-sub t --durable=d
 expect 2 '%x is unknown' bus-sub t -f '%x'
 expect 2 '% *is unknown' bus-sub t -f 'abc%'
 expect 2 '\\q is unknown' bus-sub t -f '\q'
@@ -86,9 +85,8 @@ expect 2 'create does not take --force' bus-topic create t --force
 expect 2 'create does not take --json' bus-topic create t --json
 expect 2 '--numa: "here" is not' bus-topic create t --numa=here
 expect 2 '--huge: "yes" is unknown' bus-topic create t --huge=yes
-expect 2 'this busd has no streams' bus-topic create t --stream
-expect 2 'this busd has no streams' bus-topic create t --max-age=1h
-expect 2 'this busd has no streams' bus-topic create t --sync=batch
+expect 2 'nothing is kept on disk' bus-topic create t --max-age=1h
+expect 2 'nothing is kept on disk' bus-topic create t --sync=batch
 
 # bus: its tools are those beside it and on PATH, and get their arguments as they are
 expect 0 '^  pub +publish' bus help
