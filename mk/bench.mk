@@ -3,6 +3,7 @@
 #   bench/figures.c        the two-process figures, with their targets
 #   bench/gbench.cc        what single calls cost (Google Benchmark over bench/harness.c)
 #   bench/worker_restart.sh  round trips while busd's worker is killed (make bench-restart)
+#   tests/progs/log_speed.c  CRC32C, and a log read from the page cache
 #   bench/ring_variants.c  what each part of the ring's protocol costs (run by hand)
 
 .PHONY: bench bench-doc bench-restart
@@ -33,12 +34,14 @@ $(BENCH_DIR)/gbench: $(BUILD)/obj/bench/gbench.o $(BUILD)/obj/bench/harness.o \
 	$(SAY) LD $@
 	$(Q)mkdir -p $(@D) && $(CXX) $(CFLAGS) $(LDFLAGS) -o $@ $^ -lbenchmark $(TOOL_LIBS) -Wl,-rpath,'$$ORIGIN/..'
 
-bench: all $(BENCH_PROGS) ## speed beside the machine's limits (2 to 3 minutes), into build/bench/
+bench: all $(BENCH_PROGS) $(BUILD)/tests/progs/log_speed ## speed beside the machine's limits (2 to 3 minutes), into build/bench/
 	@$(BENCH_DIR)/figures --busd $(BUILD)/busd --bench $(BUILD)/bus-bench \
 		--json $(BENCH_DIR)/results.json --table $(BENCH_DIR)/results.md
 	@echo; echo 'What single calls cost, in one process:'
 	@$(BENCH_DIR)/gbench --busd=$(BUILD)/busd --benchmark_min_time=0.05 \
 		--benchmark_out=$(BENCH_DIR)/gbench.json --benchmark_out_format=json
+	@echo; echo 'A log, read from the page cache:'
+	@$(BUILD)/tests/progs/log_speed
 
 bench-restart: all ## what a pair of attached processes notices while busd's worker is killed (a minute)
 	@BUS_BUILD=$(BUILD) bench/worker_restart.sh

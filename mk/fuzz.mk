@@ -14,6 +14,9 @@ FUZZ_FLAGS   := -std=gnu11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer \
 FUZZ_SRCS_ring_memory  := tests/lib/ring_rig.c $(wildcard libbus/ring/*.c)
 FUZZ_FLAGS_ring_memory := -DBUS_EXPLORE -I libbus -I tests
 
+FUZZ_SRCS_log_segment  := tests/lib/log_rig.c $(wildcard libbus/*/*.c) -luring -lpthread
+FUZZ_FLAGS_log_segment := -I libbus/include -I libbus -I tests -DLOG_SLOTS_HELD=64 -DLOG_SPAN_BYTES=512u
+
 FUZZ_PROGS := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/*.c))
 
 $(FUZZ_PROGS): $(BUILD)/fuzz/%: tests/fuzz/%.c FORCE | deps
@@ -21,7 +24,7 @@ $(FUZZ_PROGS): $(BUILD)/fuzz/%: tests/fuzz/%.c FORCE | deps
 	@mkdir -p $(@D)
 	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) $(FUZZ_FLAGS_$*) $< $(FUZZ_SRCS_$*) -o $@
 
-fuzz: $(FUZZ_PROGS) ## libFuzzer targets, FUZZ_SECONDS=30 each: hostile memory
+fuzz: $(FUZZ_PROGS) ## libFuzzer targets, FUZZ_SECONDS=30 each: hostile memory, hostile logs
 	@set -e; for p in $(FUZZ_PROGS); do \
 		name=$${p##*/}; mkdir -p $(BUILD)/fuzz/corpus/$$name tests/fuzz/corpus/$$name; \
 		echo "== $$name, $(FUZZ_SECONDS) s"; \

@@ -14,6 +14,7 @@
 #include "stat_json.h"
 #include "stat_latency.h"
 #include "stat_screen.h"
+#include "stat_segment.h"
 #include "stat_source.h"
 #include "stat_top.h"
 #include "tool.h"
@@ -61,7 +62,8 @@ static const struct tool tool = {
 	"latency TOPIC [-d TIME]       from publishing to arrival here\n"
 	"check [PATTERN] [--lag-messages=W,C] [--lag-seconds=W,C]\n"
 	"metrics                       OpenMetrics\n"
-	"groups | services | segment FILE",
+	"segment FILE [--verify] [--json]  a file of a stream's log\n"
+	"groups | services",
 	"Shows what is on the bus, who is slow and whom they hold back. It only looks: no\n"
 	"publisher waits for it, and it never starts a busd.",
 	options,
@@ -325,11 +327,9 @@ static int no_services(const struct job *job)
 	tool_fail(TOOL_USAGE, "services: this build has none; there are publishers and subscribers");
 }
 
-static int no_segments(const struct job *job)
+static int show_segment(const struct job *job)
 {
-	tool_fail(TOOL_USAGE,
-		  "segment: cannot read \"%s\": this build has no log segments, nothing is kept on disk",
-		  job->argument);
+	return stat_segment(job->argument, job->verify, job->json);
 }
 
 static const struct command {
@@ -349,7 +349,7 @@ static const struct command {
 	{ "metrics", show_metrics, NO_ARGUMENT, 0 },
 	{ "groups", no_groups, NO_ARGUMENT, TAKES_JSON },
 	{ "services", no_services, NO_ARGUMENT, TAKES_JSON },
-	{ "segment", no_segments, FILE_NEEDED, TAKES_JSON | TAKES_VERIFY },
+	{ "segment", show_segment, FILE_NEEDED, TAKES_JSON | TAKES_VERIFY },
 };
 static const struct command all_topics = { "", show_all, NO_ARGUMENT, TAKES_JSON };
 

@@ -79,7 +79,7 @@ static_assert(sizeof(struct log_header) == 368, "no gaps");
 /*
  * A sync mark says that all messages below `seq` were on disk when it was written: damage below it is
  * corruption, beyond the newest one it is a torn tail. Of the LOG_MARKS places the good one with the
- * highest seq counts.
+ * highest seq counts. The rest of its LOG_MARK_BYTES is zeros, as is one that was never written.
  */
 struct log_mark {
 	uint64_t magic;

@@ -77,6 +77,7 @@ static void entry_header(struct log_entry *e, const struct log_segment *seg)
 
 static void entry_look(const struct log_dir *dir, struct log_entry *e)
 {
+	struct log_hints hints = { .named = e->named, .uuid = dir->uuid_known ? dir->uuid : NULL };
 	int fd = open_file(dir->fd, e->name);
 	struct log_segment seg;
 	int err;
@@ -87,7 +88,7 @@ static void entry_look(const struct log_dir *dir, struct log_entry *e)
 		e->err = -fd;
 		return;
 	}
-	err = log_segment_open(&seg, fd, dir->pread, &e->why);
+	err = log_segment_open_as(&seg, fd, dir->pread, &hints, &e->why);
 	if (err) {
 		off_t size = lseek(fd, 0, SEEK_END);
 
@@ -231,10 +232,17 @@ static int arrange(struct log_dir *dir)
 
 	if (err)
 		return err;
-	for (size_t i = 0; i < dir->count; i++)
+	for (size_t i = 0; i < dir->count; i++) {
+		if (e[i].kind != LOG_KIND_SEGMENT ||
+		    memcmp(e[i].uuid, dir->uuid, sizeof(dir->uuid)) == 0)
+			continue;
+		/* its header may be a stranger's, and the copy ours */
+		if (dir->uuid_known)
+			entry_look(dir, &e[i]);
 		if (e[i].kind == LOG_KIND_SEGMENT &&
 		    memcmp(e[i].uuid, dir->uuid, sizeof(dir->uuid)) != 0)
 			e[i].kind = LOG_KIND_STRANGER;
+	}
 	if (dir->count > 0)
 		qsort(e, dir->count, sizeof(*e), by_place);
 	dir->segments = 0;
@@ -335,7 +343,8 @@ static int list_settled(struct log_dir *dir)
 int log_dir_list(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_fn *read)
 {
 	struct log_dir dir = { .fd = openat(dirfd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-			       .pread = read };
+			       .pread = read,
+			       .any_version = true };
 	int err;
 
 	if (dir.fd < 0)
@@ -372,6 +381,7 @@ int log_dir_open(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_
 		log_dir_close(&dir);
 		return -EPROTONOSUPPORT;
 	}
+	dir.any_version = false;
 	*ret = dir;
 	return 0;
 }
@@ -393,7 +403,7 @@ int log_dir_refresh(struct log_dir *dir)
 
 	if (err)
 		return err;
-	if (too_new(dir))
+	if (!dir->any_version && too_new(dir))
 		return -EPROTONOSUPPORT;
 	return dir->segments != segments || dir->count - dir->segments != others ||
 	       (segments > 0 &&
@@ -414,7 +424,7 @@ ssize_t log_dir_find(const struct log_dir *dir, uint64_t seq)
 		else
 			high = middle;
 	}
-	return low == 0 ? -ENOENT : (ssize_t)low - 1;
+	return (ssize_t)low - 1;
 }
 
 bool log_dir_broken_between(const struct log_dir *dir, uint64_t from, uint64_t to, uint64_t *named)
@@ -455,13 +465,14 @@ void log_dir_bound(const struct log_dir *dir, size_t i, struct log_segment *seg)
 int log_dir_segment(const struct log_dir *dir, size_t i, struct log_segment *ret)
 {
 	const struct log_entry *e = &dir->entries[i];
+	struct log_hints hints = { .named = e->named, .uuid = dir->uuid };
 	int fd = open_file(dir->fd, e->name);
 	struct log_segment seg;
 	int err;
 
 	if (fd < 0)
 		return fd;
-	err = log_segment_open(&seg, fd, dir->pread, NULL);
+	err = log_segment_open_as(&seg, fd, dir->pread, &hints, NULL);
 	if (!err && (seg.header.base_seq != e->base_seq ||
 		     memcmp(seg.header.uuid, e->uuid, sizeof(e->uuid)) != 0))
 		err = -EBADMSG;

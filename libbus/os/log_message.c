@@ -11,9 +11,11 @@
 #include "base/crc32c.h"
 #include "os/log_own.h"
 
-#define SLOTS_HELD 1024 /* 64 KiB of them at a time */
 #define PAGE_SLOTS (4096 / RING_SLOT_BYTES)
-#define SPAN_BYTES (256u << 10) /* payload read at once: what stays in a core's own cache */
+#ifndef LOG_SLOTS_HELD      /* the fuzzer has less, so that little messages meet these limits */
+#define LOG_SLOTS_HELD 1024 /* 64 KiB of them at a time */
+#define LOG_SPAN_BYTES (256u << 10) /* payload read at once: what stays in a core's own cache */
+#endif
 
 /* ---- one slot ---- */
 
@@ -80,7 +82,7 @@ void log_buffer_free(struct log_buffer *buf)
 
 static int buffer_room(struct log_buffer *buf, uint64_t bytes)
 {
-	size_t room = (size_t)BUS_ALIGN_UP(bus_max_u64(bytes, SPAN_BYTES), (uint64_t)4096);
+	size_t room = (size_t)BUS_ALIGN_UP(bus_max_u64(bytes, LOG_SPAN_BYTES), (uint64_t)4096);
 	uint8_t *more;
 
 	if (buf->room >= bytes && buf->bytes != NULL)
@@ -97,9 +99,9 @@ static int buffer_room(struct log_buffer *buf, uint64_t bytes)
 static int buffer_begin(struct log_buffer *buf)
 {
 	if (buf->slots == NULL)
-		buf->slots = aligned_alloc(4096, SLOTS_HELD * sizeof(*buf->slots));
+		buf->slots = aligned_alloc(4096, LOG_SLOTS_HELD * sizeof(*buf->slots));
 	if (buf->faults == NULL)
-		buf->faults = calloc(SLOTS_HELD, 1);
+		buf->faults = calloc(LOG_SLOTS_HELD, 1);
 	return buf->slots == NULL || buf->faults == NULL ? -ENOMEM : buffer_room(buf, 0);
 }
 
@@ -124,7 +126,8 @@ static void slots_by_page(const struct log_segment *seg, struct log_buffer *buf,
 /* Holds slot seq, and others behind it. seq is below the limit. */
 static int slots_load(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq, int max)
 {
-	uint64_t n = bus_min_u64(seg->limit - seq, seq < seg->attested ? SLOTS_HELD : (uint64_t)max);
+	uint64_t n =
+		bus_min_u64(seg->limit - seq, seq < seg->attested ? LOG_SLOTS_HELD : (uint64_t)max);
 	int err = buffer_begin(buf);
 	ssize_t got;
 
@@ -133,7 +136,7 @@ static int slots_load(const struct log_segment *seg, struct log_buffer *buf, uin
 	if (buf->fd == seg->fd && buf->seed == seg->seed && buf->base == seg->header.base_seq &&
 	    seq >= buf->from && seq < buf->sure)
 		return 0;
-	n = bus_min_u64(n, SLOTS_HELD);
+	n = bus_min_u64(n, LOG_SLOTS_HELD);
 	got = log_pread_whole(seg->pread, seg->fd, buf->slots, n * RING_SLOT_BYTES,
 			      log_slot_off(seg, seq));
 	if (got == (ssize_t)(n * RING_SLOT_BYTES))
@@ -180,7 +183,7 @@ static int take_slots(const struct log_segment *seg, const struct log_buffer *bu
 		total = (uint64_t)msg->head_len + msg->len;
 		if (total == 0)
 			continue;
-		if (total > SPAN_BYTES) { /* by itself */
+		if (total > LOG_SPAN_BYTES) { /* by itself */
 			if (n > 0)
 				break;
 			*span = (struct span){ msg->pos, msg->pos + total };
@@ -188,7 +191,7 @@ static int take_slots(const struct log_segment *seg, const struct log_buffer *bu
 		}
 		if (span->to == span->from)
 			span->from = msg->pos;
-		else if (msg->pos < span->to || msg->pos + total - span->from > SPAN_BYTES)
+		else if (msg->pos < span->to || msg->pos + total - span->from > LOG_SPAN_BYTES)
 			break;
 		span->to = msg->pos + total;
 	}
@@ -260,8 +263,8 @@ int log_segment_read(const struct log_segment *seg, struct log_buffer *buf, uint
 	n = take_slots(seg, buf, seq, msgs, max, &span, stop);
 	if (n == 0)
 		return 0;
-	err = span.to - span.from > SPAN_BYTES ? large_load(seg, buf, slots, &msgs[0], &span)
-					       : span_load(seg, buf, &span);
+	err = span.to - span.from > LOG_SPAN_BYTES ? large_load(seg, buf, slots, &msgs[0], &span)
+						   : span_load(seg, buf, &span);
 	if (err > 0 && n > 1) { /* whose bytes they are shows one by one */
 		n = take_slots(seg, buf, seq, msgs, 1, &span, stop);
 		err = span_load(seg, buf, &span);
@@ -286,20 +289,15 @@ int log_segment_read(const struct log_segment *seg, struct log_buffer *buf, uint
 
 /* ---- over what is not there ---- */
 
-uint64_t log_segment_skip(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
-			  uint64_t end, enum log_fault fault)
+/* The slots from seq on that are all zeros, unreadable or cut off, as seq's is: the first that is not. */
+static uint64_t stretch(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
+			uint64_t end, enum log_fault fault)
 {
-	uint64_t at = seq;
-
-	if (end > seg->limit)
-		end = seg->limit;
-	if (fault != LOG_UNWRITTEN && fault != LOG_UNREADABLE && fault != LOG_CUT)
-		return seq + 1;
-	while (at < end) {
+	for (uint64_t at = seq; at < end;) {
 		if (fault == LOG_CUT && log_slot_off(seg, at) >= seg->file_bytes)
 			return end;
-		if (slots_load(seg, buf, at, SLOTS_HELD) < 0)
-			break;
+		if (slots_load(seg, buf, at, LOG_SLOTS_HELD) < 0)
+			return at;
 		for (; at < end && at < buf->to; at++) {
 			uint64_t i = at - buf->from;
 			enum log_fault here = buf->faults[i];
@@ -308,10 +306,31 @@ uint64_t log_segment_skip(const struct log_segment *seg, struct log_buffer *buf,
 			    memcmp(&buf->slots[i], &no_slot, sizeof(no_slot)) == 0)
 				here = LOG_UNWRITTEN;
 			if (here != fault)
-				return at == seq ? seq + 1 : at;
+				return at;
 		}
 	}
-	return at == seq ? seq + 1 : at;
+	return end;
+}
+
+uint64_t log_segment_skip(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
+			  uint64_t end, enum log_fault fault)
+{
+	enum log_fault stop = fault;
+	struct log_message one;
+	uint64_t at = seq;
+	int n = 0;
+
+	end = bus_min_u64(end, seg->limit);
+	while (n == 0 && stop == fault && at < end) {
+		uint64_t from = at;
+
+		if (fault == LOG_UNWRITTEN || fault == LOG_UNREADABLE || fault == LOG_CUT)
+			at = stretch(seg, buf, at, end, fault);
+		at = bus_max_u64(at, from + 1);
+		if (at < end)
+			n = log_segment_read(seg, buf, at, &one, 1, &stop);
+	}
+	return bus_max_u64(at, seq + 1);
 }
 
 int log_segment_tail(const struct log_segment *seg, struct log_buffer *buf, struct log_tail *ret)

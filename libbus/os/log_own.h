@@ -11,6 +11,16 @@
  */
 ssize_t log_pread_whole(log_pread_fn *read, int fd, void *buf, size_t size, uint64_t at);
 
+/* What is known of a file before it is opened. */
+struct log_hints {
+	uint64_t named;      /* the number in its name */
+	const uint8_t *uuid; /* of the stream; NULL: not known */
+};
+
+/* log_segment_open() with hints, by which a header and a copy that differ are told apart; NULL: none. */
+int log_segment_open_as(struct log_segment *ret, int fd, log_pread_fn *read,
+			const struct log_hints *hints, const char **why);
+
 static inline uint64_t log_slot_off(const struct log_segment *seg, uint64_t seq)
 {
 	return LOG_SLOTS_OFF + (seq - seg->header.base_seq) * RING_SLOT_BYTES;
@@ -32,8 +42,5 @@ void log_dir_bound(const struct log_dir *dir, size_t i, struct log_segment *seg)
 
 /* Entry i turned out not to be readable. */
 void log_dir_spoil(struct log_dir *dir, size_t i, int err);
-
-/* Whether a file that is named as a segment with a number in [from, to) is none. Its number in *named. */
-bool log_dir_broken_between(const struct log_dir *dir, uint64_t from, uint64_t to, uint64_t *named);
 
 #endif

@@ -133,9 +133,8 @@ int log_segment_read(const struct log_segment *seg, struct log_buffer *buf, uint
 		     struct log_message *msgs, int max, enum log_fault *stop);
 
 /*
- * Message seq is at fault, as `fault` says: the first number behind it that may not be for the same reason,
- * at most `end`. Where slots are all zeros, unreadable or cut off one call passes over the whole stretch; else
- * it is seq + 1.
+ * Message seq is at fault, as `fault` says: the first number behind it that is not at fault for the same reason,
+ * at most `end`. One call passes over any stretch, and quickly over one of nothing.
  */
 uint64_t log_segment_skip(const struct log_segment *seg, struct log_buffer *buf, uint64_t seq,
 			  uint64_t end, enum log_fault fault);
@@ -200,7 +199,7 @@ struct log_entry {
 struct log_dir {
 	int fd; /* owned */
 	log_pread_fn *pread;
-	bool uuid_known;
+	bool uuid_known, any_version;
 	uint8_t uuid[LOG_UUID_BYTES]; /* given, or that of most segments */
 	char topic[LOG_TOPIC_MAX];    /* of the newest segment; "" without one */
 	struct log_entry *entries;
@@ -215,7 +214,7 @@ struct log_dir {
  *  others            of opening and reading the directory. Files that cannot be read are entries.
  */
 int log_dir_open(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_fn *read);
-/* The same with what is of a newer format among the entries: for who only tells what there is. */
+/* The same with what is of a newer format among the entries (any_version): for who only tells what there is. */
 int log_dir_list(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_fn *read);
 void log_dir_close(struct log_dir *dir);
 
@@ -231,8 +230,11 @@ int log_dir_refresh(struct log_dir *dir);
  */
 int log_dir_segment(const struct log_dir *dir, size_t i, struct log_segment *ret);
 
-/* The last segment with base_seq <= seq; -ENOENT: all are above it. */
+/* The last segment with base_seq <= seq; -1: all are above it. */
 ssize_t log_dir_find(const struct log_dir *dir, uint64_t seq);
+
+/* Whether a file that is named as a segment with a number in [from, to) is none. Its number in *named. */
+bool log_dir_broken_between(const struct log_dir *dir, uint64_t from, uint64_t to, uint64_t *named);
 
 /* ---- a directory's messages, one after another ---- */
 
@@ -271,6 +273,9 @@ void log_reader_close(struct log_reader *rd);
 
 /* The next message is seq, or the first behind it. Never fails: what is not there shows in the next step. */
 void log_reader_seek(struct log_reader *rd, uint64_t seq);
+
+/* To the oldest message there is. */
+void log_reader_seek_oldest(struct log_reader *rd);
 
 /* To the first message with time >= `time`. */
 int log_reader_seek_time(struct log_reader *rd, uint64_t time);

@@ -57,6 +57,11 @@ void log_reader_seek(struct log_reader *rd, uint64_t seq)
 	rd->told = false;
 }
 
+void log_reader_seek_oldest(struct log_reader *rd)
+{
+	log_reader_seek(rd, oldest(rd->dir));
+}
+
 /* Where the messages of segment i end, as far as is known. */
 static int end_of(struct log_reader *rd, size_t i, uint64_t *ret)
 {
@@ -250,28 +255,6 @@ static int open_at(struct log_reader *rd)
 }
 
 /*
- * Damage at rd->seq, below what was attested: how far it goes. The message behind a stretch is looked at,
- * since another fault of the same kind continues the gap.
- */
-static int damage(struct log_reader *rd, enum log_fault fault)
-{
-	struct log_segment *seg = &rd->seg;
-	uint64_t to = rd->seq;
-	enum log_fault stop = fault;
-	struct log_message one;
-	int n = 0;
-
-	while (n == 0 && stop == fault && to < seg->attested) {
-		to = log_segment_skip(seg, &rd->buf, to, seg->attested, fault);
-		if (to < seg->attested)
-			n = log_segment_read(seg, &rd->buf, to, &one, 1, &stop);
-	}
-	if (n < 0)
-		return n;
-	return gap_found(rd, to, fault, seg->header.base_seq);
-}
-
-/*
  * Nothing more is known to be in the open segment: looks for news. LOOK_AGAIN: there is some; LOOK_GAP;
  * LOOK_NONE: this is the end, for now.
  */
@@ -313,8 +296,9 @@ static int step_over(struct log_reader *rd, enum log_fault stop)
 		return LOOK_GAP;
 	}
 	if (stop != LOG_LIMIT && rd->seq < rd->seg.attested) {
-		r = damage(rd, stop);
-		return r < 0 ? r : LOOK_GAP;
+		gap_found(rd, log_segment_skip(&rd->seg, &rd->buf, rd->seq, rd->seg.attested, stop),
+			  stop, rd->seg.header.base_seq);
+		return LOOK_GAP;
 	}
 	r = look_again(rd);
 	if (r != LOOK_NONE)

@@ -88,8 +88,25 @@ static bool header_too_new(const struct log_header *h)
 	       (h->version > LOG_VERSION || (h->features & ~LOG_FEATURES_KNOWN) != 0);
 }
 
+/* How well a header fits what is known of the file otherwise. */
+static int header_fits(const struct log_header *h, const struct log_hints *hints)
+{
+	int fits = 0;
+
+	if (hints != NULL && hints->uuid != NULL)
+		fits += 2 * (memcmp(h->uuid, hints->uuid, sizeof(h->uuid)) == 0);
+	if (hints != NULL)
+		fits += h->base_seq == hints->named;
+	return fits;
+}
+
+/*
+ * Where both are whole and differ, one of them is another segment's, which came there by a misdirected write: the
+ * one that fits better counts.
+ */
 static int header_choose(struct log_segment *seg, const struct log_header *first, int first_err,
-			 const struct log_header *copy, int copy_err, const char **why)
+			 const struct log_header *copy, int copy_err, const struct log_hints *hints,
+			 const char **why)
 {
 	const char *wrong = first_err ? NULL : header_wrong(first);
 	const char *copy_wrong = copy_err ? NULL : header_wrong(copy);
@@ -98,7 +115,8 @@ static int header_choose(struct log_segment *seg, const struct log_header *first
 		return -EPROTONOSUPPORT;
 	if (first_err && copy_err)
 		return first_err;
-	if (!first_err && wrong == NULL) {
+	if (!first_err && wrong == NULL &&
+	    (copy_err || copy_wrong != NULL || header_fits(first, hints) >= header_fits(copy, hints))) {
 		seg->header = *first;
 		if (copy_err || memcmp(first, copy, sizeof(*first)) != 0)
 			seg->flaws |= LOG_FLAW_COPY;
@@ -128,13 +146,13 @@ static int header_read(const struct log_segment *seg, struct log_header *ret, ui
 	return n < 0 ? (int)n : 0;
 }
 
-static int header_load(struct log_segment *seg, const char **why)
+static int header_load(struct log_segment *seg, const struct log_hints *hints, const char **why)
 {
 	struct log_header first, copy;
 	int first_err = header_read(seg, &first, 0);
 	int copy_err = header_read(seg, &copy, LOG_COPY_OFF);
 
-	return header_choose(seg, &first, first_err, &copy, copy_err, why);
+	return header_choose(seg, &first, first_err, &copy, copy_err, hints, why);
 }
 
 /* ---- marks ---- */
@@ -194,6 +212,12 @@ static int marks_load(struct log_segment *seg)
 
 int log_segment_open(struct log_segment *ret, int fd, log_pread_fn *read, const char **why)
 {
+	return log_segment_open_as(ret, fd, read, NULL, why);
+}
+
+int log_segment_open_as(struct log_segment *ret, int fd, log_pread_fn *read,
+			const struct log_hints *hints, const char **why)
+{
 	struct log_segment seg = { .fd = fd, .pread = read ? read : pread };
 	struct stat st;
 	int err;
@@ -206,7 +230,7 @@ int log_segment_open(struct log_segment *ret, int fd, log_pread_fn *read, const 
 		return -EBADMSG;
 	}
 	seg.file_bytes = (uint64_t)st.st_size;
-	err = header_load(&seg, why);
+	err = header_load(&seg, hints, why);
 	if (err)
 		return err;
 	if (seg.file_bytes != seg.header.size)

@@ -63,7 +63,7 @@ expect 2 bus-stat top
 complains -- '--batch'
 expect 2 bus-stat groups
 expect 2 bus-stat services
-expect 2 bus-stat segment file
+expect 2 bus-stat segment
 expect 0 bus-stat -h
 says '^usage: bus-stat' 'lag-messages'
 expect 0 bus-stat --version
