@@ -63,6 +63,8 @@ struct io_table {
 	int (*poll)(struct io *io, int timeout_ms);
 	/* Data in here will be written often; 0, or -errno: it is written all the same, a little slower. */
 	int (*use_memory)(struct io *io, void *base, uint64_t len);
+	/* Before that memory goes. */
+	void (*leave_memory)(struct io *io, void *base, uint64_t len);
 	/* At once. Directories are descriptors, names have no slash. 0 or a descriptor, or -errno. */
 	int (*create)(struct io *io, int dir, const char *name); /* -EEXIST: never an old file */
 	int (*open)(struct io *io, int dir, const char *name, int flags);

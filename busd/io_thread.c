@@ -140,6 +140,13 @@ static int thread_use_memory(struct io *io, void *base, uint64_t len)
 	return -EOPNOTSUPP;
 }
 
+static void thread_leave_memory(struct io *io, void *base, uint64_t len)
+{
+	(void)io;
+	(void)base;
+	(void)len;
+}
+
 static void thread_free(struct io *io)
 {
 	struct threads *t = BUS_CONTAINER_OF(io, struct threads, io);
@@ -161,6 +168,7 @@ static const struct io_table thread_table = {
 	.submit = thread_submit,
 	.poll = thread_poll,
 	.use_memory = thread_use_memory,
+	.leave_memory = thread_leave_memory,
 	.create = io_file_create,
 	.open = io_file_open,
 	.rename = io_file_rename,

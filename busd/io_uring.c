@@ -23,8 +23,9 @@ struct piece {
 struct uring {
 	struct io io;
 	struct io_uring ring;
-	struct piece pieces[BUFFERS_MAX]; /* registered memory, by its number */
-	unsigned piece_count;
+	struct piece pieces[BUFFERS_MAX]; /* registered memory, by its number; len 0: free */
+	unsigned piece_count;             /* places in use, free ones between them included */
+	bool has_places;
 	struct io_request *waiting, **waiting_end; /* no room in the queue yet */
 	bool poll_again;
 };
@@ -174,34 +175,53 @@ static int uring_poll(struct io *io, int timeout_ms)
 	return reap(u);
 }
 
+static int change_piece(struct uring *u, unsigned i, void *base, uint64_t len)
+{
+	const struct iovec iov = { base, len };
+	const int n = io_uring_register_buffers_update_tag(&u->ring, i, &iov, NULL, 1);
+
+	if (n < 0)
+		return n;
+	u->pieces[i] = (struct piece){ base, len };
+	if (len && i >= u->piece_count)
+		u->piece_count = i + 1;
+	return 0;
+}
+
+static void uring_leave_memory(struct io *io, void *base, uint64_t len)
+{
+	struct uring *u = BUS_CONTAINER_OF(io, struct uring, io);
+
+	for (unsigned i = 0; i < u->piece_count; i++) {
+		struct piece *piece = &u->pieces[i];
+
+		if (piece->len && piece->base >= (uint8_t *)base &&
+		    piece->base < (uint8_t *)base + len)
+			(void)change_piece(u, i, NULL, 0);
+	}
+	while (u->piece_count && u->pieces[u->piece_count - 1].len == 0)
+		u->piece_count--;
+}
+
 static int uring_use_memory(struct io *io, void *base, uint64_t len)
 {
 	struct uring *u = BUS_CONTAINER_OF(io, struct uring, io);
-	struct iovec iov[BUFFERS_MAX];
-	unsigned count = u->piece_count;
-	int error;
+	int error = u->has_places ? 0 : -EOPNOTSUPP;
 
-	/* All are registered anew: those before stay what they are. */
-	for (uint8_t *at = base; len; count++) {
-		const uint64_t part = bus_min_u64(len, PIECE_MAX);
+	for (uint64_t at = 0; error == 0 && at < len; at += PIECE_MAX) {
+		unsigned i = 0;
 
-		if (count == BUFFERS_MAX)
-			return -E2BIG;
-		u->pieces[count] = (struct piece){ at, part };
-		at += part;
-		len -= part;
+		while (i < BUFFERS_MAX && u->pieces[i].len)
+			i++;
+		if (i == BUFFERS_MAX)
+			error = -ENOSPC;
+		else
+			error = change_piece(u, i, (uint8_t *)base + at,
+					     bus_min_u64(len - at, PIECE_MAX));
 	}
-	for (unsigned i = 0; i < count; i++)
-		iov[i] = (struct iovec){ u->pieces[i].base, u->pieces[i].len };
-	if (io->in_flight) /* would wait for them */
-		return -EBUSY;
-	if (u->piece_count)
-		io_uring_unregister_buffers(&u->ring);
-	error = io_uring_register_buffers(&u->ring, iov, count);
-	if (error == 0)
-		u->piece_count = count;
-	else if (u->piece_count && io_uring_register_buffers(&u->ring, iov, u->piece_count) < 0)
-		u->piece_count = 0;
+	/* all of it or nothing: a write is in one piece */
+	if (error < 0)
+		uring_leave_memory(io, base, len);
 	return error;
 }
 
@@ -218,6 +238,7 @@ static const struct io_table uring_table = {
 	.submit = uring_submit,
 	.poll = uring_poll,
 	.use_memory = uring_use_memory,
+	.leave_memory = uring_leave_memory,
 	.create = io_file_create,
 	.open = io_file_open,
 	.rename = io_file_rename,
@@ -262,6 +283,7 @@ int io_uring_open(struct io **ret, unsigned depth)
 	}
 	u->io.table = &uring_table;
 	u->io.event_fd = u->ring.ring_fd;
+	u->has_places = io_uring_register_buffers_sparse(&u->ring, BUFFERS_MAX) == 0;
 	u->waiting_end = &u->waiting;
 	*ret = &u->io;
 	return 0;

@@ -441,6 +441,10 @@ void log_file_close(struct log_file *log)
 			log->lane_count--;
 		}
 	}
+	log->io->table->leave_memory(log->io, (void *)(uintptr_t)log->opts.view.slots,
+				     log->opts.view.slot_count * RING_SLOT_BYTES);
+	log->io->table->leave_memory(log->io, (void *)(uintptr_t)log->opts.view.payload,
+				     log->opts.view.bytes * 2);
 	log_roll_close(log);
 	free(log->front);
 	free(log->snapshot);

@@ -129,8 +129,8 @@ static_assert(offsetof(struct log_slot, head_crc) == 52, "after what it covers")
 #define LOG_SOURCE_MAGIC   UINT64_C(0x304352534d535542) /* "BUSMSRC0" */
 #define LOG_SNAPSHOT_MAGIC UINT64_C(0x30504e534d535542) /* "BUSMSNP0" */
 #define LOG_NUMBERS_MAGIC  UINT64_C(0x304d554e4d535542) /* "BUSMNUM0" */
-#define LOG_SOURCE_BYTES   512 /* a sector: written whole or not at all */
-#define LOG_NAME_MAX       255 /* of a publisher */
+#define LOG_SOURCE_BYTES   512                          /* a sector: written whole or not at all */
+#define LOG_NAME_MAX       255                          /* of a publisher */
 
 /* With a name: `src` is that publisher's, for ever. Without: no src below it is given again, to anybody. */
 struct log_source {

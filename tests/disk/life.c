@@ -33,7 +33,7 @@ void life_path(char *path, size_t size)
 
 /* ---- what a start finds ---- */
 
-static void check_message(const struct log_rig *rig, const struct log_message *m)
+static void check_message(const struct log_ring *rig, const struct log_message *m)
 {
 	const struct rig_message *want = &rig->messages[m->seq];
 
@@ -53,7 +53,7 @@ static void check_message(const struct log_rig *rig, const struct log_message *m
 uint64_t life_check_log(const struct run *run, const struct crash_disk *disk, uint64_t below,
 			uint64_t next[NAMES])
 {
-	const struct log_rig *rig = &run->rig;
+	const struct log_ring *rig = &run->rig;
 	struct log_reader rd;
 	struct log_dir ld;
 	uint64_t seq = 0, missing = 0;
@@ -135,6 +135,9 @@ void life_check_start(const struct run *run, struct crash_disk *disk)
 	      U(rec.end_seq), U(run->promised));
 	end = life_check_log(run, disk, rec.end_seq, next);
 	CHECK(end == rec.end_seq, "read to %llu, recovered %llu", U(end), U(rec.end_seq));
+	/* it was on disk before its segment counted */
+	CHECK(rec.fresh || rec.sources_from == rec.base_seq, "the snapshot of %llu is not there",
+	      U(rec.base_seq));
 	recover_start(&rec, RING_SLOTS, &start);
 	CHECK(start.seq >= run->rig.seen, "numbers go on at %llu, %llu were given", U(start.seq),
 	      U(run->rig.seen));
@@ -321,7 +324,7 @@ void life_open(struct run *run, uint64_t with)
 			  : disk_random(&run->disk, 2) ? LOG_SYNC_INTERVAL
 						       : LOG_SYNC_NONE,
 		.interval_ns = 5 * MS,
-		.numbers_step = 40,
+		.numbers_step = 6,
 		.punch = true,
 	};
 	run->now = 1;

@@ -7,7 +7,7 @@
 #define TESTS_DISK_LIFE_H
 
 #include "lib/crash_disk.h"
-#include "lib/log_rig.h"
+#include "lib/log_ring.h"
 #include "recover.h"
 
 #define RING_SLOTS 16
@@ -17,7 +17,7 @@
 
 struct run {
 	struct crash_disk disk;
-	struct log_rig rig;
+	struct log_ring rig;
 	struct recovered rec;
 	struct sources sources;
 	struct retention retention;

@@ -381,6 +381,13 @@ static int disk_use_memory(struct io *io, void *base, uint64_t len)
 	return -EOPNOTSUPP;
 }
 
+static void disk_leave_memory(struct io *io, void *base, uint64_t len)
+{
+	(void)io;
+	(void)base;
+	(void)len;
+}
+
 /* What memory has of a file becomes what the platter has, and what is still to be written to it. */
 static int disk_forget(struct io *io, int fd, uint64_t off, uint64_t len)
 {
@@ -419,6 +426,7 @@ static const struct io_table disk_table = {
 	.submit = disk_submit,
 	.poll = disk_poll,
 	.use_memory = disk_use_memory,
+	.leave_memory = disk_leave_memory,
 	.create = disk_create,
 	.open = disk_open_file,
 	.rename = disk_rename,

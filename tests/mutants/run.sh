@@ -117,6 +117,7 @@ run_whole() {
           timeout -k 5 150 build/tests/chaos/chaos --seed $seed --seconds 4 || exit
         done
         ;;
+      disk/*) timeout -k 5 120 "build/tests/$1" --short ;;
       *) timeout -k 5 120 "build/tests/$1" ;;
     esac
   ) >"$work/log" 2>&1
