@@ -36,9 +36,13 @@ const char *spill_sync_text(uint32_t sync)
 
 char *spill_default_dir(void)
 {
+	const char *service = getenv("STATE_DIRECTORY"); /* systemd's StateDirectory= */
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	char *path = NULL;
 	int len = -1;
+
+	if (service && service[0] == '/')
+		return strndup(service, strcspn(service, ":"));
 
 	if (geteuid() == 0)
 		return strdup("/var/lib/busd");

@@ -388,7 +388,7 @@ static int take_up(struct busd *busd, const char *name, int dir, struct why *why
 		place.found = &found;
 		rc = build(busd, &settings, &place, why);
 		if (rc == 0)
-			log_info("stream \"%s\": on disk are messages %llu to %llu, the next one is %llu",
+			log_info("stream \"%s\": on disk are messages from %llu on, below %llu; the next one is %llu",
 				 settings.topic, (unsigned long long)found.rec.oldest_seq,
 				 (unsigned long long)found.rec.end_seq,
 				 (unsigned long long)found.start.seq);
