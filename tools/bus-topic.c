@@ -185,7 +185,23 @@ static const char *huge_text(uint32_t flags)
 	return flags & BUS_TOPIC_HUGE ? "yes" : flags & BUS_TOPIC_HUGE_OR_NOT ? "or-not" : "no";
 }
 
-static json_t *to_json(const struct bus_topic_info *info)
+static json_t *log_to_json(const struct bus_topic_info *info)
+{
+	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}",
+			 "sync", tool_sync(info->sync, info->sync_interval_ns).s, "state",
+			 tool_log_state(info->log_state), "head_seq", (json_int_t)info->head_seq,
+			 "durable_seq", (json_int_t)info->durable_seq, "oldest_seq",
+			 (json_int_t)info->oldest_seq, "spill_lag_bytes", (json_int_t)info->lag_bytes,
+			 "disk_bytes", (json_int_t)info->disk_bytes, "segments",
+			 (json_int_t)info->segments, "spill_errors", (json_int_t)info->disk_errors,
+			 "spill_full", (json_int_t)info->disk_full, "spill_lost",
+			 (json_int_t)info->disk_lost, "max_age_ns", (json_int_t)info->max_age_ns,
+			 "max_bytes", (json_int_t)info->max_log_bytes, "max_messages",
+			 (json_int_t)info->max_messages, "io", info->io, "io_why", info->io_why, "why",
+			 info->log_why);
+}
+
+static json_t *topic_to_json(const struct bus_topic_info *info)
 {
 	char numa[16];
 
@@ -201,11 +217,62 @@ static json_t *to_json(const struct bus_topic_info *info)
 			 (json_int_t)info->stream_slots);
 }
 
+static json_t *to_json(const struct bus_topic_info *info)
+{
+	json_t *o = topic_to_json(info);
+
+	if (o && info->log_state != BUS_LOG_NONE)
+		json_object_set_new(o, "log", log_to_json(info));
+	return o;
+}
+
 static void show_row(const struct bus_topic_info *info)
 {
 	printf("%-32s %5u %5u %5u %8u %8s %9s  %s\n", info->name, info->publishers,
 	       info->subscribers, info->rings, info->slots, tool_bytes(info->bytes).s,
 	       tool_bytes(info->memory_bytes).s, info->explicit_ ? "created" : "on demand");
+}
+
+/* "for 1 d, 1 GiB, 1000 messages"; what there is of it. */
+static void show_limits(const struct bus_topic_info *info)
+{
+	const char *between = "at most ";
+
+	printf("kept         ");
+	if (info->max_age_ns) {
+		printf("%s%s", between, tool_seconds(info->max_age_ns).s);
+		between = ", ";
+	}
+	if (info->max_log_bytes) {
+		printf("%s%s of files", between, tool_bytes(info->max_log_bytes).s);
+		between = ", ";
+	}
+	if (info->max_messages) {
+		printf("%s%ju messages", between, (uintmax_t)info->max_messages);
+		between = ", ";
+	}
+	printf("%s\n", between[0] == ',' ? ", by whole files" : "for ever: no limit is set");
+}
+
+static void show_log(const struct bus_topic_info *info)
+{
+	printf("on disk      messages %ju to %ju, %s in %ju file%s\n", (uintmax_t)info->oldest_seq,
+	       (uintmax_t)(info->durable_seq ? info->durable_seq - 1 : 0), tool_bytes(info->disk_bytes).s,
+	       (uintmax_t)info->segments, info->segments == 1 ? "" : "s");
+	show_limits(info);
+	printf("sync         %s; %ju of %ju messages durable, %s not written yet\n",
+	       tool_sync(info->sync, info->sync_interval_ns).s, (uintmax_t)info->durable_seq,
+	       (uintmax_t)info->head_seq, tool_bytes(info->lag_bytes).s);
+	printf("log          %s by %s%s%s; the disk reported %ju errors, %ju times no room\n",
+	       tool_log_state(info->log_state), info->io[0] ? info->io : "-",
+	       info->io_why[0] ? ": " : "", info->io_why, (uintmax_t)info->disk_errors,
+	       (uintmax_t)info->disk_full);
+	if (info->disk_lost)
+		printf("             %ju messages were lost on their way to disk\n",
+		       (uintmax_t)info->disk_lost);
+	if (info->log_why[0])
+		printf("             %s: %s\n",
+		       info->log_state == BUS_LOG_RUNNING ? "last trouble" : "now", info->log_why);
 }
 
 static void show_one(const struct bus_topic_info *info)
@@ -217,7 +284,10 @@ static void show_one(const struct bus_topic_info *info)
 	       info->explicit_ ? "created: stays until it is removed"
 			       : "on demand: goes with its last user");
 	if (info->flags & BUS_TOPIC_STREAM)
-		printf("stream       the last %u messages, in one order\n", info->stream_slots);
+		printf("stream       the last %u messages in memory, in one order%s\n", info->stream_slots,
+		       info->log_state == BUS_LOG_NONE ? "; nothing of it is on disk" : "");
+	if (info->log_state != BUS_LOG_NONE)
+		show_log(info);
 	printf("publishers   %u\n", info->publishers);
 	printf("subscribers  %u\n", info->subscribers);
 	printf("memory       %s in %u ring%s\n", tool_bytes(info->memory_bytes).s, info->rings,
