@@ -148,19 +148,32 @@ static int wait_for(struct stream *stream, uint32_t i, struct job *job, struct w
 	return -EINPROGRESS;
 }
 
-/* Those of the stream's writer are on disk, in its time. */
-static int ask(struct stream *stream, struct job *job, bool named, struct why *why)
+/* How many. spare: who has a name is known by it to those who read, as long as there are others. */
+static uint32_t mark_taken(const struct stream *stream, uint64_t *taken, bool spare)
 {
-	uint64_t taken[BOARD_SOURCES / 64] = { 0 };
 	uint32_t i, count = 0;
 
+	memset(taken, 0, BOARD_SOURCES / 8);
 	for (i = 0; i < BOARD_SOURCES; i++) {
-		if (bus_load_relaxed(&source_at(stream, i)->state) == BOARD_SOURCE_FREE ||
-		    may_be_used_again(stream, i))
+		const struct board_source *source = source_at(stream, i);
+
+		if (bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE ||
+		    (may_be_used_again(stream, i) && !(spare && source->flags & BOARD_SOURCE_NAMED)))
 			continue;
 		taken[i / 64] |= UINT64_C(1) << (i % 64);
 		count++;
 	}
+	return count;
+}
+
+/* Those of the stream's writer are on disk, in its time. */
+static int ask(struct stream *stream, struct job *job, bool named, struct why *why)
+{
+	uint64_t taken[BOARD_SOURCES / 64];
+	uint32_t count = mark_taken(stream, taken, true);
+
+	if (count == BOARD_SOURCES)
+		count = mark_taken(stream, taken, false);
 	if (count == BOARD_SOURCES)
 		return because(why, EDQUOT, "stream \"%s\" has %d publishers, the most that it may",
 			       stream->topic->name, BOARD_SOURCES);

@@ -227,7 +227,7 @@ static void switched_off(void **state)
 	assert_int_equal(inside(make_inet), 0);
 	assert_int_equal(inside(map_code), 0);
 	assert_int_equal(inside(make_process), 0);
-	assert_int_equal(inside(rename_file), ENOENT);
+	assert_int_equal(inside(link_file), ENOENT);
 	assert_int_equal(inside(run_program), 0);
 	config->sandbox = true;
 }
