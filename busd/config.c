@@ -75,8 +75,8 @@ static void fill_up(struct config_topic *so_far, const struct config_topic *from
 
 static int check(const struct ctl_topic_settings *settings, struct why *why)
 {
-	const uint32_t known = CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT |
-			       CTL_TOPIC_EXCLUSIVE | CTL_TOPIC_STREAM;
+	const uint32_t known = CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT | CTL_TOPIC_EXCLUSIVE |
+			       CTL_TOPIC_STREAM;
 
 	if (settings->flags & ~known)
 		return because(why, EINVAL, "unknown topic flags %#x", settings->flags & ~known);

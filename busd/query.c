@@ -231,9 +231,10 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 		return 0;
 	}
 	if (settings.flags & CTL_TOPIC_STREAM)
-		return because(why, EEXIST,
-			       "topic \"%s\" is in use, and no stream; create the stream before anybody uses its name",
-			       topic->name);
+		return because(
+			why, EEXIST,
+			"topic \"%s\" is in use, and no stream; create the stream before anybody uses its name",
+			topic->name);
 	/* publishers made it on demand: it stays now, and new rings are as said */
 	topic->explicit_ = true;
 	topic->settings = settings;

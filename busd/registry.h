@@ -64,7 +64,7 @@ struct pub {
 	uint32_t req;                       /* the request that opened it */
 	uint64_t line;                      /* what it says that it continues, from a former busd */
 	uint64_t place;
-	uint64_t told; /* membership number that it was last told */
+	uint64_t told;   /* membership number that it was last told */
 	uint32_t source; /* of a stream, + 1 */
 	BUS_NEXT(uint64_t label;)
 };
@@ -88,8 +88,8 @@ struct ring {
 	uint64_t client_id, pub_id, line;
 	uint32_t pid, uid;
 	char name[CTL_NAME_MAX];
-	uint32_t source;      /* of a stream, + 1 */
-	struct feed *feed;    /* the sequencer reads it */
+	uint32_t source;   /* of a stream, + 1 */
+	struct feed *feed; /* the sequencer reads it */
 	BUS_NEXT(uint64_t label;)
 };
 

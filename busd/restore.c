@@ -115,8 +115,9 @@ static struct segment *restore_segment(struct busd *busd, const struct record_se
 				.space = space,
 				/* its further pages are counted as they are found */
 				.bytes = body->kind != CTL_SEG_BOARD ? body->charged_bytes
-					 : body->size <= BOARD_SIZE  ? BOARD_HEAD
-								     : BOARD_HEAD + body->size - BOARD_SIZE,
+					 : body->size <= BOARD_SIZE
+						 ? BOARD_HEAD
+						 : BOARD_HEAD + body->size - BOARD_SIZE,
 				.files = body->files
 			};
 			quota_restore(&seg->bill);

@@ -9,7 +9,7 @@
 /* tests/unit/busd_sequencer.c breaks one rule after another, and sees it */
 #ifdef SEQUENCER_MUTANTS
 static struct {
-	bool scan_all, head_only, frontier_reset, no_scan, taken_first, taken_rarely, no_whole;
+	bool scan_all, head_only, no_scan, taken_first, taken_rarely, no_whole;
 } sequencer_mutant;
 #define MUTANT(name) (sequencer_mutant.name)
 #else
@@ -93,8 +93,7 @@ void sequencer_restart(struct sequencer *seq, const struct ring_view *view, uint
 	find_end(seq);
 	out->bytes = bus_load_relaxed(&view->page->bytes);
 	/* what was said to be overwritten may have been: never less than that */
-	out->limit_seq = MUTANT(frontier_reset) ? out->n
-						: bus_load_relaxed(&view->page->frontier_seq);
+	out->limit_seq = bus_load_relaxed(&view->page->frontier_seq);
 	out->limit_pos = bus_load_relaxed(&view->page->frontier_pos);
 	for (i = 0; i < BOARD_SOURCES; i++)
 		seq->next[i] = bus_load_relaxed(&sources[i].taken);
@@ -222,8 +221,7 @@ static void flush_if_due(struct intake *in)
 {
 	struct ring_reader *rd = &in->rd;
 
-	if (rd->cur - rd->flushed < rd->flush_every &&
-	    in->pos - rd->flushed_pos < rd->flush_bytes &&
+	if (rd->cur - rd->flushed < rd->flush_every && in->pos - rd->flushed_pos < rd->flush_bytes &&
 	    bus_load_relaxed(&rd->view.page->waiting) == 0)
 		return;
 	rd->flushed_pos = in->pos;

@@ -40,7 +40,7 @@
 #define SEQUENCER_RUN_BYTES (UINT64_C(256) << 10)
 
 struct sequencer {
-	struct ring_pub out; /* the stream's ring */
+	struct ring_pub out;    /* the stream's ring */
 	_Atomic uint64_t epoch; /* never moves: who reads is told to us by calls */
 	struct spill spill;
 	struct board_source *sources; /* of the stream's board */

@@ -172,9 +172,10 @@ int share_peer(struct client *sleeper, struct client *waker)
 
 		if (bell && share_segment(sleeper, bell) == 0)
 			peer->bell = segment_ref(bell);
-		if (client_is_self(sleeper) && thread_hear(sleeper->busd, waker->id,
-							   bell ? bell->ro_fd : -1, sleeper->slot) < 0)
-			log_error("no memory to hear of \"%s\": its stream goes on slowly", waker->name);
+		if (client_is_self(sleeper) &&
+		    thread_hear(sleeper->busd, waker->id, bell ? bell->ro_fd : -1, sleeper->slot) < 0)
+			log_error("no memory to hear of \"%s\": its stream goes on slowly",
+				  waker->name);
 	}
 	peer->uses++;
 	return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* spill_disk.c - see spill_disk.h */
-#include "spill_disk.h"
+#include "spill_disk_internal.h"
 
 #include "log.h"
 #include "user.h"
@@ -9,52 +9,16 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define IO_DEPTH       8
-#define RETRY_NS       UINT64_C(100000000)  /* what the directory holds could not be read: again */
 #define LOOK_NS        UINT64_C(1000000000) /* between two looks at what is to be removed */
-#define SEGMENT_MIN    (UINT64_C(4) << 20)
-#define SEGMENTS_KEPT  8 /* at least so many make up what is kept, where that is little */
-
-struct spill_disk {
-	struct spill_disk_opts o;
-	char topic[LOG_TOPIC_MAX];
-	struct spill_settings settings;
-	struct io *io;
-	struct recovered rec;
-	struct sources sources;
-	struct retention retention;
-	struct log_start start;
-	bool opened; /* rec, sources, retention and start hold */
-	struct log_file *log;
-	uint64_t from, from_pos; /* of the ring */
-	bool at_ring;
-
-	/* of the thread */
-	uint64_t head, gate, durable, limit;
-	uint64_t look_at; /* retention */
-	uint64_t said;    /* refusals and errors of the disk that were logged */
-	bool stuck;
-
-	pthread_t thread;
-	bool runs;
-	int event_fd;
-	_Atomic uint32_t ended, flush, stop;
-	bool retire;
-	pthread_mutex_t lock; /* over the queues, and `mute` */
-	struct list asks, answers;
-	bool mute; /* it ends: nothing is said to be durable any more */
-	_Atomic uint64_t kept[BOARD_SOURCES]; /* of each source: its messages below are in the log */
-};
 
 /* ---- what the board says ---- */
 
-static void set_text(struct spill_disk *d, char *to, size_t size, const char *text)
+void spill_set_text(struct spill_disk *d, char *to, size_t size, const char *text)
 {
 	struct board_log *log = &d->o.board->log;
 	const uint32_t gen = bus_load_relaxed(&log->gen);
@@ -67,15 +31,15 @@ static void set_text(struct spill_disk *d, char *to, size_t size, const char *te
 	bus_store_release(&log->gen, gen + 2);
 }
 
-static void set_state(struct spill_disk *d, enum board_log_state state, const char *why)
+void spill_set_state(struct spill_disk *d, enum board_log_state state, const char *why)
 {
 	struct board_log *log = &d->o.board->log;
 
-	set_text(d, log->why, sizeof(log->why), why);
+	spill_set_text(d, log->why, sizeof(log->why), why);
 	bus_store_relaxed(&log->state, state);
 }
 
-static void show_disk_use(struct spill_disk *d)
+void spill_show_use(struct spill_disk *d)
 {
 	struct board_log *log = &d->o.board->log;
 	uint64_t bytes = 0;
@@ -118,7 +82,7 @@ static void show(struct spill_disk *d)
 	bus_store_relaxed(&log->poisoned, counts->poisoned);
 	bus_store_relaxed(&log->commits, counts->commits);
 	bus_store_relaxed(&log->syncs, counts->syncs);
-	set_state(d, states[state], log_file_why(d->log));
+	spill_set_state(d, states[state], log_file_why(d->log));
 	if (stuck && !d->stuck)
 		log_error("stream \"%s\": %s; its publishers wait until that is over", d->topic,
 			  log_file_why(d->log));
@@ -186,7 +150,7 @@ static void publish(struct spill_disk *d)
 
 /* ---- keeping ---- */
 
-static void made(void *owner, const struct log_made *made)
+void spill_made(void *owner, const struct log_made *made)
 {
 	struct spill_disk *d = owner;
 
@@ -194,7 +158,7 @@ static void made(void *owner, const struct log_made *made)
 		log_warning("stream \"%s\": no memory to note a segment: it is not removed in its time",
 			    d->topic);
 	d->look_at = 0;
-	show_disk_use(d);
+	spill_show_use(d);
 }
 
 static void keep_limits(struct spill_disk *d, uint64_t now_ns)
@@ -212,7 +176,7 @@ static void keep_limits(struct spill_disk *d, uint64_t now_ns)
 	if (rc < 0)
 		log_warning("stream \"%s\": an old segment cannot be removed: %s", d->topic,
 			    strerror(-rc));
-	show_disk_use(d);
+	spill_show_use(d);
 }
 
 /* ---- publishers ---- */
@@ -254,7 +218,7 @@ static void answer(struct spill_disk *d, struct spill_ask *ask)
 }
 
 /* refusal: why none gets what it wants; NULL */
-static void answer_all(struct spill_disk *d, const char *refusal)
+void spill_answer_all(struct spill_disk *d, const char *refusal)
 {
 	struct spill_ask *ask = NULL;
 	bool any = false;
@@ -277,125 +241,6 @@ static void answer_all(struct spill_disk *d, const char *refusal)
 	} while (ask);
 	if (any)
 		tell_loop(d);
-}
-
-/* ---- opening ---- */
-
-static void set_limits(struct spill_disk *d)
-{
-	d->retention.limits = (struct retention_limits){ .age_ns = d->settings.log.max_age_ns,
-							 .bytes = d->settings.log.max_bytes,
-							 .messages = d->settings.log.max_messages };
-}
-
-/* Of a segment: what is kept goes by whole ones, so where that is little they are small. */
-static void set_segment(const struct spill_disk *d, struct log_file_opts *opts)
-{
-	const struct ctl_log_settings *log = &d->settings.log;
-	uint64_t bytes = LOG_DEFAULT_BYTES, slots = LOG_DEFAULT_SLOTS;
-	const uint64_t least = BUS_ALIGN_UP(d->o.view.bytes / 4, (uint64_t)LOG_AREA_ALIGN) + LOG_AREA_ALIGN;
-
-	if (log->max_bytes) {
-		const uint64_t part = bus_max_u64(log->max_bytes / SEGMENTS_KEPT, SEGMENT_MIN);
-
-		bytes = bus_min_u64(bytes, BUS_ALIGN_UP(part / 4 * 3, (uint64_t)LOG_AREA_ALIGN));
-		slots = bus_min_u64(slots, part / 4 / RING_SLOT_BYTES);
-	}
-	if (log->max_messages)
-		slots = bus_min_u64(slots, bus_max_u64(log->max_messages / SEGMENTS_KEPT, 16384));
-	opts->bytes = bus_max_u64(bytes, least);
-	opts->slots = slots;
-}
-
-static int open_log(struct spill_disk *d, struct why *why)
-{
-	static const enum log_policy policies[] = { [CTL_SYNC_NONE] = LOG_SYNC_NONE,
-						    [CTL_SYNC_INTERVAL] = LOG_SYNC_INTERVAL,
-						    [CTL_SYNC_BATCH] = LOG_SYNC_BATCH };
-	struct log_file_opts opts = { .view = d->o.view,
-				      .dir = d->o.dir,
-				      .topic = d->topic,
-				      .policy = policies[d->settings.log.sync],
-				      .interval_ns = d->settings.log.interval_ns,
-				      .punch = true,
-				      .sources = &d->sources,
-				      .made = made,
-				      .owner = d };
-
-	memcpy(opts.uuid, d->settings.uuid, sizeof(opts.uuid));
-	set_segment(d, &opts);
-	set_limits(d);
-	return log_file_open(&d->log, d->io, &opts, &d->start, why);
-}
-
-/* A log of another stream is not written to. */
-static int take_uuid(const struct spill_settings *settings, struct recovered *rec,
-		     struct sources *sources, struct why *why)
-{
-	if (rec->fresh && sources->absent) {
-		memcpy(rec->uuid, settings->uuid, sizeof(rec->uuid));
-		memcpy(sources->uuid, settings->uuid, sizeof(sources->uuid));
-	}
-	if (memcmp(rec->uuid, settings->uuid, sizeof(rec->uuid)) == 0)
-		return 0;
-	return because(why, ESTALE, "the segments in its directory are of another stream");
-}
-
-static int recover(struct spill_disk *d, struct why *why)
-{
-	int rc;
-
-	if (d->o.dir < 0)
-		d->o.dir = spill_dir_open(d->o.data_dir, d->topic, d->settings.uuid, why);
-	if (d->o.dir < 0)
-		return d->o.dir;
-	rc = recover_open(&d->rec, d->io, d->o.dir, d->from, &d->sources, &d->retention, why);
-	if (rc < 0)
-		return rc;
-	rc = take_uuid(&d->settings, &d->rec, &d->sources, why);
-	if (rc == 0)
-		rc = recover_start_at(&d->rec, d->from, d->from_pos, &d->start, why);
-	if (rc < 0) {
-		sources_close(&d->sources);
-		retention_free(&d->retention);
-		return rc;
-	}
-	if (d->rec.remark[0])
-		log_warning("stream \"%s\": %s", d->topic, d->rec.remark);
-	d->opened = true;
-	return 0;
-}
-
-/* Only the disk may be at fault, or a predecessor be there still: it is tried again, and shown. */
-static bool open_until_stopped(struct spill_disk *d)
-{
-	struct board_log *log = &d->o.board->log;
-	struct why why = { "" };
-	bool said = false;
-
-	while (bus_load_relaxed(&d->stop) == 0) {
-		int rc = d->io ? 0 : io_open(&d->io, IO_BEST, IO_DEPTH, &why);
-
-		if (rc == 0 && !d->opened)
-			rc = recover(d, &why);
-		d->sources.io = d->io;
-		if (rc == 0)
-			rc = open_log(d, &why);
-		if (rc == 0) {
-			set_text(d, log->io, sizeof(log->io), d->io->table->name);
-			set_text(d, log->io_why, sizeof(log->io_why), d->io->why);
-			show_disk_use(d);
-			return true;
-		}
-		set_state(d, BOARD_LOG_STOPPED, why.text);
-		answer_all(d, why.text);
-		if (!said)
-			log_error("stream \"%s\" cannot be written: %s; tried again until it can", d->topic,
-				  why.text);
-		said = true;
-		usleep(RETRY_NS / 1000);
-	}
-	return false;
 }
 
 /* ---- the thread ---- */
@@ -427,7 +272,7 @@ static void run(struct spill_disk *d)
 		const uint64_t now = bus_monotonic_ns();
 		uint64_t wait;
 
-		answer_all(d, NULL);
+		spill_answer_all(d, NULL);
 		d->head = bus_load_acquire(&d->o.spill->offered);
 		log_file_offer(d->log, d->head);
 		if (bus_load_acquire(&d->flush) && (!flushed || d->durable < d->head))
@@ -448,7 +293,7 @@ static void *disk_main(void *arg)
 	struct spill_disk *d = arg;
 	struct why why = { "" };
 
-	if (open_until_stopped(d)) {
+	if (spill_open_log(d)) {
 		d->durable = UINT64_MAX; /* said once more at least */
 		run(d);
 		log_file_close(d->log);
@@ -493,36 +338,6 @@ int spill_disk_new(struct spill_disk **ret, const struct spill_disk_opts *opts, 
 	return 0;
 }
 
-int spill_find(struct spill_found *ret, int dir, const struct spill_settings *settings,
-	       struct why *why)
-{
-	int rc = io_open(&ret->io, IO_BEST, IO_DEPTH, why);
-
-	if (rc < 0)
-		return rc;
-	rc = recover_open(&ret->rec, ret->io, dir, RECOVER_NO_RING, &ret->sources, &ret->retention, why);
-	if (rc < 0) {
-		io_free(ret->io);
-		return rc;
-	}
-	/* the writer has its own, made in its thread */
-	io_free(ret->io);
-	ret->io = ret->sources.io = NULL;
-	rc = take_uuid(settings, &ret->rec, &ret->sources, why);
-	if (rc < 0) {
-		spill_found_free(ret);
-		return rc;
-	}
-	recover_start(&ret->rec, settings->stream_slots, &ret->start);
-	return 0;
-}
-
-void spill_found_free(struct spill_found *found)
-{
-	sources_close(&found->sources);
-	retention_free(&found->retention);
-}
-
 void spill_disk_adopt(struct spill_disk *disk, struct spill_found *found)
 {
 	disk->rec = found->rec;
@@ -532,7 +347,7 @@ void spill_disk_adopt(struct spill_disk *disk, struct spill_found *found)
 	disk->opened = true;
 	spill_disk_begin_at(disk, found->start.seq, found->start.pos);
 	bus_store_release(&disk->o.board->durable_seq, found->rec.end_seq);
-	show_disk_use(disk);
+	spill_show_use(disk);
 }
 
 void spill_disk_begin_at(struct spill_disk *disk, uint64_t gate_seq, uint64_t pos)

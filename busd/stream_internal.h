@@ -22,6 +22,8 @@ struct stream {
 	struct list ending;           /* busd.streams_ending: its writer is to end */
 };
 
+/* The thread has something to say. */
+void stream_settled(struct busd *busd, struct watch *watch, uint32_t events);
 /* Who waits for a source gets none any more. */
 void stream_refuse_parked(struct stream *stream);
 /* Sources that nobody has, once all publishers and rings are restored. */

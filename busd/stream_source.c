@@ -136,9 +136,10 @@ static int wait_for(struct stream *stream, uint32_t i, struct job *job, struct w
 	struct pub *pub = holder(stream, i);
 
 	if (pub && !has_died(pub->client))
-		return because(why, EBUSY,
-			       "publisher \"%s\" is open on stream \"%s\" (by %s); close it there, or take another name",
-			       pub->name, stream->topic->name, client_label(pub->client));
+		return because(
+			why, EBUSY,
+			"publisher \"%s\" is open on stream \"%s\" (by %s); close it there, or take another name",
+			pub->name, stream->topic->name, client_label(pub->client));
 	if (pub)
 		client_doom(pub->client, NULL);
 	job->source = i + 1;
@@ -346,8 +347,7 @@ void stream_restore_sources(struct stream *stream)
 		struct board_source *source = source_at(stream, i);
 
 		board_mend_source(source);
-		if (stream->uses[i] == 0 &&
-		    bus_load_relaxed(&source->state) == BOARD_SOURCE_OPEN)
+		if (stream->uses[i] == 0 && bus_load_relaxed(&source->state) == BOARD_SOURCE_OPEN)
 			bus_store_release(&source->state, BOARD_SOURCE_CLOSED);
 	}
 }

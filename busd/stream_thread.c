@@ -16,9 +16,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define ROUNDS       16      /* with the lock held */
-#define IDLE_NS      UINT64_C(20000) /* of looking before it sleeps */
-#define SLICE_NS     1000000 /* of sleep while a publisher has no bell for us */
+#define ROUNDS   16              /* with the lock held */
+#define IDLE_NS  UINT64_C(20000) /* of looking before it sleeps */
+#define SLICE_NS 1000000         /* of sleep while a publisher has no bell for us */
 
 struct thread_bell {
 	uint64_t client_id;

@@ -235,9 +235,10 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 		const struct topic *topic = topic_find(client->busd, open->pattern);
 
 		if (!topic || !topic_is_stream(topic))
-			return because(why, EINVAL,
-				       "there is no stream \"%s\": only a stream has numbers to start from",
-				       open->pattern);
+			return because(
+				why, EINVAL,
+				"there is no stream \"%s\": only a stream has numbers to start from",
+				open->pattern);
 	}
 	if (client->sub_count >= CLIENT_SUBS_MAX)
 		return because(why, EDQUOT,

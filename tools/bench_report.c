@@ -276,7 +276,8 @@ void bench_print_flow(FILE *out, const char *what, const struct bench_plan *plan
 	if (plan->subs > 1)
 		fprintf(out, "%-26s %11s\n", "delivered", tool_count(flow->deliveries_per_second).s);
 	if (flow->ratio.count)
-		print_rate(out, "limit: ideal ring", &flow->limit);
+		print_rate(out, strcmp(what, "streamed") ? "limit: ideal ring" : "limit: live ring",
+			   &flow->limit);
 	if (flow->slot_ratio.count)
 		fprintf(out, "%-26s %11s\n", "limit: its slots alone",
 			tool_count(flow->slot_limit.messages_per_second).s);

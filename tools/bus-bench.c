@@ -13,6 +13,7 @@
 #include "bench_message.h"
 #include "bench_pair.h"
 #include "bench_report.h"
+#include "bench_stream.h"
 #include "tool.h"
 
 /*
@@ -83,10 +84,11 @@ static const struct tool_option options[] = {
 
 static const struct tool tool = {
 	"bus-bench",
-	"pair [OPTION...]\npub [OPTION...]\nsub --topic=T [OPTION...]",
+	"pair [OPTION...]\npub [OPTION...]\nsub --topic=T [OPTION...]\nstream [OPTION...]",
 	"Measures the bus, in turn with the limit of this machine for the same work.\n"
 	"pair: round trips between two processes. pub: messages a second from publishing to\n"
-	"subscribing processes. sub: the receiving side alone, for a topic that others publish on.",
+	"subscribing processes. sub: the receiving side alone, for a topic that others publish on.\n"
+	"stream: messages a second into a stream, beside a live topic.",
 	options,
 };
 
@@ -188,6 +190,15 @@ static void check(const struct job *job, const char *kind)
 	const struct bench_plan *plan = &job->plan;
 	bool pair = strcmp(kind, "pair") == 0, pub = strcmp(kind, "pub") == 0;
 
+	if (strcmp(kind, "stream") == 0) {
+		if (plan->batch > 1 || plan->pubs > 1 || job->subs > 0 || job->no_subs ||
+		    job->clients > 0 || plan->rate > 0 || plan->in_place || plan->untouched ||
+		    job->hgrm)
+			tool_fail_usage(
+				"stream: one publisher, one message at a time, as fast as it goes: only "
+				"--size, --count, --duration, --rounds, --slots and --bytes");
+		return;
+	}
 	if (pair && (plan->batch > 1 || plan->pubs > 1 || job->subs > 0 || job->no_subs))
 		tool_fail_usage(
 			"--batch, --pubs, --subs and --no-subs are not for pair; --clients is");
@@ -221,6 +232,8 @@ static void complete(struct job *job, const char *kind)
 	}
 	if (plan->pair)
 		plan->pubs = job->clients ? job->clients : 1;
+	else if (strcmp(kind, "stream") == 0)
+		plan->subs = 1;
 	else
 		plan->subs = job->no_subs   ? 0
 			     : job->subs    ? job->subs
@@ -241,8 +254,9 @@ static void complete(struct job *job, const char *kind)
 	else if (!job->rounds)
 		job->effort.rounds =
 			(int)((uint64_t)job->duration_ns /
-			      (plan->wait == BENCH_SPIN && plan->rate == 0 ? ROUND_NS
-									   : SLOW_ROUND_NS));
+			      (plan->wait == BENCH_SPIN && plan->rate == 0 && strcmp(kind, "stream")
+				       ? ROUND_NS
+				       : SLOW_ROUND_NS));
 	if (!job->rounds && job->effort.rounds < ROUNDS_MIN)
 		job->effort.rounds = ROUNDS_MIN;
 	if (job->effort.rounds > BENCH_ROUNDS_MAX)
@@ -313,6 +327,20 @@ static void run_pub(const struct job *job)
 		bench_print_flow(stdout, "published", &job->plan, &job->effort, &flow);
 	else
 		show_json(job, bench_json_flow("pub", &job->plan, &job->effort, &flow));
+}
+
+static void run_stream(const struct job *job)
+{
+	static struct bench_flow flow;
+	const char *why = NULL;
+	int err = bench_measure_stream(&job->plan, &job->effort, &flow, &why);
+
+	if (err)
+		fail_measurement(err, why);
+	if (job->form == FORM_TEXT)
+		bench_print_flow(stdout, "streamed", &job->plan, &job->effort, &flow);
+	else
+		show_json(job, bench_json_flow("stream", &job->plan, &job->effort, &flow));
 }
 
 /* ---- sub ---- */
@@ -431,10 +459,11 @@ int main(int argc, char **argv)
 	while ((opt = tool_next_option(argc, argv)) != -1)
 		parse_option(&job, opt);
 	if (optind >= argc)
-		tool_fail_usage("what is to be measured? pair, pub or sub");
+		tool_fail_usage("what is to be measured? pair, pub, sub or stream");
 	kind = argv[optind];
-	if (strcmp(kind, "pair") != 0 && strcmp(kind, "pub") != 0 && strcmp(kind, "sub") != 0)
-		tool_fail_usage("\"%s\" cannot be measured: pair, pub or sub", kind);
+	if (strcmp(kind, "pair") != 0 && strcmp(kind, "pub") != 0 && strcmp(kind, "sub") != 0 &&
+	    strcmp(kind, "stream") != 0)
+		tool_fail_usage("\"%s\" cannot be measured: pair, pub, sub or stream", kind);
 	if (optind + 1 < argc)
 		tool_fail_usage("one measurement at a time: \"%s\" is too much", argv[optind + 1]);
 	check(&job, kind);
@@ -445,6 +474,8 @@ int main(int argc, char **argv)
 		run_pair(&job);
 	else if (strcmp(kind, "pub") == 0)
 		run_pub(&job);
+	else if (strcmp(kind, "stream") == 0)
+		run_stream(&job);
 	else
 		run_sub(&job);
 	return tool_end(TOOL_DONE);

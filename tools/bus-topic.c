@@ -205,8 +205,8 @@ static json_t *topic_to_json(const struct bus_topic_info *info)
 {
 	char numa[16];
 
-	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:o, s:b, s:I}", "topic",
-			 info->name, "explicit", info->explicit_ != 0, "publishers",
+	return json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:I, s:o, s:b, s:I}",
+			 "topic", info->name, "explicit", info->explicit_ != 0, "publishers",
 			 (json_int_t)info->publishers, "subscribers", (json_int_t)info->subscribers,
 			 "rings", (json_int_t)info->rings, "slots", (json_int_t)info->slots,
 			 "bytes", (json_int_t)info->bytes, "max_bytes", (json_int_t)info->max_bytes,

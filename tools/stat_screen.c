@@ -364,8 +364,8 @@ void stat_show_topic(const struct stat_source *source, const struct stat_topic *
 	for (int k = 0; t->stream && k < topic->pub_count; k++) {
 		const struct bus_stat_pub *p = &topic->pubs[k].now;
 
-		printf("%s[%u]: %" PRIu64 " of %" PRIu64 " are in the stream\n", p->name, p->pid, p->taken,
-		       p->messages);
+		printf("%s[%u]: %" PRIu64 " of %" PRIu64 " are in the stream\n", p->name, p->pid,
+		       p->taken, p->messages);
 	}
 	putchar('\n');
 	show_peers(topic, STAT_SUBSCRIBERS);

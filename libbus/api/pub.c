@@ -304,9 +304,10 @@ static inline int claim_room(struct bus_pub *pub, uint32_t head_len, uint32_t le
 		int err = clear_the_way(pub, need);
 
 		if (err == 0 && pub->skip != 0)
-			err = bus__fail(-EINVAL,
-					"%llu messages that stream \"%s\" has already are to be sent again first, and not in place",
-					(unsigned long long)pub->skip, pub->topic);
+			err = bus__fail(
+				-EINVAL,
+				"%llu messages that stream \"%s\" has already are to be sent again first, and not in place",
+				(unsigned long long)pub->skip, pub->topic);
 		if (err < 0)
 			return err;
 	}

@@ -23,16 +23,18 @@ int bus_pub_rewind(struct bus_pub *pub, uint64_t seq)
 	if (pub->magic != BUS__PUB_MAGIC)
 		return -ECHILD;
 	if (pub->source == NULL || !pub->named)
-		return bus__fail(-EOPNOTSUPP,
-				 pub->source == NULL
-					 ? "topic \"%s\" is no stream: nobody knows what was published before"
-					 : "the publisher on stream \"%s\" has no name: it is a new one each time",
-				 pub->topic);
+		return bus__fail(
+			-EOPNOTSUPP,
+			pub->source == NULL
+				? "topic \"%s\" is no stream: nobody knows what was published before"
+				: "the publisher on stream \"%s\" has no name: it is a new one each time",
+			pub->topic);
 	if (seq > pub->ring.n || pub->ring.n != pub->geometry.first_seq || pub->claimed)
-		return bus__fail(-EINVAL,
-				 "the next message on stream \"%s\" has number %llu: only before it is sent, and to a lower "
-				 "one, may be gone back",
-				 pub->topic, (unsigned long long)pub->ring.n);
+		return bus__fail(
+			-EINVAL,
+			"the next message on stream \"%s\" has number %llu: only before it is sent, and to a lower "
+			"one, may be gone back",
+			pub->topic, (unsigned long long)pub->ring.n);
 	pub->skip = pub->ring.n - seq;
 	bus__pub_set_go(pub);
 	return 0;
@@ -55,9 +57,10 @@ static int check_level(const struct bus_pub *pub, uint32_t level)
 				 "(a stream with --sync=batch does)",
 				 pub->topic);
 	if (level == BUS_LEVEL_DURABLE && (pub->board->flags & BOARD_TOPIC_DISK) == 0)
-		return bus__fail(-EOPNOTSUPP,
-				 "stream \"%s\" lies in memory: nothing of it is kept on disk, so nothing is durable",
-				 pub->topic);
+		return bus__fail(
+			-EOPNOTSUPP,
+			"stream \"%s\" lies in memory: nothing of it is kept on disk, so nothing is durable",
+			pub->topic);
 	return 0;
 }
 
@@ -92,9 +95,10 @@ static int lost_hope(struct bus_pub *pub)
 	if (pub->refusal != 0)
 		return bus__fail(pub->refusal, "%s", pub->refusal_why);
 	if (bus__is_over(pub->bus, pub->gen))
-		return bus__fail(-EPIPE,
-				 "the busd that had stream \"%s\" in its memory is dead: how far the messages came is not known",
-				 pub->topic);
+		return bus__fail(
+			-EPIPE,
+			"the busd that had stream \"%s\" in its memory is dead: how far the messages came is not known",
+			pub->topic);
 	return 0;
 }
 
@@ -144,7 +148,8 @@ int bus_pub_wait(struct bus_pub *pub, uint32_t level, uint64_t seq, int64_t time
 	if (err < 0)
 		return err;
 	if (seq > pub->ring.n)
-		return bus__fail(-EINVAL, "message %llu was not sent yet", (unsigned long long)seq - 1);
+		return bus__fail(-EINVAL, "message %llu was not sent yet",
+				 (unsigned long long)seq - 1);
 	if (reached(pub, level) >= seq)
 		return 0;
 	if (pub->claimed)

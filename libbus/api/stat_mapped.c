@@ -205,18 +205,22 @@ static int take_board(struct search *s, const struct proc_segment *first)
 	struct shm_map map;
 	struct stat st;
 	int fd = open_checked(s, first, BOARD_SEALS, &st), err;
+	size_t size;
 	bool wanted;
 
 	if (fd < 0)
 		return fd;
+	size = st.st_size < (off_t)BOARD_STREAM_SIZE ? BOARD_SIZE : BOARD_STREAM_SIZE;
 	err = st.st_size < (off_t)BOARD_SIZE || (st.st_uid != 0 && st.st_uid != s->owner)
 		      ? -EPROTO
-		      : shm_map_segment(&map, fd, BOARD_SIZE, false);
+		      : shm_map_segment(&map, fd, size, false);
 	close(fd);
 	if (err < 0)
 		return err;
 	board.base = map.base;
 	err = check_board(s, &board, &wanted);
+	if (err == 0 && bus__stat_board_stream(&board) != 0 && size < BOARD_STREAM_SIZE)
+		err = -EPROTO;
 	if (err < 0) {
 		shm_unmap(&map);
 		return err;
@@ -262,12 +266,13 @@ static int take_ring(struct search *s, const struct stat_board *board, const str
 		return err;
 	if (!GROW(view->rings, view->ring_count))
 		return -ENOMEM;
-	view->rings[view->ring_count] = (struct stat_ring){ .ring_id = entry->ring_id,
-							    .topic_id = board->topic_id,
-							    .first_seq = geo.first_seq,
-							    .stream = (geo.features & RING_FEATURE_STREAM) != 0,
-							    .size = geo.size,
-							    .written = is_written(s, first) };
+	view->rings[view->ring_count] =
+		(struct stat_ring){ .ring_id = entry->ring_id,
+				    .topic_id = board->topic_id,
+				    .first_seq = geo.first_seq,
+				    .stream = (geo.features & RING_FEATURE_STREAM) != 0,
+				    .size = geo.size,
+				    .written = is_written(s, first) };
 	ring_view_init(&view->rings[view->ring_count++].view, map.base, &geo);
 	return 0;
 }

@@ -26,9 +26,10 @@ static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 	    o->max_rings > CURSOR_MAX_ENTRIES)
 		return bus__fail(-EINVAL, "bus_sub_open: bad options");
 	if (o->start == BUS_START_SEQ && topic_is_wild(sub->like.pattern))
-		return bus__fail(-EINVAL,
-				 "\"%s\" may match several topics, and a number is one stream's: name that",
-				 sub->like.pattern);
+		return bus__fail(
+			-EINVAL,
+			"\"%s\" may match several topics, and a number is one stream's: name that",
+			sub->like.pattern);
 	if (o->start_seq != 0 && o->start != BUS_START_SEQ)
 		return bus__fail(-EINVAL, "bus_sub_open: start_seq without BUS_START_SEQ");
 	sub->start = o->start;

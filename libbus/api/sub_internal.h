@@ -33,16 +33,16 @@ struct sub_ring {
 	struct ring_reader rd;
 	struct sub_topic *topic;
 	uint32_t borrowed;
-	bool active;    /* false: a successor whose predecessor is not drained yet */
-	bool unbegun;   /* attached, and its cursor not written yet */
-	bool stale;     /* not told again yet, by a new worker of busd's */
-	bool ignored;   /* wrote what is not a message */
-	bool skips;     /* joins again, and has missed something */
-	bool chosen;    /* BUS_START_LAST: begins at its last message */
-	bool same_pids; /* its busd's pids are ours */
+	bool active;               /* false: a successor whose predecessor is not drained yet */
+	bool unbegun;              /* attached, and its cursor not written yet */
+	bool stale;                /* not told again yet, by a new worker of busd's */
+	bool ignored;              /* wrote what is not a message */
+	bool skips;                /* joins again, and has missed something */
+	bool chosen;               /* BUS_START_LAST: begins at its last message */
+	bool same_pids;            /* its busd's pids are ours */
 	struct sub_stream *stream; /* it is a stream's: sub_stream.c; else NULL */
-	uint32_t gen;   /* of busd */
-	uint64_t line;  /* what its publisher was called first, by whichever busd */
+	uint32_t gen;              /* of busd */
+	uint64_t line;             /* what its publisher was called first, by whichever busd */
 	uint64_t prev_ring;
 	struct bus_peer peer;
 	/* waking its publisher, and being woken */
@@ -164,8 +164,11 @@ bool bus__sub_ring_place(struct bus_sub *sub, uint32_t count);        /* room fo
 void bus__sub_ring_ends(struct sub_ring *r); /* nothing more comes there, whatever a board says */
 
 /* sub_stream.c */
-struct sub_stream *bus__sub_stream_new(const struct board_head *board);
-void bus__sub_stream_free(struct sub_stream *stream); /* NULL is allowed */
+/* A ring that is a stream's gets what its messages need; false: no memory, or a board that is none. */
+bool bus__sub_stream_attach(struct sub_ring *r, const struct bus__segment *ring,
+			    const struct bus__segment *board);
+void bus__sub_stream_begin(struct sub_ring *r, uint64_t seq); /* BUS_START_SEQ */
+void bus__sub_stream_free(struct sub_stream *stream);         /* NULL is allowed */
 /* What a stream's slot says more than another's of a message that was just looked at. */
 void bus__sub_stream_mark(struct sub_ring *r, const struct ring_peeked *p, struct bus_msg *msg);
 

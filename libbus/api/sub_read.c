@@ -127,8 +127,8 @@ static __attribute__((noinline)) int take_plain(const struct sub_ring *r, uint64
 }
 
 /* The same of a stream's ring, with what its slots say more. Nothing of it travels inline. */
-static __attribute__((noinline)) int take_stream(struct sub_ring *r, uint64_t seq, struct bus_msg *m,
-						 uint64_t *pos, int room)
+static __attribute__((noinline)) int take_stream(struct sub_ring *r, uint64_t seq,
+						 struct bus_msg *m, uint64_t *pos, int room)
 {
 	struct ring_peeked p;
 	int n;

@@ -248,15 +248,8 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 		return false;
 	}
 	r = seg->kind == CTL_SEG_RING && bus__sub_ring_place(sub, 1) ? calloc(1, sizeof(*r)) : NULL;
-	if (r != NULL && seg->geometry.features & RING_FEATURE_STREAM) {
-		r->stream = topic->segment->size >= BOARD_STREAM_SIZE ? bus__sub_stream_new(topic->board)
-								      : NULL;
-		if (r->stream == NULL) {
-			free(r);
-			r = NULL;
-		}
-	}
-	if (r == NULL) {
+	if (r == NULL || !bus__sub_stream_attach(r, seg, topic->segment)) {
+		free(r);
 		bus__segment_put(bus, seg);
 		return false;
 	}
@@ -288,11 +281,10 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	topic->rings++;
 	sub->rings[sub->ring_count++] = r;
 	sub->words_stale = true;
-	if (ev->flags & CTL_RING_FRESH) {
+	r->unbegun = (ev->flags & CTL_RING_FRESH) == 0;
+	if (!r->unbegun) {
 		r->rd.cur = r->rd.ahead = ev->start;
 		ring_reader_tag(&r->rd);
-	} else {
-		r->unbegun = true;
 	}
 	return true;
 }
@@ -427,31 +419,13 @@ static void count_hole(struct sub_ring *r, uint64_t was)
 	r->rd.lost_unsaid += r->rd.cur - was;
 }
 
-/*
- * BUS_START_SEQ: what was asked for and is not in the ring any more is lost to this reader. A stream
- * that has not come so far is waited for.
- */
-static void begin_at(struct bus_sub *sub, struct sub_ring *r)
-{
-	uint64_t oldest;
-
-	ring_reader_begin_oldest(&r->rd);
-	oldest = r->rd.cur;
-	if (sub->start_seq < oldest) {
-		r->rd.lost += oldest - sub->start_seq;
-		r->rd.lost_unsaid += oldest - sub->start_seq;
-	} else {
-		r->rd.cur = r->rd.ahead = sub->start_seq;
-	}
-}
-
 /* Step 1 for one ring: writes its cursor and tags it. */
 static void begin(struct bus_sub *sub, struct sub_ring *r)
 {
 	uint64_t was = r->rd.cur;
 
 	if (sub->start == BUS_START_SEQ) {
-		begin_at(sub, r);
+		bus__sub_stream_begin(r, sub->start_seq);
 	} else if (sub->start == BUS_START_OLDEST) {
 		ring_reader_begin_oldest(&r->rd);
 		count_hole(r, was);

@@ -26,16 +26,39 @@ struct sub_stream {
 	struct bus_peer nobody;
 };
 
-struct sub_stream *bus__sub_stream_new(const struct board_head *board)
+bool bus__sub_stream_attach(struct sub_ring *r, const struct bus__segment *ring,
+			    const struct bus__segment *board)
 {
-	struct sub_stream *stream = calloc(1, sizeof(*stream));
+	struct sub_stream *stream;
 
+	if ((ring->geometry.features & RING_FEATURE_STREAM) == 0)
+		return true;
+	stream = board->size >= BOARD_STREAM_SIZE ? calloc(1, sizeof(*stream)) : NULL;
 	if (stream == NULL)
-		return NULL;
-	stream->sources =
-		(const struct board_source *)(const void *)((const uint8_t *)board + BOARD_SOURCES_OFF);
+		return false;
+	stream->sources = (const struct board_source *)(const void *)((const uint8_t *)board->base +
+								      BOARD_SOURCES_OFF);
 	stream->nobody.name = "";
-	return stream;
+	r->stream = stream;
+	return true;
+}
+
+/*
+ * What was asked for and is not in the ring any more is lost to this reader. A stream that has not come so
+ * far is waited for.
+ */
+void bus__sub_stream_begin(struct sub_ring *r, uint64_t seq)
+{
+	uint64_t oldest;
+
+	ring_reader_begin_oldest(&r->rd);
+	oldest = r->rd.cur;
+	if (seq < oldest) {
+		r->rd.lost += oldest - seq;
+		r->rd.lost_unsaid += oldest - seq;
+	} else {
+		r->rd.cur = r->rd.ahead = seq;
+	}
 }
 
 static void free_former(struct sub_stream *stream)
@@ -69,16 +92,14 @@ static bool read_source(const struct board_source *entry, uint32_t src, struct s
 		to->src = entry->src;
 		to->gen = gen;
 		to->first_seq = entry->first_seq;
-		to->peer = (struct bus_peer){ .id = entry->pub_id,
-					      .pid = entry->pid,
-					      .uid = entry->uid,
-					      .name = to->name };
+		to->peer = (struct bus_peer){
+			.id = entry->pub_id, .pid = entry->pid, .uid = entry->uid, .name = to->name
+		};
 		memcpy(to->name, entry->name, sizeof(to->name) - 1);
 		bus_fence_acquire();
 		if (bus_load_relaxed(&entry->gen) != gen)
 			continue;
-		to->earlier =
-			(struct bus_peer){ .id = src, .uid = to->peer.uid, .name = to->name };
+		to->earlier = (struct bus_peer){ .id = src, .uid = to->peer.uid, .name = to->name };
 		return to->src == src;
 	}
 	return false;

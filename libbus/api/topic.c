@@ -37,8 +37,8 @@ int bus_topic_create(struct bus *bus, const char *topic, const struct bus_topic_
 	err = bus__check_topic(topic);
 	if (err < 0)
 		return err;
-	if (o.flags & ~(BUS_TOPIC_HUGE | BUS_TOPIC_HUGE_OR_NOT | BUS_TOPIC_EXCLUSIVE |
-			BUS_TOPIC_STREAM))
+	if (o.flags &
+	    ~(BUS_TOPIC_HUGE | BUS_TOPIC_HUGE_OR_NOT | BUS_TOPIC_EXCLUSIVE | BUS_TOPIC_STREAM))
 		return bus__fail(-EINVAL, "bus_topic_create: unknown flags %#x", o.flags);
 	req.settings = (struct ctl_topic_settings){ .slots = o.slots,
 						    .numa = o.numa,

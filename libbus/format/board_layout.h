@@ -27,7 +27,7 @@
 #define BOARD_MAGIC   UINT64_C(0x4452414f42535542) /* "BUSBOARD" */
 #define BOARD_VERSION 1
 /* the oldest that is still read; what must be understood is a bit of `features` */
-#define BOARD_VERSION_MIN    1
+#define BOARD_VERSION_MIN 1
 /* of a stream: there are sources, and what is on the rings of publishers is read by busd alone */
 #define BOARD_FEATURE_STREAM 1u
 #define BOARD_FEATURES_KNOWN BOARD_FEATURE_STREAM
@@ -245,8 +245,9 @@ struct board_source {
 static_assert(sizeof(struct board_source) == 256, "four lines");
 static_assert(offsetof(struct board_source, state) == 64, "what is stored often is by itself");
 
-#define BOARD_SOURCES      1024
-#define BOARD_SOURCE_NAMED 1u /* who opens it again under this name goes on behind its last message */
+#define BOARD_SOURCES 1024
+#define BOARD_SOURCE_NAMED \
+	1u /* who opens it again under this name goes on behind its last message */
 
 #define BOARD_RINGS_OFF   ((size_t)BOARD_HEAD)
 #define BOARD_SUBS_OFF    (BOARD_RINGS_OFF + BOARD_RINGS * sizeof(struct board_ring))

@@ -271,9 +271,9 @@ struct ctl_topic_settings {
 	uint32_t pad;
 };
 #define CTL_TOPIC_HUGE        1u
-#define CTL_TOPIC_HUGE_OR_NOT 2u /* ordinary pages where the pool is short */
-#define CTL_TOPIC_EXCLUSIVE   4u /* TOPIC_CREATE: -EEXIST where it exists, even if equal */
-#define CTL_TOPIC_FORCE       8u /* TOPIC_REMOVE: even with clients; they see their rings close */
+#define CTL_TOPIC_HUGE_OR_NOT 2u  /* ordinary pages where the pool is short */
+#define CTL_TOPIC_EXCLUSIVE   4u  /* TOPIC_CREATE: -EEXIST where it exists, even if equal */
+#define CTL_TOPIC_FORCE       8u  /* TOPIC_REMOVE: even with clients; they see their rings close */
 #define CTL_TOPIC_STREAM      16u /* a stream; PUB_OPEN: -ENOENT where it is none */
 
 /* How a stream is kept. Zeros: by default */

@@ -296,8 +296,8 @@ struct bus_pub_opts {
 	 * an identity: see bus_pub_rewind()
 	 */
 	const char *name;
-	uint32_t full;    /* enum bus_full */
-	uint32_t slots;   /* of this ring; 0: the topic's */
+	uint32_t full;  /* enum bus_full */
+	uint32_t slots; /* of this ring; 0: the topic's */
 	uint64_t bytes;
 	int64_t full_ns; /* 0: 10 s; -1 (BLOCK only): for ever */
 	/* how long a full ring is polled before sleeping; 0: 20 us, -1: never sleep */
@@ -402,8 +402,9 @@ int bus_pub_info(struct bus_pub *pub, struct bus_pub_info *ret) BUS_MUST_CHECK;
 
 /* How far a message has come. */
 enum bus_level {
-	BUS_LEVEL_RING = 0,   /* it is in the publisher's ring: bus_pub_send() has returned */
-	BUS_LEVEL_STREAM = 1, /* it is in the stream: neither our death nor that of busd's worker loses it */
+	BUS_LEVEL_RING = 0, /* it is in the publisher's ring: bus_pub_send() has returned */
+	BUS_LEVEL_STREAM =
+		1, /* it is in the stream: neither our death nor that of busd's worker loses it */
 	BUS_LEVEL_DURABLE = 2, /* it is on disk */
 };
 

@@ -60,7 +60,8 @@ static void unknown_flags(void)
 			pub_refused(BUS_OPTS(pub, .flags = flag), -EINVAL);
 		if (flag != BUS_SUB_FD_THREAD)
 			sub_refused(BUS_OPTS(sub, .flags = flag), -EINVAL);
-		if ((flag & (BUS_TOPIC_HUGE | BUS_TOPIC_HUGE_OR_NOT | BUS_TOPIC_EXCLUSIVE)) == 0)
+		if ((flag & (BUS_TOPIC_HUGE | BUS_TOPIC_HUGE_OR_NOT | BUS_TOPIC_EXCLUSIVE |
+			     BUS_TOPIC_STREAM)) == 0)
 			topic_refused(BUS_OPTS(topic, .flags = flag), -EINVAL);
 		if (flag != BUS_CONNECT_NO_AUTOSTART)
 			connect_refused(BUS_OPTS(connect, .flags = flag), -EINVAL);

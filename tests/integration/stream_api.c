@@ -17,8 +17,8 @@ static struct bus *bus;
 
 static void make(const char *name, uint32_t stream_slots)
 {
-	OK(bus_topic_create(bus, name,
-			    BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM, .stream_slots = stream_slots)));
+	OK(bus_topic_create(
+		bus, name, BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM, .stream_slots = stream_slots)));
 }
 
 static struct bus_sub *subscribe(const char *pattern, uint32_t start, uint64_t seq)
@@ -116,7 +116,8 @@ static void a_wildcard(void)
 	send_text(live, "l");
 	for (int i = 0; i < 2; i++) {
 		rig_next(sub, &msg);
-		streamed = streamed || (strcmp(msg.topic, "w.stream") == 0 && *(const char *)msg.data == 's');
+		streamed = streamed ||
+			   (strcmp(msg.topic, "w.stream") == 0 && *(const char *)msg.data == 's');
 		lived = lived || (strcmp(msg.topic, "w.live") == 0 && *(const char *)msg.data == 'l');
 		OK(bus_sub_release(sub, 1));
 	}
@@ -173,7 +174,8 @@ static void a_slow_reader(void)
 
 	make("slow", 64);
 	sub = subscribe("slow", BUS_START_NOW, 0);
-	OK(bus_pub_open(&pub, bus, "slow", BUS_OPTS(pub, .full = BUS_FULL_BLOCK, .full_ns = 2000000000)));
+	OK(bus_pub_open(&pub, bus, "slow",
+			BUS_OPTS(pub, .full = BUS_FULL_BLOCK, .full_ns = 2000000000)));
 	for (int i = 0; i < 20000; i++)
 		OK(bus_pub_send(pub, &i, sizeof(i)));
 	sent(pub);

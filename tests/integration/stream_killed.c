@@ -12,11 +12,11 @@
 
 #include "lib/bus_rig.h"
 
-#define PUBS   3
-#define COUNT  600000u
-#define BURST  5000u
-#define KILLS  40
-#define READERS 2
+#define PUBS      3
+#define COUNT     600000u
+#define BURST     5000u
+#define KILLS     25
+#define READERS   2
 #define BYTES_MAX 160
 
 enum { READY, STARTED, SUM };
@@ -72,7 +72,8 @@ static void publish_all(uint32_t id)
 
 	snprintf(name, sizeof(name), "p%u", id);
 	/* who has just been killed may not be gone yet */
-	for (int i = 0; (err = bus_pub_open(&pub, bus, "s", BUS_OPTS(pub, .name = name))) == -EBUSY; i++) {
+	for (int i = 0; (err = bus_pub_open(&pub, bus, "s", BUS_OPTS(pub, .name = name))) == -EBUSY;
+	     i++) {
 		CHECK(i < 1000);
 		rig_sleep_ms(10);
 	}
@@ -91,7 +92,7 @@ static void publish_all(uint32_t id)
 			OK(bus_pub_reached(pub, BUS_LEVEL_STREAM, &now));
 			EQUAL(now, n + 1);
 		}
-		rig_sleep_ms(10); /* a reader must not fall a whole stream behind */
+		rig_sleep_ms(30); /* a reader must not fall a whole stream behind */
 	}
 	OK(bus_pub_wait(pub, BUS_LEVEL_STREAM, COUNT, 10000000000));
 	bus_close(bus);
@@ -176,7 +177,8 @@ int main(void)
 	for (uint32_t i = 0; i < PUBS; i++)
 		pubs[i] = start_publisher(i);
 	for (int i = 0; i < KILLS; i++) {
-		rig_sleep_ms((unsigned)rand() % 60);
+		rig_sleep_ms((unsigned)rand() %
+			     300); /* one that lives for a moment is followed at once */
 		if (rand() % 3 != 0) {
 			rig_kill_worker();
 		} else {

@@ -11,7 +11,7 @@ expect 0 '' bus-topic create a.one
 same "ls" $'a.one\nb.two' "$(bus-topic ls | sed 1d | cut -d ' ' -f 1)"
 same "ls PATTERN" b.two "$(bus-topic ls 'b.*' | sed 1d | cut -d ' ' -f 1)"
 # Sizes are made powers of two.
-expect 0 '^\{"topic":"b.two","explicit":true,"publishers":0,"subscribers":0,"rings":0,"slots":2048,"bytes":131072,"max_bytes":4194304,"numa":"auto","huge":"no","memory_bytes":[0-9]+,"created":"20[^"]*Z"\}$' \
+expect 0 '^\{"topic":"b.two","explicit":true,"publishers":0,"subscribers":0,"rings":0,"slots":2048,"bytes":131072,"max_bytes":4194304,"numa":"auto","huge":"no","memory_bytes":[0-9]+,"created":"20[^"]*Z","stream":false,"stream_slots":0\}$' \
   bus-topic info b.two --json
 expect 0 'a new ring +2048 slots, 128 KiB of payload, may grow to 4 MiB' bus-topic info b.two
 expect 1 'cannot describe topic "c": there is no such topic' bus-topic info c
