@@ -175,7 +175,7 @@ struct bus_log_finding {
 /*
  * Reads everything there is and tells what is wrong, one finding after another, files in order: 1: *ret is
  * filled; 0: all was read; the next call begins again. Each segment ends with a BUS_LOG_CHECKED. The place of
- * bus_log_next() is not touched. A stream's tail that busd is writing at this moment is no finding.
+ * bus_log_next() is not touched. What busd is writing at this moment is at most a BUS_LOG_NOTE.
  * Errors as bus_log_next().
  */
 int bus_log_verify(struct bus_log *log, struct bus_log_finding *ret) BUS_MUST_CHECK;

@@ -3,7 +3,7 @@
  * log_time.c - finding messages by their time in one segment: a binary search over slots of which any may be
  * damaged. Of a message only slot and head are read, since the checksum over them covers the time.
  */
-#include <string.h>
+#include <stdlib.h>
 
 #include "os/log_own.h"
 
@@ -12,6 +12,7 @@
 struct probe {
 	const struct log_segment *seg;
 	uint64_t from, to; /* slots held */
+	uint8_t *head;     /* room for the largest, once one was needed */
 	struct log_slot slots[PAGE_SLOTS];
 };
 
@@ -32,24 +33,37 @@ static bool probe_load(struct probe *p, uint64_t seq)
 	return seq < p->to;
 }
 
-static bool probe_time(struct probe *p, uint64_t seq, uint64_t *time)
+/* The head of a message, which the checksum over its slot covers; NULL: it cannot be read. */
+static const uint8_t *probe_head(struct probe *p, const struct log_message *msg)
 {
 	const struct log_segment *seg = p->seg;
-	static _Thread_local uint8_t head[RING_HEAD_MAX + RING_HEAD_ALIGN];
-	struct log_message msg;
+	uint64_t off = seg->header.payload_off + (msg->pos - seg->header.base_pos);
+
+	if (p->head == NULL)
+		p->head = malloc(UINT16_MAX);
+	if (p->head == NULL ||
+	    log_pread_whole(seg->pread, seg->fd, p->head, msg->head_len, off) != msg->head_len)
+		return NULL;
+	return p->head;
+}
+
+static bool probe_time(struct probe *p, uint64_t seq, uint64_t *time)
+{
 	const struct log_slot *slot;
+	const uint8_t *head = NULL;
+	struct log_message msg;
 
 	if (!probe_load(p, seq))
 		return false;
 	slot = &p->slots[seq - p->from];
-	if (log_slot_parse(seg, seq, slot, &msg) != LOG_SOUND)
+	if (log_slot_parse(p->seg, seq, slot, &msg) != LOG_SOUND)
 		return false;
-	if (msg.head_len != 0 &&
-	    log_pread_whole(seg->pread, seg->fd, head, msg.head_len,
-			    seg->header.payload_off + (msg.pos - seg->header.base_pos)) !=
-		    msg.head_len)
-		return false;
-	if (!log_head_whole(seg, slot, &msg, head))
+	if (msg.head_len != 0) {
+		head = probe_head(p, &msg);
+		if (head == NULL)
+			return false;
+	}
+	if (!log_head_whole(p->seg, slot, &msg, head))
 		return false;
 	*time = msg.time;
 	return true;
@@ -67,7 +81,9 @@ uint64_t log_segment_time(const struct log_segment *seg, uint64_t seq, uint64_t 
 {
 	struct probe p = { .seg = seg };
 
-	return probe_first(&p, seq, end, time);
+	seq = probe_first(&p, seq, end, time);
+	free(p.head);
+	return seq;
 }
 
 uint64_t log_segment_find_time(const struct log_segment *seg, uint64_t time, uint64_t end)
@@ -85,5 +101,6 @@ uint64_t log_segment_find_time(const struct log_segment *seg, uint64_t time, uin
 		else
 			low = at + 1;
 	}
+	free(p.head);
 	return low;
 }
