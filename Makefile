@@ -69,7 +69,7 @@ everything: all $(TEST_PROGS) $(MORE_PROGRAMS)
 # Packages: each target asks for its own set, once, before anything is compiled.
 GOALS := $(or $(MAKECMDGOALS),all)
 DEP_SETS := build \
-	$(if $(filter test tests check asan ubsan tsan model step chaos mutants bitrot everything,$(GOALS)),test) \
+	$(if $(filter test tests check asan ubsan tsan model step chaos mutants bitrot crashdisk diskerrors everything,$(GOALS)),test) \
 	$(if $(filter bench bench-peers everything,$(GOALS)),bench) \
 	$(if $(filter lint tidy format,$(GOALS)),test bench lint) \
 	$(if $(filter fuzz,$(GOALS)),fuzz) \
@@ -82,8 +82,9 @@ demo: all ## the main job on real input: publisher, subscribers, checksums (FILE
 	@BUS_BUILD=$(abspath $(BUILD)) $(if $(FILE),FILE='$(FILE)') scripts/demo.sh
 endif
 
-check: ## everything that can be checked: test, lint, sanitizers, model, spin, step, chaos, mutants, exhaustion and bitrot
-	@set -e; for t in test lint asan ubsan $(filter tsan model spin step chaos mutants exhaustion bitrot,$(OPTIONAL)); do \
+check: ## everything that can be checked: test, lint, sanitizers, model, spin, step, chaos, mutants, exhaustion, bitrot and the disks that crash and fail
+	@set -e; for t in test lint asan ubsan $(filter tsan model spin step chaos mutants exhaustion bitrot crashdisk \
+		diskerrors,$(OPTIONAL)); do \
 		echo "== make $$t"; $(MAKE) --no-print-directory $$t; done
 
 lint: | deps ## layers, names, symbols, format, sizes, cppcheck, warnings as errors

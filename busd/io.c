@@ -103,19 +103,18 @@ void io_finish(struct io *io, struct io_request *req)
 
 static void run_done(struct io_request *req)
 {
-	*(bool *)req->owner = true;
+	req->owner = NULL;
 }
 
 int io_run(struct io *io, struct io_request *req)
 {
-	bool done = false;
 	int n;
 
 	req->done = run_done;
-	req->owner = &done;
+	req->owner = req; /* until it is done */
 	io_submit(io, req);
 	/* Its memory is in use until it has ended: there is no giving up. */
-	while (!done) {
+	while (req->owner) {
 		n = io_poll(io, 1000);
 		assert(n >= 0);
 	}

@@ -250,6 +250,8 @@ static bool write_some(struct log_file *log)
 		/* Full. The next one's header waits until all of this one is on disk. */
 		log->flush_to = log->next;
 		if (log->durable == log->next && log->lane_count == 0) {
+			/* an empty one takes any message that a ring of ours has */
+			assert(log->next > log->cur.base_seq);
 			log_roll_begin(log);
 			return false;
 		}

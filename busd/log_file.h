@@ -109,7 +109,10 @@ void log_file_flush(struct log_file *log);
 uint64_t log_file_next(const struct log_file *log);
 /* All below are in the page cache, in a segment that counts. */
 uint64_t log_file_written(const struct log_file *log);
-/* All below are on disk, or (LOG_SYNC_NONE only) counted as lost. Moves after fdatasync only. */
+/*
+ * All below are on disk, or (LOG_SYNC_NONE only) declared there as a hole and counted as lost. Moves after fdatasync
+ * only.
+ */
 uint64_t log_file_durable(const struct log_file *log);
 /* All below may leave the ring: durable, or written with LOG_SYNC_NONE. */
 uint64_t log_file_gate(const struct log_file *log);

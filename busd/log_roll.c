@@ -313,6 +313,8 @@ static void come_to_count(struct log_file *log)
 	log->begun = true;
 	log->full = false;
 	log->backoff = 0;
+	log->durable = log->cur.base_seq;
+	log->durable_pos = log->start.pos;
 	log->counts.segments++;
 	if (log->old.fd >= 0)
 		seal(log);
@@ -388,8 +390,9 @@ void log_roll_give_up(struct log_file *log)
 	log->start.prev_end = log->start.replace ? cur->prev_end : log->durable;
 	log->io->table->close(log->io, cur->fd);
 	cur->fd = -1;
-	log->next = log->written = log->durable = gate;
-	log->next_pos = log->written_pos = log->durable_pos = log->start.pos;
+	/* durable: what is lost (policy none) is passed over once that is declared on disk */
+	log->next = log->written = gate;
+	log->next_pos = log->written_pos = log->start.pos;
 	log->failing = false;
 	log->sync_busy = false;
 	log->roll = ROLL_WANTED;

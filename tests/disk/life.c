@@ -206,6 +206,8 @@ static bool begin_life(struct run *run)
 	CHECK(error == 0, "%s", why.text);
 	CHECK(run->rec.end_seq >= run->promised, "the log ends at %llu, %llu were promised",
 	      U(run->rec.end_seq), U(run->promised));
+	CHECK(run->rec.fresh || run->rec.sources_from == run->rec.base_seq,
+	      "the snapshot of %llu is not there", U(run->rec.base_seq));
 	memcpy(run->rig.uuid, run->rec.uuid, sizeof(run->rig.uuid));
 	if (run->ring_stays) {
 		const struct log_slot *slot = &run->rig.slots[run->gate & (RING_SLOTS - 1)];

@@ -503,7 +503,6 @@ void disk_close(struct crash_disk *d)
 /* Each sector of a write is new, old, or something that once stood elsewhere. */
 static void apply_wild(struct crash_disk *d, const struct disk_write *w, struct disk_file *out)
 {
-	static const uint8_t nothing[SECTOR];
 	const unsigned odds = 1 + (unsigned)disk_random(d, 3);
 	uint64_t end = w->off + w->len, at = w->off;
 
@@ -523,11 +522,14 @@ static void apply_wild(struct crash_disk *d, const struct disk_write *w, struct 
 			if (disk_random(d, 3) == 0 && d->file_count) {
 				const struct disk_file *f =
 					&d->files[disk_random(d, (uint64_t)d->file_count)];
-				const uint8_t *stale = nothing;
+				uint8_t stale[SECTOR] = { 0 };
 
+				/* copied: it may be of the file that grows */
 				if (f->size >= 2 * SECTOR)
-					stale = f->platter +
-						disk_random(d, f->size / SECTOR - 1) * SECTOR;
+					memcpy(stale,
+					       f->platter + disk_random(d, f->size / SECTOR - 1) *
+								    SECTOR,
+					       SECTOR);
 				to_platter(out, at, len, stale + at % SECTOR);
 				break;
 			}
@@ -561,7 +563,8 @@ void disk_power_loss(struct crash_disk *d, const char *path, uint64_t choice, bo
 	for (int i = 0; i < d->file_count; i++) {
 		d->files[i].platter = malloc(was[i].size + 1);
 		MUST(d->files[i].platter);
-		memcpy(d->files[i].platter, was[i].platter, was[i].size);
+		if (was[i].size)
+			memcpy(d->files[i].platter, was[i].platter, was[i].size);
 	}
 	/* Names are journalled in order; how far the journal came is chance. */
 	if (wild)
