@@ -42,9 +42,9 @@ struct job {
 	uint64_t stream_bytes;
 	struct ctl_log_settings log;
 	uint8_t uuid[LOG_UUID_BYTES];
-	bool on_disk;  /* its directory is made first, in */
+	bool on_disk; /* its directory is made first, in */
 	const char *data_dir;
-	int stream_dir; /* -1: not there; the job's */
+	int stream_dir;        /* -1: not there; the job's */
 	struct spill_ask *ask; /* parked: what the stream's writer was asked */
 	bool parked;
 	int32_t node;

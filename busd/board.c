@@ -56,13 +56,13 @@ void board_settings(struct topic *topic)
 	head->numa = topic->settings.numa;
 	head->bytes = topic->settings.bytes;
 	head->max_bytes = topic->settings.max_bytes;
-	head->flags = (topic->explicit_ ? BOARD_TOPIC_EXPLICIT : 0) |
-		      (topic->removed ? BOARD_TOPIC_REMOVED : 0) |
-		      (topic_is_stream(topic) ? BOARD_TOPIC_STREAM : 0) |
-		      (topic_is_stream(topic) && topic->log.sync != CTL_SYNC_MEMORY ? BOARD_TOPIC_DISK : 0) |
-		      (topic->settings.flags & (CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT)
-			       ? BOARD_TOPIC_HUGE
-			       : 0);
+	head->flags =
+		(topic->explicit_ ? BOARD_TOPIC_EXPLICIT : 0) |
+		(topic->removed ? BOARD_TOPIC_REMOVED : 0) |
+		(topic_is_stream(topic) ? BOARD_TOPIC_STREAM : 0) |
+		(topic_is_stream(topic) && topic->log.sync != CTL_SYNC_MEMORY ? BOARD_TOPIC_DISK : 0) |
+		(topic->settings.flags & (CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT) ? BOARD_TOPIC_HUGE
+										  : 0);
 	head->stream_ring = topic->stream && topic->stream->ring ? topic->stream->ring->id : 0;
 	head->stream_slots = topic->stream_slots;
 	head->stream_bytes = topic->stream_bytes;

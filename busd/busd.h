@@ -86,11 +86,11 @@ struct busd {
 	size_t topic_count, topic_room;
 	struct namespace **spaces; /* sorted by name; namespace.c */
 	size_t space_count, space_room, space_sweep;
-	struct list subs; /* all subscriptions */
-	struct client *self;    /* busd as a client of its streams (stream.h); NULL: it has none */
-	struct thread *thread;  /* the sequencer's (stream_thread.h) */
-	struct watch settled;   /* it has something to say */
-	const char *data_dir;   /* where streams lie on disk; NULL: nowhere */
+	struct list subs;      /* all subscriptions */
+	struct client *self;   /* busd as a client of its streams (stream.h); NULL: it has none */
+	struct thread *thread; /* the sequencer's (stream_thread.h) */
+	struct watch settled;  /* it has something to say */
+	const char *data_dir;  /* where streams lie on disk; NULL: nowhere */
 	struct list streams_ending;
 	struct refused *refused; /* of stream_disk.c */
 	uint64_t ring_count, sub_count;

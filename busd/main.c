@@ -439,8 +439,8 @@ static int give_data_dir(const char *data_dir, struct why *why)
 	if (spill_make_dirs(data_dir, why) < 0)
 		return -EIO;
 	if (chown(data_dir, busd.config->user_uid, busd.config->user_gid) < 0)
-		return because(why, errno, "cannot give %s to user %s: %s", data_dir, busd.config->user,
-			       strerror(errno));
+		return because(why, errno, "cannot give %s to user %s: %s", data_dir,
+			       busd.config->user, strerror(errno));
 	return 0;
 }
 
@@ -450,7 +450,8 @@ static int run_keeper(const struct options *options)
 	struct keeper_setup setup = { .socket_path = busd.socket_path,
 				      .config_path = busd.config_path,
 				      /* here, where the environment and root's rights are still there */
-				      .data_dir = data_dir ? absolute_path(data_dir) : spill_default_dir(),
+				      .data_dir = data_dir ? absolute_path(data_dir)
+							   : spill_default_dir(),
 				      .foreground = options->foreground,
 				      .private_ = options->private_,
 				      .config_fd = -1,

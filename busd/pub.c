@@ -196,9 +196,10 @@ static int check_stream(const struct topic *topic, const struct ctl_pub_open *op
 	if (open->settings.flags & CTL_TOPIC_STREAM && !stream)
 		return because(why, ENOENT, "there is no stream \"%s\" here", open->topic);
 	if (stream && open->line)
-		return because(why, ENOENT,
-			       "the busd with which it published on stream \"%s\" has gone; opened again by its name, it is told where it stands",
-			       open->topic);
+		return because(
+			why, ENOENT,
+			"the busd with which it published on stream \"%s\" has gone; opened again by its name, it is told where it stands",
+			open->topic);
 	return 0;
 }
 

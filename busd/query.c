@@ -184,7 +184,8 @@ static int settle(struct busd *busd, struct ctl_topic_create *create,
 	}
 	if (create->stream_slots || create->stream_bytes)
 		return because(why, EINVAL, "only a stream has a ring of its own to be sized");
-	if (create->log.sync || create->log.max_age_ns || create->log.max_bytes || create->log.max_messages)
+	if (create->log.sync || create->log.max_age_ns || create->log.max_bytes ||
+	    create->log.max_messages)
 		return because(why, EINVAL, "only a stream is kept, and synced");
 	return 0;
 }
@@ -306,7 +307,8 @@ static void read_disk(const struct topic *topic, struct ctl_log_info *ret)
 
 	board_read_log(&topic->board, ret);
 	if (ring)
-		ret->head_seq = bus_load_acquire(&((const struct ring_writer_page *)ring->seg->map)->head);
+		ret->head_seq =
+			bus_load_acquire(&((const struct ring_writer_page *)ring->seg->map)->head);
 }
 
 int query_topic_next(struct client *client, const void *msg, struct why *why)

@@ -68,7 +68,8 @@ static void find_end(struct sequencer *seq)
 		head++;
 	out->n = head;
 	/* one that begins anew behind a log has its position there, until it has a message */
-	out->pos = BUS_ALIGN_UP(bus_load_relaxed(&out->view.page->frontier_pos), (uint64_t)RING_POS_ALIGN);
+	out->pos = BUS_ALIGN_UP(bus_load_relaxed(&out->view.page->frontier_pos),
+				(uint64_t)RING_POS_ALIGN);
 	if (head > 0) {
 		struct log_slot last = slot_at(&out->view, head - 1);
 

@@ -23,8 +23,9 @@
 #define LOCK_WAIT_US 50000
 
 static const char *const sync_names[] = {
-	[CTL_SYNC_DEFAULT] = "default", [CTL_SYNC_NONE] = "none",     [CTL_SYNC_INTERVAL] = "interval",
-	[CTL_SYNC_BATCH] = "batch",     [CTL_SYNC_MEMORY] = "memory",
+	[CTL_SYNC_DEFAULT] = "default",   [CTL_SYNC_NONE] = "none",
+	[CTL_SYNC_INTERVAL] = "interval", [CTL_SYNC_BATCH] = "batch",
+	[CTL_SYNC_MEMORY] = "memory",
 };
 
 const char *spill_sync_text(uint32_t sync)
@@ -120,7 +121,8 @@ static int open_streams(const char *data_dir, bool make, struct why *why)
 		fd = open_dir(AT_FDCWD, path);
 		rc = fd < 0 ? fd : 0;
 		if (rc < 0 && (make || rc != -ENOENT))
-			because(why, -rc, "cannot open the data directory %s: %s", path, strerror(-rc));
+			because(why, -rc, "cannot open the data directory %s: %s", path,
+				strerror(-rc));
 	}
 	free(path);
 	return rc < 0 ? rc : fd;
@@ -135,17 +137,19 @@ static int print(const struct spill_settings *s, char *buf, size_t size)
 
 	for (i = 0; i < LOG_UUID_BYTES; i++)
 		snprintf(uuid + (size_t)i * 2, 3, "%02x", s->uuid[i]);
-	len = snprintf(buf, size,
-		       FIRST_LINE "topic %s\nuuid %s\ncreated_ns %llu\n"
-				  "ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
-				  "stream_slots %u\nstream_bytes %llu\n"
-				  "sync %s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n",
-		       s->topic, uuid, (unsigned long long)s->created_ns, s->rings.slots,
-		       (unsigned long long)s->rings.bytes, (unsigned long long)s->rings.max_bytes,
-		       s->rings.numa, s->rings.flags, s->stream_slots,
-		       (unsigned long long)s->stream_bytes, spill_sync_text(s->log.sync),
-		       (unsigned long long)s->log.interval_ns, (unsigned long long)s->log.max_age_ns,
-		       (unsigned long long)s->log.max_bytes, (unsigned long long)s->log.max_messages);
+	len = snprintf(
+		buf, size,
+		FIRST_LINE
+		"topic %s\nuuid %s\ncreated_ns %llu\n"
+		"ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
+		"stream_slots %u\nstream_bytes %llu\n"
+		"sync %s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n",
+		s->topic, uuid, (unsigned long long)s->created_ns, s->rings.slots,
+		(unsigned long long)s->rings.bytes, (unsigned long long)s->rings.max_bytes,
+		s->rings.numa, s->rings.flags, s->stream_slots, (unsigned long long)s->stream_bytes,
+		spill_sync_text(s->log.sync), (unsigned long long)s->log.interval_ns,
+		(unsigned long long)s->log.max_age_ns, (unsigned long long)s->log.max_bytes,
+		(unsigned long long)s->log.max_messages);
 	len += snprintf(buf + len, size - (size_t)len, "crc32c %08x\n", crc32c(buf, (size_t)len));
 	return len;
 }
@@ -177,14 +181,16 @@ static bool parse(const char *text, struct spill_settings *s)
 {
 	unsigned long long created, bytes, max_bytes, stream_bytes, interval, age, kept, messages;
 	char uuid[2 * LOG_UUID_BYTES + 1], sync[16];
-	int got = sscanf(text,
-			 FIRST_LINE "topic %255[^\n]\nuuid %32s\ncreated_ns %llu\n"
-				    "ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
-				    "stream_slots %u\nstream_bytes %llu\n"
-				    "sync %15s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n",
-			 s->topic, uuid, &created, &s->rings.slots, &bytes, &max_bytes,
-			 &s->rings.numa, &s->rings.flags, &s->stream_slots, &stream_bytes, sync,
-			 &interval, &age, &kept, &messages);
+	int got = sscanf(
+		text,
+		FIRST_LINE
+		"topic %255[^\n]\nuuid %32s\ncreated_ns %llu\n"
+		"ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
+		"stream_slots %u\nstream_bytes %llu\n"
+		"sync %15s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n",
+		s->topic, uuid, &created, &s->rings.slots, &bytes, &max_bytes, &s->rings.numa,
+		&s->rings.flags, &s->stream_slots, &stream_bytes, sync, &interval, &age, &kept,
+		&messages);
 
 	if (got != 15 || strlen(uuid) != 2 * LOG_UUID_BYTES || !parse_uuid(uuid, s->uuid))
 		return false;
@@ -216,7 +222,8 @@ int spill_dir_read(int dir, struct spill_settings *ret, struct why *why)
 			       strerror(errno));
 	len = read(fd, text, SETTINGS_MAX);
 	if (len < 0)
-		because(why, errno, "its file " SPILL_SETTINGS_NAME " cannot be read: %s", strerror(errno));
+		because(why, errno, "its file " SPILL_SETTINGS_NAME " cannot be read: %s",
+			strerror(errno));
 	close(fd);
 	if (len < 0)
 		return -EIO;
@@ -262,13 +269,15 @@ static int lock(int dir, const char *topic, struct why *why)
 		if (flock(dir, LOCK_EX | LOCK_NB) == 0)
 			return 0;
 		if (errno != EWOULDBLOCK)
-			return because(why, errno, "the directory of stream \"%s\" cannot be locked: %s",
-				       topic, strerror(errno));
+			return because(why, errno,
+				       "the directory of stream \"%s\" cannot be locked: %s", topic,
+				       strerror(errno));
 		usleep(LOCK_WAIT_US);
 	}
-	return because(why, EBUSY,
-		       "another busd writes to the directory of stream \"%s\"; stop it, or give this one another --data-dir",
-		       topic);
+	return because(
+		why, EBUSY,
+		"another busd writes to the directory of stream \"%s\"; stop it, or give this one another --data-dir",
+		topic);
 }
 
 static int put_in_place(int streams, int dir, const char *from, const char *to,
@@ -281,9 +290,10 @@ static int put_in_place(int streams, int dir, const char *from, const char *to,
 	/* one that is being removed at this moment is about to lose its name */
 	for (i = 0; rc == 0 && i < LOCK_TRIES; i++) {
 		if (renameat(streams, from, streams, to) == 0)
-			return fsync(streams) == 0 ? 0
-						   : because(why, errno, "cannot sync the data directory: %s",
-							     strerror(errno));
+			return fsync(streams) == 0
+				       ? 0
+				       : because(why, errno, "cannot sync the data directory: %s",
+						 strerror(errno));
 		if (errno != ENOTEMPTY && errno != EEXIST)
 			return because(why, errno, "cannot name the stream's directory: %s",
 				       strerror(errno));
@@ -291,9 +301,10 @@ static int put_in_place(int streams, int dir, const char *from, const char *to,
 	}
 	if (rc < 0)
 		return rc;
-	return because(why, EEXIST,
-		       "there is a directory %s of a stream already, which is no topic here; see busd's log, or move it away",
-		       to);
+	return because(
+		why, EEXIST,
+		"there is a directory %s of a stream already, which is no topic here; see busd's log, or move it away",
+		to);
 }
 
 int spill_dir_create(const char *data_dir, const struct spill_settings *settings, struct why *why)
@@ -311,7 +322,8 @@ int spill_dir_create(const char *data_dir, const struct spill_settings *settings
 	else
 		dir = open_dir(streams, from);
 	if (dir < 0) {
-		rc = because(why, -dir, "cannot make a directory in %s: %s", data_dir, strerror(-dir));
+		rc = because(why, -dir, "cannot make a directory in %s: %s", data_dir,
+			     strerror(-dir));
 	} else {
 		rc = put_in_place(streams, dir, from, to, settings, why);
 		if (rc < 0)
@@ -329,18 +341,18 @@ int spill_dir_open(const char *data_dir, const char *topic, const uint8_t *uuid,
 	int dir, rc;
 
 	if (streams < 0)
-		return because(why, -streams, "the data directory %s cannot be opened: %s", data_dir,
-			       strerror(-streams));
+		return because(why, -streams, "the data directory %s cannot be opened: %s",
+			       data_dir, strerror(-streams));
 	spill_dir_name(topic, name);
 	dir = open_dir(streams, name);
 	close(streams);
 	if (dir < 0)
-		return because(why, -dir, "the directory of stream \"%s\" cannot be opened: %s", topic,
-			       strerror(-dir));
+		return because(why, -dir, "the directory of stream \"%s\" cannot be opened: %s",
+			       topic, strerror(-dir));
 	rc = spill_dir_read(dir, &there, why);
 	if (rc == 0 && memcmp(there.uuid, uuid, sizeof(there.uuid)) != 0)
-		rc = because(why, ESTALE, "the directory of stream \"%s\" is that of another stream",
-			     topic);
+		rc = because(why, ESTALE,
+			     "the directory of stream \"%s\" is that of another stream", topic);
 	if (rc < 0)
 		close(dir);
 	return rc < 0 ? rc : dir;
@@ -354,7 +366,8 @@ int spill_dir_retire(int dir, const char *topic, struct why *why)
 	unsigned i;
 
 	if (streams < 0)
-		return because(why, -streams, "cannot open the data directory: %s", strerror(-streams));
+		return because(why, -streams, "cannot open the data directory: %s",
+			       strerror(-streams));
 	spill_dir_name(topic, name);
 	for (i = 0; i < 1000; i++) {
 		if (i == 0)

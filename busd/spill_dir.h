@@ -56,8 +56,7 @@ int spill_dir_retire(int dir, const char *topic, struct why *why);
  * Calls found() for each directory of a stream: with its descriptor, which becomes the callee's, or -errno. 0 (also
  * where there is no data directory), or -errno with a sentence.
  */
-int spill_dir_each(const char *data_dir,
-		   void (*found)(void *owner, const char *name, int dir), void *owner,
-		   struct why *why);
+int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *name, int dir),
+		   void *owner, struct why *why);
 
 #endif

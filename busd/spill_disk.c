@@ -14,7 +14,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define LOOK_NS        UINT64_C(1000000000) /* between two looks at what is to be removed */
+#define LOOK_NS UINT64_C(1000000000) /* between two looks at what is to be removed */
 
 /* ---- what the board says ---- */
 
@@ -48,7 +48,8 @@ void spill_show_use(struct spill_disk *d)
 		bytes += d->retention.segments[i].bytes;
 	bus_store_relaxed(&log->disk_bytes, bytes);
 	bus_store_relaxed(&log->segments, d->retention.count);
-	bus_store_relaxed(&log->oldest_seq, d->retention.count ? d->retention.segments[0].base_seq : 0);
+	bus_store_relaxed(&log->oldest_seq,
+			  d->retention.count ? d->retention.segments[0].base_seq : 0);
 }
 
 static uint64_t lag_bytes(const struct spill_disk *d)
@@ -235,7 +236,8 @@ void spill_answer_all(struct spill_disk *d, const char *refusal)
 		pthread_mutex_unlock(&d->lock);
 		any = any || ask;
 		if (ask && refusal)
-			ask->rc = because(&ask->why, EIO, "the stream's log cannot be written: %s", refusal);
+			ask->rc = because(&ask->why, EIO, "the stream's log cannot be written: %s",
+					  refusal);
 		else if (ask)
 			answer(d, ask);
 	} while (ask);
@@ -300,7 +302,8 @@ static void *disk_main(void *arg)
 		d->log = NULL;
 	}
 	if (d->retire && d->o.dir >= 0 && spill_dir_retire(d->o.dir, d->topic, &why) < 0)
-		log_error("stream \"%s\" is removed, but its directory stays: %s", d->topic, why.text);
+		log_error("stream \"%s\" is removed, but its directory stays: %s", d->topic,
+			  why.text);
 	bus_store_release(&d->ended, 1);
 	tell_loop(d);
 	return NULL;

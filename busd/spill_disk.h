@@ -28,8 +28,8 @@ struct user;
 struct spill_ask {
 	struct list link;
 	struct job *job;
-	char name[LOG_NAME_MAX + 1];        /* "UID:NAME"; "": it has none */
-	uint64_t free[BOARD_SOURCES / 64];  /* entries of the board that may be taken, as bits */
+	char name[LOG_NAME_MAX + 1];       /* "UID:NAME"; "": it has none */
+	uint64_t free[BOARD_SOURCES / 64]; /* entries of the board that may be taken, as bits */
 	/* the answer */
 	int rc;
 	struct why why;

@@ -34,7 +34,7 @@ struct spill_disk {
 	bool retire;
 	pthread_mutex_t lock; /* over the queues, and `mute` */
 	struct list asks, answers;
-	bool mute; /* it ends: nothing is said to be durable any more */
+	bool mute;                            /* it ends: nothing is said to be durable any more */
 	_Atomic uint64_t kept[BOARD_SOURCES]; /* of each source: its messages below are in the log */
 };
 

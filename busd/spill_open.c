@@ -27,7 +27,8 @@ static void set_segment(const struct spill_disk *d, struct log_file_opts *opts)
 {
 	const struct ctl_log_settings *log = &d->settings.log;
 	uint64_t bytes = LOG_DEFAULT_BYTES, slots = LOG_DEFAULT_SLOTS;
-	const uint64_t least = BUS_ALIGN_UP(d->o.view.bytes / 4, (uint64_t)LOG_AREA_ALIGN) + LOG_AREA_ALIGN;
+	const uint64_t least =
+		BUS_ALIGN_UP(d->o.view.bytes / 4, (uint64_t)LOG_AREA_ALIGN) + LOG_AREA_ALIGN;
 
 	if (log->max_bytes) {
 		const uint64_t part = bus_max_u64(log->max_bytes / SEGMENTS_KEPT, SEGMENT_MIN);
@@ -43,9 +44,9 @@ static void set_segment(const struct spill_disk *d, struct log_file_opts *opts)
 
 static int open_log(struct spill_disk *d, struct why *why)
 {
-	static const enum log_policy policies[] = { [CTL_SYNC_NONE] = LOG_SYNC_NONE,
-						    [CTL_SYNC_INTERVAL] = LOG_SYNC_INTERVAL,
-						    [CTL_SYNC_BATCH] = LOG_SYNC_BATCH };
+	static const enum log_policy policies[] = {
+		[CTL_SYNC_NONE] = LOG_SYNC_NONE, [CTL_SYNC_INTERVAL] = LOG_SYNC_INTERVAL, [CTL_SYNC_BATCH] = LOG_SYNC_BATCH
+	};
 	struct log_file_opts opts = { .view = d->o.view,
 				      .dir = d->o.dir,
 				      .topic = d->topic,
@@ -124,8 +125,8 @@ bool spill_open_log(struct spill_disk *d)
 		spill_set_state(d, BOARD_LOG_STOPPED, why.text);
 		spill_answer_all(d, why.text);
 		if (!said)
-			log_error("stream \"%s\" cannot be written: %s; tried again until it can", d->topic,
-				  why.text);
+			log_error("stream \"%s\" cannot be written: %s; tried again until it can",
+				  d->topic, why.text);
 		said = true;
 		usleep(RETRY_NS / 1000);
 	}
@@ -139,7 +140,8 @@ int spill_find(struct spill_found *ret, int dir, const struct spill_settings *se
 
 	if (rc < 0)
 		return rc;
-	rc = recover_open(&ret->rec, ret->io, dir, RECOVER_NO_RING, &ret->sources, &ret->retention, why);
+	rc = recover_open(&ret->rec, ret->io, dir, RECOVER_NO_RING, &ret->sources, &ret->retention,
+			  why);
 	if (rc < 0) {
 		io_free(ret->io);
 		return rc;

@@ -38,15 +38,19 @@ int stream_settle_log(struct busd *busd, struct ctl_log_settings *log, struct wh
 	if (log->sync > CTL_SYNC_MEMORY)
 		return because(why, EINVAL, "there is no sync policy %u", log->sync);
 	if ((log->sync == CTL_SYNC_INTERVAL) != (log->interval_ns != 0))
-		return because(why, EINVAL, "sync policy interval has an interval, and the others none");
-	if (log->interval_ns && (log->interval_ns < 1000000 || log->interval_ns > UINT64_C(3600000000000)))
+		return because(why, EINVAL,
+			       "sync policy interval has an interval, and the others none");
+	if (log->interval_ns &&
+	    (log->interval_ns < 1000000 || log->interval_ns > UINT64_C(3600000000000)))
 		return because(why, EINVAL, "an interval between syncs is 1 ms to 1 hour");
 	if (log->sync == CTL_SYNC_MEMORY && (log->max_age_ns || log->max_bytes || log->max_messages))
-		return because(why, EINVAL,
-			       "a stream in memory keeps what its ring holds: limits are for those on disk");
+		return because(
+			why, EINVAL,
+			"a stream in memory keeps what its ring holds: limits are for those on disk");
 	if (log->sync != CTL_SYNC_MEMORY && !busd->data_dir)
-		return because(why, ENOENT,
-			       "busd has no data directory (neither HOME nor XDG_STATE_HOME was set): give it one by --data-dir, or make the stream with --sync=memory");
+		return because(
+			why, ENOENT,
+			"busd has no data directory (neither HOME nor XDG_STATE_HOME was set): give it one by --data-dir, or make the stream with --sync=memory");
 	return 0;
 }
 
@@ -235,7 +239,8 @@ void stream_leave_disk(struct stream *stream)
 		more = more || !spill_disk_is_flushed(stream->disk);
 	} while (more && pass_time(until));
 	if (more)
-		log_error("stream \"%s\": busd leaves before all of it is on disk", stream->topic->name);
+		log_error("stream \"%s\": busd leaves before all of it is on disk",
+			  stream->topic->name);
 }
 
 void stream_end_disk(struct stream *stream)
@@ -283,7 +288,8 @@ void stream_retire_dir(const struct topic *topic)
 	if (dir < 0)
 		return;
 	if (spill_dir_retire(dir, topic->name, &why) < 0)
-		log_error("stream \"%s\" is removed, but its directory stays: %s", topic->name, why.text);
+		log_error("stream \"%s\" is removed, but its directory stays: %s", topic->name,
+			  why.text);
 	close(dir);
 }
 
@@ -297,9 +303,10 @@ int stream_check_refused(const struct busd *busd, const char *topic, struct why 
 	spill_dir_name(topic, name);
 	for (refused = busd->refused; refused; refused = refused->next)
 		if (strcmp(refused->name, name) == 0)
-			return because(why, EIO,
-				       "stream \"%s\" lies in the data directory, and cannot be taken up: %s",
-				       topic, refused->why.text);
+			return because(
+				why, EIO,
+				"stream \"%s\" lies in the data directory, and cannot be taken up: %s",
+				topic, refused->why.text);
 	return 0;
 }
 
@@ -307,7 +314,8 @@ static void refuse(struct busd *busd, const char *name, const struct why *why)
 {
 	struct refused *refused = calloc(1, sizeof(*refused));
 
-	log_error("the stream in %s/" SPILL_STREAMS_NAME "/%s cannot be taken up, and is left as it is: %s",
+	log_error("the stream in %s/" SPILL_STREAMS_NAME
+		  "/%s cannot be taken up, and is left as it is: %s",
 		  busd->data_dir, name, why->text);
 	if (!refused)
 		return;
@@ -348,7 +356,8 @@ static int build(struct busd *busd, const struct spill_settings *settings,
 		rc = segment_build(seg, &plan, why);
 	}
 	topic = rc < 0 ? NULL
-		       : topic_make(busd->self, settings->topic, &settings->rings, true, &job, &rc, why);
+		       : topic_make(busd->self, settings->topic, &settings->rings, true, &job, &rc,
+				    why);
 	if (topic) {
 		topic->created_ns = settings->created_ns;
 		record_topic(topic);

@@ -29,7 +29,6 @@ void stream_refuse_parked(struct stream *stream);
 /* Sources that nobody has, once all publishers and rings are restored. */
 void stream_restore_sources(struct stream *stream);
 
-
 /* ---- on disk (stream_disk.c) */
 /* The sequencer knows where it stands: the writer is made, and what it says holds. */
 int stream_begin_disk(struct stream *stream, struct stream_place *place, struct why *why);

@@ -203,9 +203,10 @@ int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct 
 
 		i = find_free(stream);
 		if (i < 0)
-			return because(why, EDQUOT,
-				       "stream \"%s\" knows %d publishers, open or by name, the most that it may",
-				       stream->topic->name, BOARD_SOURCES);
+			return because(
+				why, EDQUOT,
+				"stream \"%s\" knows %d publishers, open or by name, the most that it may",
+				stream->topic->name, BOARD_SOURCES);
 		source = source_at(stream, (uint32_t)i);
 		make_new(stream, (uint32_t)i,
 			 bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE
@@ -274,9 +275,10 @@ void stream_answered(struct job *job, const struct spill_ask *answer)
 		make_new(stream, i, answer->src, answer->next);
 		take(stream, i, job, named, &first_seq);
 	} else if (answer->known) {
-		rc = because(&job->why, EDQUOT,
-			     "on stream \"%s\" the place of \"%s\" is that of \"%s\" (pid %u) now; again when that has gone",
-			     stream->topic->name, job->name, source->name, source->pid);
+		rc = because(
+			&job->why, EDQUOT,
+			"on stream \"%s\" the place of \"%s\" is that of \"%s\" (pid %u) now; again when that has gone",
+			stream->topic->name, job->name, source->name, source->pid);
 	} else {
 		rc = ask(stream, job, named, &job->why);
 	}

@@ -60,7 +60,7 @@ static const struct tool tool = {
 struct job {
 	struct bus_topic_opts opts;
 	bool force, json;
-	bool settings_given; /* options that only create knows */
+	bool settings_given;     /* options that only create knows */
 	const char *stream_only; /* one that only a stream takes; NULL */
 };
 
@@ -187,18 +187,18 @@ static const char *huge_text(uint32_t flags)
 
 static json_t *log_to_json(const struct bus_topic_info *info)
 {
-	return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}",
-			 "sync", tool_sync(info->sync, info->sync_interval_ns).s, "state",
-			 tool_log_state(info->log_state), "head_seq", (json_int_t)info->head_seq,
-			 "durable_seq", (json_int_t)info->durable_seq, "oldest_seq",
-			 (json_int_t)info->oldest_seq, "spill_lag_bytes", (json_int_t)info->lag_bytes,
-			 "disk_bytes", (json_int_t)info->disk_bytes, "segments",
-			 (json_int_t)info->segments, "spill_errors", (json_int_t)info->disk_errors,
-			 "spill_full", (json_int_t)info->disk_full, "spill_lost",
-			 (json_int_t)info->disk_lost, "max_age_ns", (json_int_t)info->max_age_ns,
-			 "max_bytes", (json_int_t)info->max_log_bytes, "max_messages",
-			 (json_int_t)info->max_messages, "io", info->io, "io_why", info->io_why, "why",
-			 info->log_why);
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}",
+		"sync", tool_sync(info->sync, info->sync_interval_ns).s, "state",
+		tool_log_state(info->log_state), "head_seq", (json_int_t)info->head_seq,
+		"durable_seq", (json_int_t)info->durable_seq, "oldest_seq",
+		(json_int_t)info->oldest_seq, "spill_lag_bytes", (json_int_t)info->lag_bytes,
+		"disk_bytes", (json_int_t)info->disk_bytes, "segments", (json_int_t)info->segments,
+		"spill_errors", (json_int_t)info->disk_errors, "spill_full",
+		(json_int_t)info->disk_full, "spill_lost", (json_int_t)info->disk_lost,
+		"max_age_ns", (json_int_t)info->max_age_ns, "max_bytes",
+		(json_int_t)info->max_log_bytes, "max_messages", (json_int_t)info->max_messages,
+		"io", info->io, "io_why", info->io_why, "why", info->log_why);
 }
 
 static json_t *topic_to_json(const struct bus_topic_info *info)
@@ -257,8 +257,9 @@ static void show_limits(const struct bus_topic_info *info)
 static void show_log(const struct bus_topic_info *info)
 {
 	printf("on disk      messages %ju to %ju, %s in %ju file%s\n", (uintmax_t)info->oldest_seq,
-	       (uintmax_t)(info->durable_seq ? info->durable_seq - 1 : 0), tool_bytes(info->disk_bytes).s,
-	       (uintmax_t)info->segments, info->segments == 1 ? "" : "s");
+	       (uintmax_t)(info->durable_seq ? info->durable_seq - 1 : 0),
+	       tool_bytes(info->disk_bytes).s, (uintmax_t)info->segments,
+	       info->segments == 1 ? "" : "s");
 	show_limits(info);
 	printf("sync         %s; %ju of %ju messages durable, %s not written yet\n",
 	       tool_sync(info->sync, info->sync_interval_ns).s, (uintmax_t)info->durable_seq,
@@ -284,7 +285,8 @@ static void show_one(const struct bus_topic_info *info)
 	       info->explicit_ ? "created: stays until it is removed"
 			       : "on demand: goes with its last user");
 	if (info->flags & BUS_TOPIC_STREAM)
-		printf("stream       the last %u messages in memory, in one order%s\n", info->stream_slots,
+		printf("stream       the last %u messages in memory, in one order%s\n",
+		       info->stream_slots,
 		       info->log_state == BUS_LOG_NONE ? "; nothing of it is on disk" : "");
 	if (info->log_state != BUS_LOG_NONE)
 		show_log(info);

@@ -330,8 +330,8 @@ static void show_log(const struct bus_stat_log *log)
 	       tool_log_state(log->state), log->io[0] ? log->io : "-", log->io_why[0] ? ": " : "",
 	       log->io_why);
 	if (log->errors || log->full || log->why[0])
-		printf("\nthe disk reported %" PRIu64 " errors, %" PRIu64 " times no room: %s", log->errors,
-		       log->full, log->why);
+		printf("\nthe disk reported %" PRIu64 " errors, %" PRIu64 " times no room: %s",
+		       log->errors, log->full, log->why);
 }
 
 void stat_show_topic(const struct stat_source *source, const struct stat_topic *topic,
@@ -351,8 +351,8 @@ void stat_show_topic(const struct stat_source *source, const struct stat_topic *
 		printf("; %s messages/s, %s/s", tool_count(topic->messages_rate).s,
 		       tool_bytes((uint64_t)topic->bytes_rate).s);
 	if (t->stream)
-		printf("\na stream: its last %u messages, up to %s of them, are in memory", t->stream_slots,
-		       tool_bytes(t->stream_bytes).s);
+		printf("\na stream: its last %u messages, up to %s of them, are in memory",
+		       t->stream_slots, tool_bytes(t->stream_bytes).s);
 	if (t->log.state != BUS_LOG_NONE)
 		show_log(&t->log);
 	printf("\n%s, %s old; rings take %s, a new one has %u slots and %s\n",

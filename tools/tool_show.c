@@ -139,7 +139,8 @@ struct tool_text tool_sync(uint32_t sync, uint64_t interval_ns)
 
 const char *tool_log_state(uint32_t state)
 {
-	static const char *const names[] = { "none", "opening", "running", "failing", "full", "stopped" };
+	static const char *const names[] = { "none",    "opening", "running",
+					     "failing", "full",    "stopped" };
 
 	return state <= BUS_LOG_STOPPED ? names[state] : "?";
 }

@@ -56,8 +56,8 @@ struct board_log {
 	uint32_t pad0;
 	uint64_t interval_ns, max_age_ns, max_bytes, max_messages;
 	/* words by themselves, relaxed */
-	_Atomic uint32_t state; /* enum board_log_state */
-	_Atomic uint32_t gen;   /* seqlock over the texts */
+	_Atomic uint32_t state;      /* enum board_log_state */
+	_Atomic uint32_t gen;        /* seqlock over the texts */
 	_Atomic uint64_t oldest_seq; /* the first message on disk */
 	_Atomic uint64_t disk_bytes, segments;
 	_Atomic uint64_t lag_bytes; /* in the ring and not spilled yet, when last looked at */

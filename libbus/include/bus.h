@@ -171,8 +171,8 @@ const char *bus_version(void);
 
 /* When what busd has written of a stream is made to survive a loss of power. */
 enum bus_sync {
-	BUS_SYNC_DEFAULT = 0,  /* BATCH */
-	BUS_SYNC_NONE = 1,     /* when the kernel likes: survives busd, not the machine; no level durable */
+	BUS_SYNC_DEFAULT = 0, /* BATCH */
+	BUS_SYNC_NONE = 1, /* when the kernel likes: survives busd, not the machine; no level durable */
 	BUS_SYNC_INTERVAL = 2, /* every sync_interval_ns */
 	BUS_SYNC_BATCH = 3,    /* as soon as the sync before is over, all that came meanwhile */
 	BUS_SYNC_MEMORY = 4,   /* it is not written to disk */
@@ -231,7 +231,7 @@ struct bus_topic_info {
 	uint64_t memory_bytes;
 	uint64_t created_ns;
 	/* of a stream: as it was made */
-	uint32_t sync; /* enum bus_sync; of any other topic DEFAULT */
+	uint32_t sync;      /* enum bus_sync; of any other topic DEFAULT */
 	uint32_t log_state; /* enum bus_log_state */
 	uint64_t sync_interval_ns, max_age_ns, max_log_bytes, max_messages;
 	/* of one on disk: numbers of messages are those of the next one, but for the oldest */
@@ -240,8 +240,8 @@ struct bus_topic_info {
 	uint64_t disk_bytes, segments;
 	uint64_t disk_errors; /* reported by the disk */
 	uint64_t disk_full;   /* refusals for want of room */
-	uint64_t disk_lost;   /* BUS_SYNC_NONE: messages whose writing failed after they had left the ring */
-	char io[16];          /* "io_uring", or "threads" where that is refused: io_why */
+	uint64_t disk_lost; /* BUS_SYNC_NONE: messages whose writing failed after they had left the ring */
+	char io[16];        /* "io_uring", or "threads" where that is refused: io_why */
 	char io_why[160];
 	char log_why[200]; /* what is wrong with the log, or was last; "": nothing ever was */
 };
