@@ -164,8 +164,7 @@ json_t *stat_json_topic(const struct stat_topic *topic)
 	set(o, "stream", json_boolean(t->stream));
 	set_count(o, "stream_slots", t->stream_slots);
 	set_count(o, "stream_bytes", t->stream_bytes);
-	if (t->log.state != BUS_LOG_NONE)
-		set_log(o, &t->log);
+	set_log(o, &t->log); /* keys are there for every topic */
 	set(o, "created", tool_json_time(t->created_ns));
 	if (t->busd_pid)
 		set_count(o, "busd_pid", t->busd_pid);

@@ -85,8 +85,8 @@ expect 2 'create does not take --force' bus-topic create t --force
 expect 2 'create does not take --json' bus-topic create t --json
 expect 2 '--numa: "here" is not' bus-topic create t --numa=here
 expect 2 '--huge: "yes" is unknown' bus-topic create t --huge=yes
-expect 2 'nothing is kept on disk' bus-topic create t --max-age=1h
-expect 2 'nothing is kept on disk' bus-topic create t --sync=batch
+expect 2 'is for a stream: add --stream' bus-topic create t --max-age=1h
+expect 2 'is for a stream: add --stream' bus-topic create t --sync=batch
 
 # bus: its tools are those beside it and on PATH, and get their arguments as they are
 expect 0 '^  pub +publish' bus help
