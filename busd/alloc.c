@@ -9,6 +9,8 @@
 #include "registry.h"
 #include "request.h"
 #include "server.h"
+#include "spill_dir.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -34,18 +36,30 @@ struct job *job_new(struct client *client, const void *request)
 	job->busd = client->busd;
 	job->client = client;
 	job->req = ((const struct ctl_head *)request)->req;
+	job->stream_dir = -1;
 	list_init(&job->link);
 	return job;
 }
 
 void job_free(struct job *job)
 {
+	if (job->stream_dir >= 0)
+		close(job->stream_dir);
 	segment_unref(job->seg);
 	free(job);
 }
 
 static void work(struct job *job)
 {
+	struct spill_settings settings;
+
+	if (job->on_disk) {
+		stream_fill_settings(job, &settings);
+		job->stream_dir = spill_dir_create(job->data_dir, &settings, &job->why);
+		job->rc = job->stream_dir;
+		if (job->rc < 0)
+			return;
+	}
 	job->rc = job->refill ? segment_refill(job->seg, &job->why)
 			      : segment_build(job->seg, &job->plan, &job->why);
 }
@@ -115,7 +129,7 @@ static void start(struct busd *busd, struct job *job)
 
 static void submit(struct job *job, uint64_t bytes)
 {
-	if (bytes <= ALLOC_AT_ONCE) {
+	if (bytes <= ALLOC_AT_ONCE && !job->on_disk) {
 		work(job);
 		finish(job);
 		return;

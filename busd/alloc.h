@@ -11,6 +11,8 @@
 
 #include "client.h"
 
+#include "format/log_format.h"
+
 #define ALLOC_AT_ONCE (UINT64_C(4) << 20)
 #define ALLOC_THREADS 4
 
@@ -38,6 +40,12 @@ struct job {
 	/* of a stream: its ring; or the source of a publisher, + 1, which the job may wait for */
 	uint32_t stream_slots, source;
 	uint64_t stream_bytes;
+	struct ctl_log_settings log;
+	uint8_t uuid[LOG_UUID_BYTES];
+	bool on_disk; /* its directory is made first, in */
+	const char *data_dir;
+	int stream_dir;        /* -1: not there; the job's */
+	struct spill_ask *ask; /* parked: what the stream's writer was asked */
 	bool parked;
 	int32_t node;
 	BUS_NEXT(uint64_t label;)

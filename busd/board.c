@@ -56,15 +56,52 @@ void board_settings(struct topic *topic)
 	head->numa = topic->settings.numa;
 	head->bytes = topic->settings.bytes;
 	head->max_bytes = topic->settings.max_bytes;
-	head->flags = (topic->explicit_ ? BOARD_TOPIC_EXPLICIT : 0) |
-		      (topic->removed ? BOARD_TOPIC_REMOVED : 0) |
-		      (topic_is_stream(topic) ? BOARD_TOPIC_STREAM : 0) |
-		      (topic->settings.flags & (CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT)
-			       ? BOARD_TOPIC_HUGE
-			       : 0);
+	head->flags =
+		(topic->explicit_ ? BOARD_TOPIC_EXPLICIT : 0) |
+		(topic->removed ? BOARD_TOPIC_REMOVED : 0) |
+		(topic_is_stream(topic) ? BOARD_TOPIC_STREAM : 0) |
+		(topic_is_stream(topic) && topic->log.sync != CTL_SYNC_MEMORY ? BOARD_TOPIC_DISK : 0) |
+		(topic->settings.flags & (CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT) ? BOARD_TOPIC_HUGE
+										  : 0);
 	head->stream_ring = topic->stream && topic->stream->ring ? topic->stream->ring->id : 0;
 	head->stream_slots = topic->stream_slots;
 	head->stream_bytes = topic->stream_bytes;
+}
+
+/* A text that its writer changes; cut to what it was where that takes too long. */
+static void read_text(const struct board_log *log, const char *from, char *to, size_t size)
+{
+	int i;
+
+	for (i = 0; i < BOARD_RETRIES; i++) {
+		const uint32_t gen = bus_load_acquire(&log->gen);
+
+		memcpy(to, from, size);
+		bus_fence_acquire();
+		if (gen % 2 == 0 && bus_load_relaxed(&log->gen) == gen)
+			break;
+	}
+	to[size - 1] = 0;
+}
+
+void board_read_log(const struct board *board, struct ctl_log_info *ret)
+{
+	const struct board_head *head = board->seg->map;
+	const struct board_log *log = &head->log;
+
+	ret->durable_seq = bus_load_acquire(&head->durable_seq);
+	ret->spilled_seq = bus_load_relaxed(&head->spilled_seq);
+	ret->oldest_seq = bus_load_relaxed(&log->oldest_seq);
+	ret->disk_bytes = bus_load_relaxed(&log->disk_bytes);
+	ret->segments = bus_load_relaxed(&log->segments);
+	ret->lag_bytes = bus_load_relaxed(&log->lag_bytes);
+	ret->errors = bus_load_relaxed(&log->errors);
+	ret->full = bus_load_relaxed(&log->full);
+	ret->lost = bus_load_relaxed(&log->lost);
+	ret->state = bus_load_relaxed(&log->state);
+	read_text(log, log->io, ret->io, sizeof(ret->io));
+	read_text(log, log->io_why, ret->io_why, sizeof(ret->io_why));
+	read_text(log, log->why, ret->why, sizeof(ret->why));
 }
 
 void board_begin_source(struct board_source *source)

@@ -50,6 +50,8 @@ void board_put_sub(struct member *member);
 void board_remove_sub(struct member *member);
 void board_count_eviction(struct member *member);
 
+/* What the board says of how a stream on disk does. */
+void board_read_log(const struct board *board, struct ctl_log_info *ret);
 /* Of a stream: around a change of what describes a source. Its state, taken and durable are words. */
 void board_begin_source(struct board_source *source);
 void board_end_source(struct board_source *source);

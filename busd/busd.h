@@ -90,6 +90,9 @@ struct busd {
 	struct client *self;   /* busd as a client of its streams (stream.h); NULL: it has none */
 	struct thread *thread; /* the sequencer's (stream_thread.h) */
 	struct watch settled;  /* it has something to say */
+	const char *data_dir;  /* where streams lie on disk; NULL: nowhere */
+	struct list streams_ending;
+	struct refused *refused; /* of stream_disk.c */
 	uint64_t ring_count, sub_count;
 	uint64_t evictions;
 	uint64_t next_id;  /* of everything: never reused */

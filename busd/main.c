@@ -19,6 +19,8 @@
 #include "sandbox.h"
 #include "segment.h"
 #include "server.h"
+#include "spill_dir.h"
+#include "stream.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -313,6 +315,7 @@ static int open_worker(struct busd *busd, const struct options *options, struct 
 		rc = restore_all(busd, why);
 	if (rc < 0)
 		return rc;
+	stream_load(busd);
 	record_busd(busd);
 	record_commit(busd);
 	rc = listener_serve(busd, listener_fd, why);
@@ -357,6 +360,7 @@ static int run_worker(struct busd *busd, const struct options *options)
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 2;
 	}
+	busd->data_dir = options->data_dir;
 	resolve_socket(busd);
 	segment_name_after(busd->pid);
 	rc = reload_apply(busd);
@@ -427,12 +431,27 @@ static int upgrade(void)
 	return 0;
 }
 
+/* Made by who may, for whom busd will be. */
+static int give_data_dir(const char *data_dir, struct why *why)
+{
+	if (!busd.config->user || !data_dir || geteuid() != 0)
+		return 0;
+	if (spill_make_dirs(data_dir, why) < 0)
+		return -EIO;
+	if (chown(data_dir, busd.config->user_uid, busd.config->user_gid) < 0)
+		return because(why, errno, "cannot give %s to user %s: %s", data_dir,
+			       busd.config->user, strerror(errno));
+	return 0;
+}
+
 static int run_keeper(const struct options *options)
 {
+	const char *data_dir = options->data_dir ? options->data_dir : busd.config->data_dir;
 	struct keeper_setup setup = { .socket_path = busd.socket_path,
 				      .config_path = busd.config_path,
-				      .data_dir = options->data_dir ? absolute_path(options->data_dir)
-								    : NULL,
+				      /* here, where the environment and root's rights are still there */
+				      .data_dir = data_dir ? absolute_path(data_dir)
+							   : spill_default_dir(),
 				      .foreground = options->foreground,
 				      .private_ = options->private_,
 				      .config_fd = -1,
@@ -458,7 +477,8 @@ static int run_keeper(const struct options *options)
 	}
 	if (options->config)
 		setup.config_fd = keep_copy(options->config);
-	if (sandbox_become_user(busd.config, busd.socket_path, &why) < 0) {
+	if (give_data_dir(setup.data_dir, &why) < 0 ||
+	    sandbox_become_user(busd.config, busd.socket_path, &why) < 0) {
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;
 	}

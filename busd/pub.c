@@ -198,7 +198,7 @@ static int check_stream(const struct topic *topic, const struct ctl_pub_open *op
 	if (stream && open->line)
 		return because(
 			why, ENOENT,
-			"the stream \"%s\" that it published on was in the memory of a busd that has gone",
+			"the busd with which it published on stream \"%s\" has gone; opened again by its name, it is told where it stands",
 			open->topic);
 	return 0;
 }

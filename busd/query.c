@@ -7,12 +7,14 @@
 #include "namespace.h"
 #include "numa_place.h"
 #include "record.h"
-#include "stream.h"
+#include "spill_dir.h"
+#include "stream_internal.h"
 
 #include "format/topic_name.h"
 
 #include <errno.h>
 #include <string.h>
+#include <sys/random.h>
 
 static bool may(const struct client *client, enum acl_right right, const char *topic)
 {
@@ -78,6 +80,8 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 	if (topic->stream_bytes != stream->stream_bytes)
 		DIFFER("stream_bytes %llu, not %llu", (unsigned long long)topic->stream_bytes,
 		       (unsigned long long)stream->stream_bytes);
+	if (memcmp(&topic->log, &stream->log, sizeof(topic->log)) != 0)
+		DIFFER("%s", "other settings of its log");
 #undef DIFFER
 	if (len == 0)
 		return 0;
@@ -90,6 +94,7 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 static void stream_built(struct client *client, struct job *job)
 {
 	const struct ctl_head request = { .type = CTL_TOPIC_CREATE, .req = job->req };
+	struct why unused = { "" };
 	struct topic *topic = NULL;
 	int rc = job->rc;
 
@@ -101,10 +106,17 @@ static void stream_built(struct client *client, struct job *job)
 	if (client && rc == 0)
 		topic = topic_make(client, job->pattern, &job->settings, true, job, &rc, &job->why);
 	if (topic) {
-		rc = stream_make(topic, job->seg, &job->why);
+		struct stream_place place = { .dir = job->stream_dir };
+
+		rc = stream_make(topic, job->seg, &place, &job->why);
+		job->stream_dir = place.dir;
 		if (rc < 0)
 			topic_remove(topic);
+		else
+			stream_run(job->busd);
 	}
+	if (job->stream_dir >= 0) /* made, and nobody's */
+		(void)spill_dir_retire(job->stream_dir, job->pattern, &unused);
 	if (client && rc < 0)
 		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
 	else if (client)
@@ -116,10 +128,13 @@ static int create_stream(struct client *client, const struct ctl_topic_create *c
 			 const struct ctl_topic_settings *settings, struct why *why)
 {
 	struct job *job = job_new(client, create);
-	int rc;
+	int rc = stream_check_refused(client->busd, create->topic, why);
 
-	if (!job)
-		return because(why, ENOMEM, "busd is out of memory");
+	if (rc < 0 || !job) {
+		if (job)
+			job_free(job);
+		return rc < 0 ? rc : because(why, ENOMEM, "busd is out of memory");
+	}
 	rc = namespace_find(client->busd, create->topic, &job->space, why);
 	if (rc < 0) {
 		job_free(job);
@@ -128,6 +143,13 @@ static int create_stream(struct client *client, const struct ctl_topic_create *c
 	job->settings = *settings;
 	job->stream_slots = create->stream_slots;
 	job->stream_bytes = create->stream_bytes;
+	job->log = create->log;
+	job->on_disk = create->log.sync != CTL_SYNC_MEMORY;
+	job->data_dir = client->busd->data_dir;
+	if (getrandom(job->uuid, sizeof(job->uuid), 0) != sizeof(job->uuid)) {
+		job_free(job);
+		return because(why, EIO, "the kernel gives no random number for the stream");
+	}
 	memcpy(job->pattern, create->topic, sizeof(job->pattern));
 	job->done = stream_built;
 	job->plan = (struct segment_plan){
@@ -146,18 +168,25 @@ static int create_stream(struct client *client, const struct ctl_topic_create *c
 }
 
 /* Sizes as they will be; those of a stream's ring in create itself. */
-static int settle(const struct config *config, struct ctl_topic_create *create,
+static int settle(struct busd *busd, struct ctl_topic_create *create,
 		  struct ctl_topic_settings *settings, struct why *why)
 {
-	int rc = config_settle(config, create->topic, &create->settings, settings, why);
+	int rc = config_settle(busd->config, create->topic, &create->settings, settings, why);
 
 	if (rc < 0)
 		return rc;
-	if (create->settings.flags & CTL_TOPIC_STREAM)
+	if (create->settings.flags & CTL_TOPIC_STREAM) {
+		rc = stream_settle_log(busd, &create->log, why);
+		if (rc < 0)
+			return rc;
 		return stream_settle(settings, create->settings.max_bytes, &create->stream_slots,
 				     &create->stream_bytes, why);
+	}
 	if (create->stream_slots || create->stream_bytes)
 		return because(why, EINVAL, "only a stream has a ring of its own to be sized");
+	if (create->log.sync || create->log.max_age_ns || create->log.max_bytes ||
+	    create->log.max_messages)
+		return because(why, EINVAL, "only a stream is kept, and synced");
 	return 0;
 }
 
@@ -177,7 +206,7 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 		return because(why, EACCES,
 			       "no right to create this topic (uid %u); ask who runs busd for a rule",
 			       client->uid);
-	rc = settle(busd->config, create, &settings, why);
+	rc = settle(busd, create, &settings, why);
 	if (rc < 0)
 		return rc;
 	topic = topic_find(busd, create->topic);
@@ -272,6 +301,16 @@ int query_topic_remove(struct client *client, const void *msg, struct why *why)
 	return 0;
 }
 
+static void read_disk(const struct topic *topic, struct ctl_log_info *ret)
+{
+	const struct ring *ring = topic->stream ? topic->stream->ring : NULL;
+
+	board_read_log(&topic->board, ret);
+	if (ring)
+		ret->head_seq =
+			bus_load_acquire(&((const struct ring_writer_page *)ring->seg->map)->head);
+}
+
 int query_topic_next(struct client *client, const void *msg, struct why *why)
 {
 	const struct ctl_topic_next *next = msg;
@@ -302,6 +341,9 @@ int query_topic_next(struct client *client, const void *msg, struct why *why)
 		reply.rings = topic->ring_count;
 		reply.stream_slots = topic->stream_slots;
 		reply.stream_bytes = topic->stream_bytes;
+		reply.log = topic->log;
+		if (topic_is_stream(topic) && topic->log.sync != CTL_SYNC_MEMORY)
+			read_disk(topic, &reply.disk);
 		memcpy(reply.topic, topic->name, sizeof(reply.topic));
 		client_reply(client, &reply, NULL, 0);
 		return 0;

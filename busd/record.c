@@ -83,6 +83,7 @@ void record_topic(struct topic *topic)
 		.board = segment_body(topic->board.seg),
 		.stream_bytes = topic->stream_bytes,
 		.stream_slots = topic->stream_slots,
+		.log = topic->log,
 		.self_slot = topic->busd->self ? topic->busd->self->slot : 0,
 	};
 

@@ -74,6 +74,7 @@ struct record_topic {
 	uint32_t stream_slots;
 	uint32_t self_slot; /* of busd in bell pages */
 	uint8_t uuid[LOG_UUID_BYTES];
+	struct ctl_log_settings log;
 };
 
 struct record_client {

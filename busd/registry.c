@@ -13,7 +13,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 /* The first place whose name is >= name (strict: > name). */
 static size_t lower_bound(const struct busd *busd, const char *name, bool strict)
@@ -82,13 +81,12 @@ static int take_place(struct client *client, const char *name, struct namespace 
 	return rc;
 }
 
-static int begin_stream(struct topic *topic, const struct job *job, struct why *why)
+static void begin_stream(struct topic *topic, const struct job *job)
 {
 	topic->stream_slots = job->stream_slots;
 	topic->stream_bytes = job->stream_bytes;
-	if (getrandom(topic->uuid, sizeof(topic->uuid), 0) == sizeof(topic->uuid))
-		return 0;
-	return because(why, EIO, "the kernel gives no random number for the stream");
+	topic->log = job->log;
+	memcpy(topic->uuid, job->uuid, sizeof(topic->uuid));
 }
 
 struct topic *topic_make(struct client *client, const char *name,
@@ -99,7 +97,9 @@ struct topic *topic_make(struct client *client, const char *name,
 	struct namespace *space;
 	struct topic *topic;
 
-	*rc = take_place(client, name, &space, why);
+	*rc = stream_check_refused(busd, name, why);
+	if (*rc == 0)
+		*rc = take_place(client, name, &space, why);
 	if (*rc < 0)
 		return NULL;
 	topic = calloc(1, sizeof(*topic));
@@ -123,9 +123,9 @@ struct topic *topic_make(struct client *client, const char *name,
 	list_init(&topic->pubs);
 	list_init(&topic->rings);
 	list_init(&topic->members);
-	*rc = stream ? begin_stream(topic, stream, why) : 0;
-	if (*rc == 0)
-		*rc = board_make(topic, &busd->calibrator.now, why);
+	if (stream)
+		begin_stream(topic, stream);
+	*rc = board_make(topic, &busd->calibrator.now, why);
 	if (*rc == 0 && topic_insert(topic) < 0)
 		*rc = because(why, ENOMEM, "busd is out of memory");
 	if (*rc < 0) {

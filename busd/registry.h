@@ -47,6 +47,7 @@ struct topic {
 	struct stream *stream; /* NULL until it is put together */
 	uint64_t stream_bytes;
 	uint32_t stream_slots;
+	struct ctl_log_settings log;
 	uint8_t uuid[LOG_UUID_BYTES];
 };
 

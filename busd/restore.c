@@ -192,6 +192,9 @@ static bool restore_topic(struct busd *busd, const void *record, uint64_t place)
 	topic->made_req = body->made_req;
 	topic->stream_bytes = body->stream_bytes;
 	topic->stream_slots = body->stream_slots;
+	topic->log = body->log;
+	if (topic_is_stream(topic) && topic->log.sync == CTL_SYNC_DEFAULT)
+		topic->log.sync = CTL_SYNC_MEMORY; /* by a worker that knew no others */
 	memcpy(topic->uuid, body->uuid, sizeof(topic->uuid));
 	topic->account = &user->account;
 	topic->space = space;

@@ -134,6 +134,16 @@ static const int allowed[] = {
 	SCMP_SYS(chown),
 	SCMP_SYS(fchownat),
 	SCMP_SYS(fchown),
+	/* streams on disk; what goes by io_uring is not seen here */
+	SCMP_SYS(io_uring_setup),
+	SCMP_SYS(io_uring_enter),
+	SCMP_SYS(io_uring_register),
+	SCMP_SYS(rename),
+	SCMP_SYS(renameat),
+	SCMP_SYS(renameat2),
+	SCMP_SYS(fsync),
+	SCMP_SYS(fdatasync),
+	SCMP_SYS(fadvise64),
 	/* shared memory, and where it lies */
 	SCMP_SYS(memfd_create),
 	SCMP_SYS(ftruncate),

@@ -67,9 +67,14 @@ static void find_end(struct sequencer *seq)
 	while (!MUTANT(head_only) && head < most && slot_at(&out->view, head).commit == head + 1)
 		head++;
 	out->n = head;
+	/* one that begins anew behind a log has its position there, until it has a message */
+	out->pos = BUS_ALIGN_UP(bus_load_relaxed(&out->view.page->frontier_pos),
+				(uint64_t)RING_POS_ALIGN);
 	if (head > 0) {
 		struct log_slot last = slot_at(&out->view, head - 1);
 
+		if (last.commit != head)
+			return;
 		out->pos = last.pos + need_of((uint16_t)(last.lens >> 32), (uint32_t)last.lens);
 		seq->time_ns = last.time;
 	}
@@ -183,7 +188,7 @@ static enum sequencer_look take_one(struct sequencer *seq, struct intake *in, ui
 	need = need_of(p.head_len, p.len);
 	if (need > out->view.bytes)
 		return SEQUENCER_BROKEN;
-	if (!has_room(out, need))
+	if (!spill_may_number(&seq->spill, out->n) || !has_room(out, need))
 		return SEQUENCER_FULL;
 	at = ring_pub_at(out);
 	copy(in, &p, at, total);

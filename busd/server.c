@@ -86,8 +86,7 @@ static void calibrate(struct busd *busd, uint64_t now_ns)
 /* A private busd without clients. Who connected at this very moment is not turned away. */
 static void leave_if_idle(struct busd *busd)
 {
-	/* what a stream holds lies in our memory only */
-	if (busd->client_count > 0 || stream_is_there(busd))
+	if (busd->client_count > 0 || stream_in_memory(busd))
 		return;
 	if (listener_try_leave(busd))
 		busd->stopping = true;
@@ -180,6 +179,7 @@ void server_init(struct busd *busd)
 	list_init(&busd->bells_due);
 	list_init(&busd->stalled);
 	list_init(&busd->subs);
+	list_init(&busd->streams_ending);
 	numa_start();
 }
 

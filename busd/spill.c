@@ -2,10 +2,31 @@
 /* spill.c - see spill.h */
 #include "spill.h"
 
+#include <unistd.h>
+
 void spill_open(struct spill *spill, uint64_t ring_id, uint64_t durable_seq)
 {
+	spill->disk = false;
+	spill->event_fd = -1;
+	bus_store_relaxed(&spill->limit, UINT64_MAX);
 	bus_store_relaxed(&spill->gate.cursor, durable_seq);
 	bus_store_release(&spill->gate.ring_id, ring_id);
+}
+
+void spill_hold(struct spill *spill, uint64_t gate_seq, uint64_t head, int event_fd)
+{
+	spill->disk = true;
+	spill->event_fd = event_fd;
+	bus_store_relaxed(&spill->offered, head);
+	bus_store_relaxed(&spill->limit, 0);
+	bus_store_release(&spill->gate.cursor, gate_seq);
+}
+
+void spill_release(struct spill *spill)
+{
+	spill->disk = false;
+	bus_store_release(&spill->gate.cursor, bus_load_relaxed(&spill->offered));
+	bus_store_release(&spill->limit, UINT64_MAX);
 }
 
 struct ring_member spill_member(const struct spill *spill)
@@ -19,5 +40,17 @@ struct ring_member spill_member(const struct spill *spill)
 
 void spill_committed(struct spill *spill, uint64_t head)
 {
-	bus_store_release(&spill->gate.cursor, head);
+	const uint64_t one = 1;
+
+	if (!spill->disk) {
+		bus_store_release(&spill->gate.cursor, head);
+		return;
+	}
+	bus_store_release(&spill->offered, head);
+	bus_fence_seq_cst(); /* pairs with the writer's: it sees the head, or we see it asleep */
+	if (bus_load_relaxed(&spill->sleeps) == 0)
+		return;
+	bus_store_relaxed(&spill->sleeps, 0);
+	if (write(spill->event_fd, &one, sizeof(one)) < 0)
+		return; /* its counter is full: it is readable already */
 }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * spill.h - who moves a stream's durable_seq, which is the gate of its ring: the sequencer overwrites
- * nothing that lies at or above it.
+ * spill.h - what the sequencer may do, as far as the disk decides it: which numbers it may give (limit), and
+ * which messages must stay in the ring (gate: all at or above durable_seq).
  *
- * There is no disk here: a stream lives in memory, and the gate follows the head at once. Who writes
- * it to disk moves the gate after fdatasync, and only then; before it the board's `durable` of each
- * source (board_layout.h). Everything else is as it is.
+ * A stream in memory has no limit, and its gate follows the head at once. Of one on disk both are moved by its
+ * writer (spill_disk.h), in a thread of its own: the gate after fdatasync and only then (policy none: once the
+ * page cache has them), behind the board's `durable` of each source and durable_seq.
  */
 #ifndef BUSD_SPILL_H
 #define BUSD_SPILL_H
@@ -16,15 +16,30 @@
 struct spill {
 	/* the gate as the ring's writer looks at it: cursor is durable_seq, private to busd */
 	struct cursor_entry gate;
+	_Atomic uint64_t limit; /* no message gets this number, or one above it, yet */
+	bool disk;
+	int event_fd; /* of a writer: it is read where the writer sleeps */
+	_Atomic uint32_t sleeps;
+	_Atomic uint64_t offered; /* all below stand in the ring. R-offered */
+	_Atomic uint32_t moved;   /* durable has: who waits for it is to be woken */
 };
 
-/* For a stream whose ring has number ring_id, of which all below durable_seq need not be kept. */
+/* For a stream in memory, whose ring has number ring_id. */
 void spill_open(struct spill *spill, uint64_t ring_id, uint64_t durable_seq);
+/* It is on disk: messages from gate_seq on are not, and no number is given yet. Before it is sequenced. */
+void spill_hold(struct spill *spill, uint64_t gate_seq, uint64_t head, int event_fd);
+/* Its writer has gone, and the stream ends: nothing is kept from now on. */
+void spill_release(struct spill *spill);
 
 /* The member that gates the ring. */
 struct ring_member spill_member(const struct spill *spill);
 
 /* By the sequencer, after commits: all below head stands in the ring. Never waits. */
 void spill_committed(struct spill *spill, uint64_t head);
+
+static inline bool spill_may_number(const struct spill *spill, uint64_t seq)
+{
+	return seq < bus_load_acquire(&spill->limit);
+}
 
 #endif

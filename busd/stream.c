@@ -213,80 +213,6 @@ void stream_drop_ring(struct ring *ring)
 	free(feed);
 }
 
-/* ---- what the thread has found out ---- */
-
-static void give_back(struct ring *ring)
-{
-	struct reader *reader;
-
-	for_each(reader, &ring->readers, ring_link)
-		reader_free(reader, false);
-	ring_settle(ring);
-}
-
-/* true: it is gone, and others perhaps with it. */
-static bool settle_ring(struct ring *ring)
-{
-	struct busd *busd = ring->topic->busd;
-	enum sequencer_look look;
-
-	thread_lock(busd);
-	look = ring->feed->look;
-	thread_unlock(busd);
-	if (look == SEQUENCER_BROKEN && ring->pub && !ring->pub->client->doomed)
-		client_doom(ring->pub->client,
-			    "what it wrote into its ring on stream \"%s\" is no message, or lies over one that was not taken",
-			    ring->topic->name);
-	if (look < SEQUENCER_DRAINED || ring->pub)
-		return false;
-	if (look == SEQUENCER_BROKEN)
-		log_warning("stream \"%s\": what \"%s\" (pid %u) wrote last is no message, and left out",
-			    ring->topic->name, ring->name, ring->pid);
-	give_back(ring);
-	return true;
-}
-
-static void settle_stream(struct topic *topic)
-{
-	struct ring *ring;
-	bool again;
-
-	topic_pin(topic);
-	do {
-		again = false;
-		for_each(ring, &topic->rings, link) {
-			if (!ring->feed || !settle_ring(ring))
-				continue;
-			again = true;
-			break;
-		}
-	} while (again);
-	topic_unpin(topic);
-}
-
-void stream_settled(struct busd *busd, struct watch *watch, uint32_t events)
-{
-	uint64_t count;
-	size_t i;
-
-	(void)events;
-	if (read(watch->fd, &count, sizeof(count)) < 0)
-		return;
-	for (i = busd->topic_count; i > 0; i--)
-		if (busd->topics[i - 1]->stream)
-			settle_stream(busd->topics[i - 1]);
-}
-
-void stream_ring_closed(struct ring *ring)
-{
-	const uint64_t one = 1;
-	struct busd *busd = ring->topic->busd;
-
-	/* read to its end before it was closed: the thread has said so, and does not again */
-	if (busd->settled.fd >= 0 && write(busd->settled.fd, &one, sizeof(one)) < 0)
-		log_debug("the sequencer's counter is full");
-}
-
 /* ---- making, going on, ending ---- */
 
 static struct pub *new_pub(struct topic *topic)
@@ -375,18 +301,22 @@ static struct sub *new_sub(struct topic *topic, struct why *why, int *rc)
 	return sub;
 }
 
-/* All that a stream needs is there: its sequencer begins, or goes on. */
-static int begin(struct stream *stream, struct why *why)
+/* All that a stream needs is there: its sequencer begins, or goes on. place: NULL: in memory. */
+static int begin(struct stream *stream, struct stream_place *place, struct why *why)
 {
 	struct topic *topic = stream->topic;
 	struct sequencer *seq = &stream->work.seq;
 	struct ring_member *gate;
 	struct ring_view view;
+	int rc;
 
 	ring_view_init(&view, stream->ring->seg->map, &stream->ring->seg->info.geometry);
 	stream->work.cursors = stream->sub->seg->map;
 	bus_store_release(&stream->work.cursors->wants_fence, wake_barrier_usable() ? 0 : 1);
 	sequencer_restart(seq, &view, stream->ring->id, board_sources(&topic->board), topic->uuid);
+	rc = place ? stream_begin_disk(stream, place, why) : 0;
+	if (rc < 0)
+		return rc;
 	gate = member_place(stream);
 	if (!gate)
 		return because(why, ENOMEM, "busd is out of memory");
@@ -409,6 +339,7 @@ static struct stream *new_stream(struct topic *topic)
 	list_init(&stream->parked);
 	list_init(&stream->work.feeds);
 	list_init(&stream->work.link);
+	list_init(&stream->ending);
 	return stream;
 }
 
@@ -425,7 +356,7 @@ static void announce(struct topic *topic, struct ring *ring)
 	change_commit(topic);
 }
 
-int stream_make(struct topic *topic, struct segment *seg, struct why *why)
+int stream_make(struct topic *topic, struct segment *seg, struct stream_place *place, struct why *why)
 {
 	struct stream *stream = new_stream(topic);
 	struct member *member;
@@ -451,16 +382,18 @@ int stream_make(struct topic *topic, struct segment *seg, struct why *why)
 	rc = segment_own_ring(seg, why);
 	if (rc < 0)
 		return rc;
-	ring_writer_init(seg->map, 0);
+	ring_writer_init(seg->map, seg->info.geometry.first_seq);
+	if (place->found)
+		bus_store_relaxed(&((struct ring_writer_page *)seg->map)->frontier_pos,
+				  place->found->start.pos);
 	ring_put(stream->ring);
 	stream->pub->ring = stream->ring;
 	record_pub(stream->pub);
 	board_settings(topic);
-	rc = begin(stream, why);
+	rc = begin(stream, topic->log.sync == CTL_SYNC_MEMORY ? NULL : place, why);
 	if (rc < 0)
 		return rc;
 	announce(topic, stream->ring);
-	stream_run(topic->busd);
 	return 0;
 }
 
@@ -511,6 +444,7 @@ bool stream_restart(struct topic *topic, struct why *why)
 {
 	struct busd *busd = topic->busd;
 	struct stream *stream = new_stream(topic);
+	struct stream_place place = { .dir = -1 };
 	struct member *member, *own = NULL;
 	struct pub *pub;
 
@@ -529,55 +463,15 @@ bool stream_restart(struct topic *topic, struct why *why)
 		stream->ring = stream->pub->ring;
 	if (!own || (!stream->ring && !topic->removed))
 		return because(why, EIO, "a part of it is lost") == 0;
+	if (topic->removed)
+		stream_retire_dir(topic);
 	if (!stream->ring)
 		return true; /* it had ended already: its readers read on */
-	if (begin(stream, why) < 0)
+	if (begin(stream, topic->removed || topic->log.sync == CTL_SYNC_MEMORY ? NULL : &place,
+		  why) < 0)
 		return false;
 	count_uses(stream);
 	return read_again(stream, own, why) == 0;
-}
-
-/* A lap of each ring, and who writes on in one that is closed is not followed. */
-static void drain(struct stream *stream)
-{
-	bool over = false;
-	uint64_t most = 0, i;
-	struct feed *feed;
-
-	for_each(feed, &stream->work.feeds, link)
-		most += feed->in.rd.view.slot_count + 1;
-	for (i = 0; i < most && stream_work_round(&stream->work, &over); i++)
-		;
-}
-
-void stream_finish(struct topic *topic)
-{
-	struct stream *stream = topic->stream;
-	struct busd *busd = topic->busd;
-	struct ring *ring;
-
-	if (!stream || !stream->ring)
-		return;
-	stream_refuse_parked(stream);
-	do {
-		thread_lock(busd);
-		drain(stream);
-		thread_unlock(busd);
-		settle_stream(topic);
-		for_each(ring, &topic->rings, link)
-			if (ring->feed && !ring->feed->before && !ring->pub) {
-				log_warning("stream \"%s\": what \"%s\" (pid %u) writes after its end is left out",
-					    topic->name, ring->name, ring->pid);
-				give_back(ring);
-				break;
-			}
-	} while (!list_empty(&stream->work.feeds));
-	thread_lock(busd);
-	ring_pub_final(&stream->work.seq.out);
-	ring_pub_wake(&stream->work.seq.out);
-	thread_remove(&stream->work);
-	thread_unlock(busd);
-	stream->ring = NULL;
 }
 
 void stream_free(struct topic *topic)

@@ -15,6 +15,14 @@
 #include "registry.h"
 
 struct job;
+struct spill_found;
+struct spill_settings;
+
+/* Of a stream on disk: its directory (-1: the writer opens it), and what is there already (NULL: nothing). */
+struct stream_place {
+	int dir;
+	struct spill_found *found;
+};
 
 #define STREAM_DEFAULT_SLOTS 65536
 #define STREAM_DEFAULT_BYTES (UINT64_C(16) << 20)
@@ -49,17 +57,26 @@ int stream_settle(struct ctl_topic_settings *settings, uint64_t asked_max_bytes,
 		  uint32_t *stream_slots, uint64_t *stream_bytes, struct why *why);
 
 /* A topic that was just made becomes a stream with this ring. 0, or -errno with a sentence. */
-int stream_make(struct topic *topic, struct segment *seg, struct why *why);
+int stream_make(struct topic *topic, struct segment *seg, struct stream_place *place,
+		struct why *why);
 /* After a former worker: goes on where its commits say. False: it is lost. */
 bool stream_restart(struct topic *topic, struct why *why);
 /* Its publishers' rings are closed: all of them goes into the stream, and then that ends. */
 void stream_finish(struct topic *topic);
 /* With its topic. */
 void stream_free(struct topic *topic);
-/* Is any topic a stream? */
-bool stream_is_there(const struct busd *busd);
 /* The loop begins: what was restored is read from now on. */
 void stream_run(struct busd *busd);
+
+/* How it is kept, as asked, with defaults filled in. 0, or -errno with a sentence. */
+int stream_settle_log(struct busd *busd, struct ctl_log_settings *log, struct why *why);
+void stream_fill_settings(const struct job *job, struct spill_settings *ret);
+/* At start: streams that the data directory holds become topics again. Takes the disk's time. */
+void stream_load(struct busd *busd);
+/* -EIO with a sentence: under this name there is a stream that could not be taken up. */
+int stream_check_refused(const struct busd *busd, const char *topic, struct why *why);
+/* Is there a stream whose messages would go with busd? */
+bool stream_in_memory(const struct busd *busd);
 
 /* busd as a client: made where there is none. slot: in bell pages, as before; -1: a free one. */
 int stream_self(struct busd *busd, int slot, struct why *why);

@@ -3,6 +3,7 @@
 #ifndef BUSD_STREAM_INTERNAL_H
 #define BUSD_STREAM_INTERNAL_H
 
+#include "spill_disk.h"
 #include "stream.h"
 #include "stream_thread.h"
 
@@ -16,6 +17,9 @@ struct stream {
 	uint32_t uses[BOARD_SOURCES]; /* publishers, rings and jobs that have the source */
 	uint32_t hint;                /* where to look for one that may be used again */
 	struct list parked;           /* jobs that wait for a source */
+	struct spill_disk *disk;      /* NULL: in memory */
+	struct segment *disk_seg;     /* it writes from there */
+	struct list ending;           /* busd.streams_ending: its writer is to end */
 };
 
 /* The thread has something to say. */
@@ -24,5 +28,24 @@ void stream_settled(struct busd *busd, struct watch *watch, uint32_t events);
 void stream_refuse_parked(struct stream *stream);
 /* Sources that nobody has, once all publishers and rings are restored. */
 void stream_restore_sources(struct stream *stream);
+
+/* ---- on disk (stream_disk.c) */
+/* The sequencer knows where it stands: the writer is made, and what it says holds. */
+int stream_begin_disk(struct stream *stream, struct stream_place *place, struct why *why);
+void stream_run_disks(struct busd *busd);
+/*
+ * A publisher's number for ever: -EINPROGRESS, and stream_answered() later; or -errno. taken: entries of the
+ * board that are in use, as bits.
+ */
+int stream_ask(struct stream *stream, struct job *job, bool named, const uint64_t *taken,
+	       struct why *why);
+void stream_answered(struct job *job, const struct spill_ask *ask);
+void stream_take_answers(struct topic *topic);
+/* busd is stopped: all of it goes to disk first. Waits. */
+void stream_leave_disk(struct stream *stream);
+/* Its writer ends, in its time. */
+void stream_end_disk(struct stream *stream);
+void stream_settle_ended(struct busd *busd);
+void stream_retire_dir(const struct topic *topic);
 
 #endif

@@ -95,12 +95,12 @@ int stream_self(struct busd *busd, int slot, struct why *why)
 	return 0;
 }
 
-bool stream_is_there(const struct busd *busd)
+bool stream_in_memory(const struct busd *busd)
 {
 	size_t i;
 
 	for (i = 0; i < busd->topic_count; i++)
-		if (busd->topics[i]->stream)
+		if (busd->topics[i]->stream && !busd->topics[i]->stream->disk)
 			return true;
 	return false;
 }
@@ -111,4 +111,5 @@ void stream_run(struct busd *busd)
 
 	if (rc < 0)
 		log_error("no thread for the sequencer: %s; streams stand still", strerror(-rc));
+	stream_run_disks(busd);
 }

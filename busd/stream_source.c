@@ -43,8 +43,12 @@ static bool may_be_used_again(const struct stream *stream, uint32_t i)
 {
 	const struct board_source *source = source_at(stream, i);
 
-	return stream->uses[i] == 0 && bus_load_relaxed(&source->state) == BOARD_SOURCE_CLOSED &&
-	       !(source->flags & BOARD_SOURCE_NAMED) && source->src <= UINT32_MAX - BOARD_SOURCES;
+	if (stream->uses[i] != 0 || bus_load_relaxed(&source->state) != BOARD_SOURCE_CLOSED)
+		return false;
+	/* on disk there are names without end, and this is who was here lately */
+	if (stream->disk)
+		return spill_disk_kept(stream->disk, i);
+	return !(source->flags & BOARD_SOURCE_NAMED) && source->src <= UINT32_MAX - BOARD_SOURCES;
 }
 
 /* One that nobody ever had, else the one whose turn it is. -1: all are in use, or named. */
@@ -66,19 +70,20 @@ static int find_free(struct stream *stream)
 	return -1;
 }
 
-/* Somebody else's from now on. The number of another is never his. */
-static void make_new(struct stream *stream, uint32_t i)
+/* Somebody else's from now on, who has come to message `next`. The number of another is never his. */
+static void make_new(struct stream *stream, uint32_t i, uint32_t src, uint64_t next)
 {
 	struct board_source *source = source_at(stream, i);
-	bool fresh = bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE;
 
 	thread_lock(stream->topic->busd);
-	stream->work.seq.next[i] = 0;
-	bus_store_relaxed(&source->durable, 0);
-	bus_store_release(&source->taken, 0);
+	stream->work.seq.next[i] = next;
+	bus_store_relaxed(&source->durable, stream->disk ? next : 0);
+	bus_store_release(&source->taken, next);
+	if (stream->disk)
+		spill_disk_keep(stream->disk, i, next);
 	board_begin_source(source);
 	source->flags = 0;
-	source->src = fresh ? i : source->src + BOARD_SOURCES;
+	source->src = src;
 	board_end_source(source);
 	thread_unlock(stream->topic->busd);
 }
@@ -144,6 +149,46 @@ static int wait_for(struct stream *stream, uint32_t i, struct job *job, struct w
 	return -EINPROGRESS;
 }
 
+/* How many. spare: who has a name is known by it to those who read, as long as there are others. */
+static uint32_t mark_taken(const struct stream *stream, uint64_t *taken, bool spare)
+{
+	uint32_t i, count = 0;
+
+	memset(taken, 0, BOARD_SOURCES / 8);
+	for (i = 0; i < BOARD_SOURCES; i++) {
+		const struct board_source *source = source_at(stream, i);
+
+		if (bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE ||
+		    (may_be_used_again(stream, i) && !(spare && source->flags & BOARD_SOURCE_NAMED)))
+			continue;
+		taken[i / 64] |= UINT64_C(1) << (i % 64);
+		count++;
+	}
+	return count;
+}
+
+/* Those of the stream's writer are on disk, in its time. */
+static int ask(struct stream *stream, struct job *job, bool named, struct why *why)
+{
+	uint64_t taken[BOARD_SOURCES / 64];
+	uint32_t count = mark_taken(stream, taken, true);
+
+	if (count == BOARD_SOURCES)
+		count = mark_taken(stream, taken, false);
+	if (count == BOARD_SOURCES)
+		return because(why, EDQUOT, "stream \"%s\" has %d publishers, the most that it may",
+			       stream->topic->name, BOARD_SOURCES);
+	return stream_ask(stream, job, named, taken, why);
+}
+
+static void take(struct stream *stream, uint32_t i, struct job *job, bool named, uint64_t *first_seq)
+{
+	describe(stream, i, job, named);
+	stream->uses[i] = 1; /* the job's, and then its publisher's */
+	job->source = i + 1;
+	*first_seq = bus_load_relaxed(&source_at(stream, i)->taken);
+}
+
 int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct why *why)
 {
 	struct stream *stream = job->topic->stream;
@@ -151,45 +196,94 @@ int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct 
 
 	if (i >= 0 && stream->uses[i] != 0)
 		return wait_for(stream, (uint32_t)i, job, why);
+	if (i < 0 && stream->disk)
+		return ask(stream, job, named, why);
 	if (i < 0) {
+		const struct board_source *source;
+
 		i = find_free(stream);
 		if (i < 0)
 			return because(
 				why, EDQUOT,
 				"stream \"%s\" knows %d publishers, open or by name, the most that it may",
 				stream->topic->name, BOARD_SOURCES);
-		make_new(stream, (uint32_t)i);
+		source = source_at(stream, (uint32_t)i);
+		make_new(stream, (uint32_t)i,
+			 bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE
+				 ? (uint32_t)i
+				 : source->src + BOARD_SOURCES,
+			 0);
 	}
-	describe(stream, (uint32_t)i, job, named);
-	stream->uses[i] = 1; /* the job's, and then its publisher's */
-	job->source = (uint32_t)i + 1;
-	*first_seq = bus_load_relaxed(&source_at(stream, (uint32_t)i)->taken);
+	take(stream, (uint32_t)i, job, named, first_seq);
 	return 0;
+}
+
+static void unpark(struct job *job)
+{
+	list_remove(&job->link);
+	job->parked = false;
+	job->source = 0;
+	job->client->job = NULL;
+	if (job->ask)
+		job->ask->job = NULL;
+	job->ask = NULL;
+}
+
+static void go_on(struct job *job, int rc, uint64_t first_seq)
+{
+	struct client *client = job->client;
+
+	if (rc < 0) {
+		job->rc = rc;
+		job->done(client, job);
+	} else {
+		job->plan.ring_first_seq = first_seq;
+		alloc_build(job);
+	}
+	request_resume(client);
 }
 
 /* What it waited for is in the stream. */
 static void begin_again(struct job *job)
 {
-	struct client *client = job->client;
-	uint64_t first_seq;
+	uint64_t first_seq = 0;
 	int rc;
 
-	list_remove(&job->link);
-	job->parked = false;
-	job->source = 0;
-	client->job = NULL;
+	unpark(job);
 	rc = stream_open_source(job, true, &first_seq, &job->why);
-	if (rc == -EINPROGRESS)
-		return; /* another one was faster */
+	if (rc != -EINPROGRESS) /* else another one was faster */
+		go_on(job, rc, first_seq);
+}
+
+/* What the board had free may be somebody's by now. */
+void stream_answered(struct job *job, const struct spill_ask *answer)
+{
+	struct stream *stream = job->topic->stream;
+	const uint32_t i = answer->src % BOARD_SOURCES;
+	const struct board_source *source = source_at(stream, i);
+	const bool named = answer->name[0] != 0;
+	uint64_t first_seq = 0;
+	int rc = answer->rc;
+
+	unpark(job);
 	if (rc < 0) {
-		job->rc = rc;
-		job->done(client, job);
-		request_resume(client);
-		return;
+		job->why = answer->why;
+	} else if (named && find_named(stream, job->client->uid, job->name) >= 0) {
+		rc = stream_open_source(job, true, &first_seq, &job->why);
+	} else if (bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE ||
+		   may_be_used_again(stream, i)) {
+		make_new(stream, i, answer->src, answer->next);
+		take(stream, i, job, named, &first_seq);
+	} else if (answer->known) {
+		rc = because(
+			&job->why, EDQUOT,
+			"on stream \"%s\" the place of \"%s\" is that of \"%s\" (pid %u) now; again when that has gone",
+			stream->topic->name, job->name, source->name, source->pid);
+	} else {
+		rc = ask(stream, job, named, &job->why);
 	}
-	job->plan.ring_first_seq = first_seq;
-	alloc_build(job);
-	request_resume(client);
+	if (rc != -EINPROGRESS)
+		go_on(job, rc, first_seq);
 }
 
 void stream_number_source(const struct pub *pub)
@@ -226,7 +320,7 @@ void stream_forget_job(struct job *job)
 {
 	struct topic *topic = job->topic;
 
-	list_remove(&job->link);
+	unpark(job);
 	job_free(job);
 	topic_unpin(topic);
 }
@@ -238,10 +332,7 @@ void stream_refuse_parked(struct stream *stream)
 	for_each(job, &stream->parked, link) {
 		struct client *client = job->client;
 
-		list_remove(&job->link);
-		job->parked = false;
-		job->source = 0;
-		client->job = NULL;
+		unpark(job);
 		job->rc = because(&job->why, ENOENT, "topic \"%s\" was removed at this moment",
 				  stream->topic->name);
 		job->done(client, job);

@@ -78,6 +78,28 @@ bool stream_work_round(struct stream_work *work, bool *over)
 	return moved;
 }
 
+bool stream_work_waits(const struct stream_work *work)
+{
+	const struct feed *feed;
+
+	for_each(feed, &work->feeds, link)
+		if (!feed->before && feed->look == SEQUENCER_FULL)
+			return true;
+	return false;
+}
+
+/* More of it is durable: who waits for that sleeps as one that waits for room does, but announced itself once. */
+static void wake_waiting(struct stream_work *work)
+{
+	struct feed *feed;
+
+	bus_store_relaxed(&work->seq.spill.moved, 0);
+	bus_fence_seq_cst(); /* W2, with what the disk's thread has stored before it rang */
+	for_each(feed, &work->feeds, link)
+		if (feed->in.rd.view.page && bus_load_relaxed(&feed->in.rd.view.page->waiting) != 0)
+			(void)feed->in.rd.wake(&feed->in.rd);
+}
+
 static void say(struct thread *thread)
 {
 	const uint64_t one = 1;
@@ -95,8 +117,11 @@ static bool rounds(struct thread *thread)
 
 	for (i = 0; moved && i < ROUNDS && bus_load_relaxed(&thread->wanted) == 0; i++) {
 		moved = false;
-		for_each(work, &thread->work, link)
+		for_each(work, &thread->work, link) {
+			if (bus_load_acquire(&work->seq.spill.moved))
+				wake_waiting(work);
 			moved |= stream_work_round(work, &over);
+		}
 	}
 	if (over)
 		say(thread);
@@ -119,11 +144,14 @@ static bool is_ready(const struct thread *thread)
 	const struct stream_work *work;
 	const struct feed *feed;
 
-	for_each(work, &thread->work, link)
+	for_each(work, &thread->work, link) {
+		if (bus_load_relaxed(&work->seq.spill.moved))
+			return true;
 		for_each(feed, &work->feeds, link)
 			if (!feed->before && feed->look <= SEQUENCER_TOOK &&
 			    ring_reader_ready(&feed->in.rd))
 				return true;
+	}
 	return false;
 }
 
@@ -226,6 +254,11 @@ static void *thread_main(void *arg)
 }
 
 /* ---- by the loop's thread ---- */
+
+int thread_event(const struct busd *busd)
+{
+	return busd->thread->event_fd;
+}
 
 int thread_open(struct busd *busd, const _Atomic uint32_t *bell)
 {

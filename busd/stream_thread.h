@@ -40,6 +40,9 @@ int thread_open(struct busd *busd, const _Atomic uint32_t *bell);
 /* Runs it, once there is one: after the sandbox, which holds for threads that come later only. */
 int thread_start(struct busd *busd);
 
+/* Written to by who has something for the loop: busd->settled is ready then. */
+int thread_event(const struct busd *busd);
+
 void thread_lock(struct busd *busd);
 void thread_unlock(struct busd *busd);
 /* Under the lock. */
@@ -55,5 +58,7 @@ void thread_unhear(struct busd *busd, uint64_t client_id);
 
 /* One round over all that there is; for tests and for the loop's thread, under the lock. */
 bool stream_work_round(struct stream_work *work, bool *over);
+/* Is there something that waits for room, or for the disk? */
+bool stream_work_waits(const struct stream_work *work);
 
 #endif

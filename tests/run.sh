@@ -8,6 +8,7 @@
 # Each test is started in the root of the source tree, without standard input, and is told
 #   BUS_BUILD        the build directory          BUS_SAN   the sanitizer of that build, or empty
 #   TMPDIR           its own, removed afterwards  XDG_RUNTIME_DIR  likewise, inside TMPDIR
+#   STATE_DIRECTORY  inside TMPDIR: where a busd keeps streams that was not told otherwise
 # and no BUS_SOCKET. What it leaves running is found by a mark in the environment, stopped, and
 # mentioned in its line. Comment lines of the first 40 in its source may say
 #   timeout: SECONDS     instead of 120
@@ -88,6 +89,7 @@ run_one() {
   local name=$1 id=${1//\//_} limit start rc secs word note='' left=0 cmd
   local out=$RUN_DIR/$id.out
   export TMPDIR=$RUN_DIR/$id.tmp XDG_RUNTIME_DIR=$RUN_DIR/$id.tmp/run
+  export STATE_DIRECTORY=$TMPDIR/state
   export BUS_TEST_MARK=$RUN_DIR/$id/ # the slash: one name may begin as another does
   mkdir -p "$XDG_RUNTIME_DIR"
   chmod 700 "$TMPDIR" "$XDG_RUNTIME_DIR"

@@ -125,7 +125,7 @@ static void set_stdout(struct job *job, const char *text)
 static void set_from(struct job *job, const char *text)
 {
 	if (strncmp(text, "time:", 5) == 0 || text[0] == '-')
-		tool_fail_usage("--from=%s: nothing is kept on disk, and what is in memory has no index by time\n"
+		tool_fail_usage("--from=%s: what is in memory has no index by time, and what is on disk is not read from there\n"
 				"         (--from=oldest reads what is there)",
 				text);
 	if (strncmp(text, "seq:", 4) == 0) {

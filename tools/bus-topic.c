@@ -22,13 +22,15 @@ enum {
 	OPT_STREAM_SLOTS,
 	OPT_STREAM_BYTES,
 	OPT_MAX_AGE,
+	OPT_MAX_MESSAGES,
 	OPT_SYNC,
 };
 
 static const struct tool_option options[] = {
 	{ OPT_SLOTS, "slots", "N", "create: messages that each ring holds (4096)" },
 	{ OPT_BYTES, "bytes", "B", "create: payload that each ring holds (256K)" },
-	{ OPT_MAX_BYTES, "max-bytes", "B", "create: how far a ring may grow for a large message" },
+	{ OPT_MAX_BYTES, "max-bytes", "B",
+	  "create: how far a ring may grow for a large message;\ncreate --stream: what is kept on disk" },
 	{ OPT_NUMA, "numa", "WHERE",
 	  "create: memory on NUMA node N, auto (where the first\nsubscriber runs; default) or interleave" },
 	{ OPT_HUGE, "huge", "[=or-not]",
@@ -37,11 +39,13 @@ static const struct tool_option options[] = {
 	{ OPT_FORCE, "force", NULL, "rm: also while the topic is in use" },
 	{ OPT_JSON, "json", NULL, "ls, info: as JSON" },
 	{ OPT_STREAM, "stream", NULL,
-	  "create: all publishers' messages in one order, numbered, in\nbusd's memory" },
+	  "create: all publishers' messages in one order, numbered, on\ndisk (see busd(8), --data-dir)" },
 	{ OPT_STREAM_SLOTS, "stream-slots", "N", "create --stream: messages that it holds (65536)" },
 	{ OPT_STREAM_BYTES, "stream-bytes", "B", "create --stream: payload that it holds (16M)" },
-	{ OPT_MAX_AGE, "max-age", "TIME", "refused: nothing is kept on disk" },
-	{ OPT_SYNC, "sync", "HOW", "refused: nothing is kept on disk" },
+	{ OPT_MAX_AGE, "max-age", "TIME", "create --stream: how long messages are kept" },
+	{ OPT_MAX_MESSAGES, "max-messages", "N", "create --stream: how many are kept" },
+	{ OPT_SYNC, "sync", "HOW",
+	  "create --stream: none, interval:MS, batch (default): when\nmessages are durable; memory: they are not on disk" },
 	{ 0 },
 };
 
@@ -56,7 +60,8 @@ static const struct tool tool = {
 struct job {
 	struct bus_topic_opts opts;
 	bool force, json;
-	bool settings_given; /* options that only create knows */
+	bool settings_given;     /* options that only create knows */
+	const char *stream_only; /* one that only a stream takes; NULL */
 };
 
 /* ---- command line ---- */
@@ -80,10 +85,33 @@ static void set_huge(struct job *job, const char *text)
 	job->opts.flags |= text ? BUS_TOPIC_HUGE_OR_NOT : BUS_TOPIC_HUGE;
 }
 
-static _Noreturn void refuse_disk(const char *option)
+static void set_sync(struct job *job, const char *text)
 {
-	tool_fail(TOOL_USAGE, "%s: streams of this version lie in memory, nothing is kept on disk",
-		  option);
+	if (strcmp(text, "none") == 0)
+		job->opts.sync = BUS_SYNC_NONE;
+	else if (strcmp(text, "batch") == 0)
+		job->opts.sync = BUS_SYNC_BATCH;
+	else if (strcmp(text, "memory") == 0)
+		job->opts.sync = BUS_SYNC_MEMORY;
+	else if (strncmp(text, "interval:", 9) == 0)
+		job->opts.sync = BUS_SYNC_INTERVAL;
+	else
+		tool_fail_usage("--sync: \"%s\" is not none, interval:MS, batch or memory", text);
+	job->opts.sync_interval_ns = 0;
+	if (job->opts.sync == BUS_SYNC_INTERVAL)
+		job->opts.sync_interval_ns =
+			tool_number("--sync=interval", text + 9, 1, 3600000) * 1000000;
+}
+
+/* What one option means depends on another, which may come later. */
+static void check_stream(struct job *job)
+{
+	if (job->opts.flags & BUS_TOPIC_STREAM) {
+		job->opts.max_log_bytes = job->opts.max_bytes;
+		job->opts.max_bytes = 0;
+	} else if (job->stream_only) {
+		tool_fail_usage("%s is for a stream: add --stream", job->stream_only);
+	}
 }
 
 static void set_option(struct job *job, int opt)
@@ -126,9 +154,17 @@ static void set_option(struct job *job, int opt)
 		job->opts.stream_bytes = tool_size("--stream-bytes", optarg, 1, UINT64_MAX / 2);
 		break;
 	case OPT_MAX_AGE:
-		refuse_disk("--max-age");
+		job->opts.max_age_ns = (uint64_t)tool_duration("--max-age", optarg);
+		job->stream_only = "--max-age";
+		break;
+	case OPT_MAX_MESSAGES:
+		job->opts.max_messages = tool_number("--max-messages", optarg, 1, UINT64_MAX / 2);
+		job->stream_only = "--max-messages";
+		break;
 	case OPT_SYNC:
-		refuse_disk("--sync");
+		set_sync(job, optarg);
+		job->stream_only = "--sync";
+		break;
 	}
 }
 
@@ -149,7 +185,23 @@ static const char *huge_text(uint32_t flags)
 	return flags & BUS_TOPIC_HUGE ? "yes" : flags & BUS_TOPIC_HUGE_OR_NOT ? "or-not" : "no";
 }
 
-static json_t *to_json(const struct bus_topic_info *info)
+static json_t *log_to_json(const struct bus_topic_info *info)
+{
+	return json_pack(
+		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}",
+		"sync", tool_sync(info->sync, info->sync_interval_ns).s, "state",
+		tool_log_state(info->log_state), "head_seq", (json_int_t)info->head_seq,
+		"durable_seq", (json_int_t)info->durable_seq, "oldest_seq",
+		(json_int_t)info->oldest_seq, "spill_lag_bytes", (json_int_t)info->lag_bytes,
+		"disk_bytes", (json_int_t)info->disk_bytes, "segments", (json_int_t)info->segments,
+		"spill_errors", (json_int_t)info->disk_errors, "spill_full",
+		(json_int_t)info->disk_full, "spill_lost", (json_int_t)info->disk_lost,
+		"max_age_ns", (json_int_t)info->max_age_ns, "max_bytes",
+		(json_int_t)info->max_log_bytes, "max_messages", (json_int_t)info->max_messages,
+		"io", info->io, "io_why", info->io_why, "why", info->log_why);
+}
+
+static json_t *topic_to_json(const struct bus_topic_info *info)
 {
 	char numa[16];
 
@@ -165,11 +217,63 @@ static json_t *to_json(const struct bus_topic_info *info)
 			 (json_int_t)info->stream_slots);
 }
 
+static json_t *to_json(const struct bus_topic_info *info)
+{
+	json_t *o = topic_to_json(info);
+
+	if (o && info->log_state != BUS_LOG_NONE)
+		json_object_set_new(o, "log", log_to_json(info));
+	return o;
+}
+
 static void show_row(const struct bus_topic_info *info)
 {
 	printf("%-32s %5u %5u %5u %8u %8s %9s  %s\n", info->name, info->publishers,
 	       info->subscribers, info->rings, info->slots, tool_bytes(info->bytes).s,
 	       tool_bytes(info->memory_bytes).s, info->explicit_ ? "created" : "on demand");
+}
+
+/* "for 1 d, 1 GiB, 1000 messages"; what there is of it. */
+static void show_limits(const struct bus_topic_info *info)
+{
+	const char *between = "at most ";
+
+	printf("kept         ");
+	if (info->max_age_ns) {
+		printf("%s%s", between, tool_seconds(info->max_age_ns).s);
+		between = ", ";
+	}
+	if (info->max_log_bytes) {
+		printf("%s%s of files", between, tool_bytes(info->max_log_bytes).s);
+		between = ", ";
+	}
+	if (info->max_messages) {
+		printf("%s%ju messages", between, (uintmax_t)info->max_messages);
+		between = ", ";
+	}
+	printf("%s\n", between[0] == ',' ? ", by whole files" : "for ever: no limit is set");
+}
+
+static void show_log(const struct bus_topic_info *info)
+{
+	printf("on disk      messages %ju to %ju, %s in %ju file%s\n", (uintmax_t)info->oldest_seq,
+	       (uintmax_t)(info->durable_seq ? info->durable_seq - 1 : 0),
+	       tool_bytes(info->disk_bytes).s, (uintmax_t)info->segments,
+	       info->segments == 1 ? "" : "s");
+	show_limits(info);
+	printf("sync         %s; %ju of %ju messages durable, %s not written yet\n",
+	       tool_sync(info->sync, info->sync_interval_ns).s, (uintmax_t)info->durable_seq,
+	       (uintmax_t)info->head_seq, tool_bytes(info->lag_bytes).s);
+	printf("log          %s by %s%s%s; the disk reported %ju errors, %ju times no room\n",
+	       tool_log_state(info->log_state), info->io[0] ? info->io : "-",
+	       info->io_why[0] ? ": " : "", info->io_why, (uintmax_t)info->disk_errors,
+	       (uintmax_t)info->disk_full);
+	if (info->disk_lost)
+		printf("             %ju messages were lost on their way to disk\n",
+		       (uintmax_t)info->disk_lost);
+	if (info->log_why[0])
+		printf("             %s: %s\n",
+		       info->log_state == BUS_LOG_RUNNING ? "last trouble" : "now", info->log_why);
 }
 
 static void show_one(const struct bus_topic_info *info)
@@ -181,7 +285,11 @@ static void show_one(const struct bus_topic_info *info)
 	       info->explicit_ ? "created: stays until it is removed"
 			       : "on demand: goes with its last user");
 	if (info->flags & BUS_TOPIC_STREAM)
-		printf("stream       the last %u messages, in one order\n", info->stream_slots);
+		printf("stream       the last %u messages in memory, in one order%s\n",
+		       info->stream_slots,
+		       info->log_state == BUS_LOG_NONE ? "; nothing of it is on disk" : "");
+	if (info->log_state != BUS_LOG_NONE)
+		show_log(info);
 	printf("publishers   %u\n", info->publishers);
 	printf("subscribers  %u\n", info->subscribers);
 	printf("memory       %s in %u ring%s\n", tool_bytes(info->memory_bytes).s, info->rings,
@@ -310,6 +418,7 @@ int main(int argc, char **argv)
 	if (optind == argc)
 		tool_fail_usage("no command given: create, rm, ls or info");
 	command = find_command(argv[optind++]);
+	check_stream(&job);
 	topic = check_arguments(command, &job, argc, argv);
 	bus = tool_connect();
 	tool_close_at_exit(bus);

@@ -51,6 +51,24 @@ static void set_process(json_t *object, uint64_t id, uint32_t pid, const char *n
 	set_name(object, "user", tool_user(uid).s);
 }
 
+static void set_log(json_t *o, const struct bus_stat_log *log)
+{
+	set_name(o, "sync", tool_sync(log->sync, log->sync_interval_ns).s);
+	set_name(o, "log_state", tool_log_state(log->state));
+	set_count(o, "durable_seq", log->durable_seq);
+	set_count(o, "oldest_seq", log->oldest_seq);
+	set_count(o, "disk_bytes", log->disk_bytes);
+	set_count(o, "segments", log->segments);
+	set_count(o, "spill_lag_bytes", log->lag_bytes);
+	set_count(o, "spill_errors", log->errors);
+	set_count(o, "spill_full", log->full);
+	set_count(o, "spill_lost", log->lost);
+	set_count(o, "spill_syncs", log->syncs);
+	set_name(o, "io", log->io);
+	set_name(o, "io_why", log->io_why);
+	set_name(o, "log_why", log->why);
+}
+
 static json_t *pub_json(const struct stat_pub *pub)
 {
 	const struct bus_stat_pub *p = &pub->now;
@@ -146,6 +164,7 @@ json_t *stat_json_topic(const struct stat_topic *topic)
 	set(o, "stream", json_boolean(t->stream));
 	set_count(o, "stream_slots", t->stream_slots);
 	set_count(o, "stream_bytes", t->stream_bytes);
+	set_log(o, &t->log); /* keys are there for every topic */
 	set(o, "created", tool_json_time(t->created_ns));
 	if (t->busd_pid)
 		set_count(o, "busd_pid", t->busd_pid);

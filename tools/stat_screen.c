@@ -321,6 +321,19 @@ void stat_show_all(const struct stat_source *source, const struct stat_take *tak
 		printf("%s%s\n", first ? "\n" : "", line);
 }
 
+static void show_log(const struct bus_stat_log *log)
+{
+	printf("\non disk from %" PRIu64 " on, durable below %" PRIu64 ", %s in %" PRIu64
+	       " files; sync %s, %s not written yet; %s by %s%s%s",
+	       log->oldest_seq, log->durable_seq, tool_bytes(log->disk_bytes).s, log->segments,
+	       tool_sync(log->sync, log->sync_interval_ns).s, tool_bytes(log->lag_bytes).s,
+	       tool_log_state(log->state), log->io[0] ? log->io : "-", log->io_why[0] ? ": " : "",
+	       log->io_why);
+	if (log->errors || log->full || log->why[0])
+		printf("\nthe disk reported %" PRIu64 " errors, %" PRIu64 " times no room: %s",
+		       log->errors, log->full, log->why);
+}
+
 void stat_show_topic(const struct stat_source *source, const struct stat_topic *topic,
 		     const struct stat_take *take)
 {
@@ -340,6 +353,8 @@ void stat_show_topic(const struct stat_source *source, const struct stat_topic *
 	if (t->stream)
 		printf("\na stream: its last %u messages, up to %s of them, are in memory",
 		       t->stream_slots, tool_bytes(t->stream_bytes).s);
+	if (t->log.state != BUS_LOG_NONE)
+		show_log(&t->log);
 	printf("\n%s, %s old; rings take %s, a new one has %u slots and %s\n",
 	       t->explicit_ ? "created" : "made on demand",
 	       tool_seconds(take->now_ns > t->created_ns ? take->now_ns - t->created_ns : 0).s,

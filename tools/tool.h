@@ -125,9 +125,12 @@ struct tool_text {
 	char s[48];
 };
 
-struct tool_text tool_bytes(uint64_t bytes);  /* 256 KiB, 1.5 MiB */
-struct tool_text tool_count(double count);    /* 950, 12.3k, 4.56M: powers of 1000 */
-struct tool_text tool_seconds(uint64_t ns);   /* 850 ns, 12.5 us, 3.4 ms, 2.10 s, 3m20s, 5h07m */
+struct tool_text tool_bytes(uint64_t bytes); /* 256 KiB, 1.5 MiB */
+struct tool_text tool_count(double count);   /* 950, 12.3k, 4.56M: powers of 1000 */
+struct tool_text tool_seconds(uint64_t ns);  /* 850 ns, 12.5 us, 3.4 ms, 2.10 s, 3m20s, 5h07m */
+/* "batch", "interval:100", ... of enum bus_sync */
+struct tool_text tool_sync(uint32_t sync, uint64_t interval_ns);
+const char *tool_log_state(uint32_t state);   /* of enum bus_log_state */
 struct tool_text tool_time(uint64_t unix_ns); /* 2024-05-01T12:00:00.123456789Z */
 struct tool_text tool_user(uint32_t uid);     /* root, or the number where there is no name */
 

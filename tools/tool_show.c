@@ -124,3 +124,23 @@ bool tool_colour(void)
 
 	return isatty(STDOUT_FILENO) && !(no && *no);
 }
+
+struct tool_text tool_sync(uint32_t sync, uint64_t interval_ns)
+{
+	static const char *const names[] = { "default", "none", "interval", "batch", "memory" };
+	struct tool_text text;
+
+	if (sync == BUS_SYNC_INTERVAL)
+		snprintf(text.s, sizeof(text.s), "interval:%ju", (uintmax_t)(interval_ns / 1000000));
+	else
+		snprintf(text.s, sizeof(text.s), "%s", sync <= BUS_SYNC_MEMORY ? names[sync] : "?");
+	return text;
+}
+
+const char *tool_log_state(uint32_t state)
+{
+	static const char *const names[] = { "none",    "opening", "running",
+					     "failing", "full",    "stopped" };
+
+	return state <= BUS_LOG_STOPPED ? names[state] : "?";
+}

@@ -52,6 +52,12 @@ static int check_level(const struct bus_pub *pub, uint32_t level)
 			"topic \"%s\" is no stream: its messages are in the publisher's ring, and nowhere else "
 			"(bus-topic create --stream makes one)",
 			pub->topic);
+	if (level == BUS_LEVEL_DURABLE && pub->board->log.sync == CTL_SYNC_NONE)
+		return bus__fail(
+			-EOPNOTSUPP,
+			"stream \"%s\" has sync policy none: nothing is waited for, so nothing is said to be durable "
+			"(a stream with --sync=batch does)",
+			pub->topic);
 	if (level == BUS_LEVEL_DURABLE && (pub->board->flags & BOARD_TOPIC_DISK) == 0)
 		return bus__fail(
 			-EOPNOTSUPP,

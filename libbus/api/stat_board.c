@@ -159,6 +159,45 @@ uint32_t bus__stat_board_subs(const struct stat_board *board)
 	return (uint32_t)bus_min_u64(bus_load_acquire(&head_of(board)->subs_used), BOARD_SUBS);
 }
 
+/* A text that its writer changes. */
+static void read_text(const struct board_log *log, const char *from, char *to, size_t size)
+{
+	for (int i = 0; i < BOARD_RETRIES; i++) {
+		const uint32_t gen = bus_load_acquire(&log->gen);
+
+		memcpy(to, from, size);
+		bus_fence_acquire();
+		if (gen % 2 == 0 && bus_load_relaxed(&log->gen) == gen)
+			break;
+	}
+	to[size - 1] = 0;
+}
+
+void bus__stat_board_log(const struct board_head *head, struct bus_stat_log *ret)
+{
+	const struct board_log *log = &head->log;
+
+	*ret = (struct bus_stat_log){ .state = bus_load_relaxed(&log->state),
+				      .sync = log->sync,
+				      .sync_interval_ns = log->interval_ns,
+				      .max_age_ns = log->max_age_ns,
+				      .max_bytes = log->max_bytes,
+				      .max_messages = log->max_messages,
+				      .durable_seq = bus_load_acquire(&head->durable_seq),
+				      .oldest_seq = bus_load_relaxed(&log->oldest_seq),
+				      .lag_bytes = bus_load_relaxed(&log->lag_bytes),
+				      .disk_bytes = bus_load_relaxed(&log->disk_bytes),
+				      .segments = bus_load_relaxed(&log->segments),
+				      .errors = bus_load_relaxed(&log->errors),
+				      .full = bus_load_relaxed(&log->full),
+				      .lost = bus_load_relaxed(&log->lost),
+				      .commits = bus_load_relaxed(&log->commits),
+				      .syncs = bus_load_relaxed(&log->syncs) };
+	read_text(log, log->io, ret->io, sizeof(ret->io));
+	read_text(log, log->io_why, ret->io_why, sizeof(ret->io_why));
+	read_text(log, log->why, ret->why, sizeof(ret->why));
+}
+
 uint64_t bus__stat_board_stream(const struct stat_board *board)
 {
 	const struct board_head *head = head_of(board);

@@ -128,6 +128,8 @@ int bus__stat_board_ring(const struct stat_board *board, uint32_t index, struct 
 int bus__stat_board_sub(const struct stat_board *board, uint32_t index, struct board_sub *ret);
 /* Of a stream: the ring that busd writes; 0: this is none. */
 uint64_t bus__stat_board_stream(const struct stat_board *board);
+/* Of a stream on disk: how that goes. */
+void bus__stat_board_log(const struct board_head *head, struct bus_stat_log *ret);
 /* How much of the publisher's is in it; 0 where it is not known. */
 uint64_t bus__stat_board_taken(const struct stat_board *board, uint64_t pub_id);
 /* Whose src is, as far as the board knows it still; *name has room for BOARD_NAME_MAX. */

@@ -220,6 +220,20 @@ static void put_topic_count(struct exposition *e, enum metric_id id, const struc
 	put_count(e, value);
 }
 
+/* Of a stream on disk. */
+static void put_log(struct exposition *e, enum metric_id id, const struct bus_stat_topic *t)
+{
+	const struct bus_stat_log *log = &t->log;
+
+	if (log->state != BUS_LOG_NONE)
+		put_topic_count(e, id, t, NULL,
+				id == METRIC_STREAM_DURABLE ? log->durable_seq
+				: id == METRIC_STREAM_DISK  ? log->disk_bytes
+				: id == METRIC_SPILL_LAG    ? log->lag_bytes
+				: id == METRIC_SPILL_ERRORS ? log->errors
+							    : log->full);
+}
+
 static void put_one_topic(struct exposition *e, enum metric_id id, const struct bus_stat_topic *t)
 {
 	uint64_t out = 0;
@@ -244,8 +258,11 @@ static void put_one_topic(struct exposition *e, enum metric_id id, const struct 
 			out += !t->subscribers[i].gone;
 		put_topic_count(e, id, t, NULL, out);
 		break;
-	default: /* METRIC_TOPIC_MEMORY */
+	case METRIC_TOPIC_MEMORY:
 		put_topic_count(e, id, t, NULL, t->memory_bytes);
+		break;
+	default:
+		put_log(e, id, t);
 		break;
 	}
 }
@@ -357,6 +374,11 @@ static void put_family(struct exposition *e, enum metric_id id)
 		case METRIC_TOPIC_PUBLISHERS:
 		case METRIC_TOPIC_SUBSCRIBERS:
 		case METRIC_TOPIC_MEMORY:
+		case METRIC_STREAM_DURABLE:
+		case METRIC_STREAM_DISK:
+		case METRIC_SPILL_LAG:
+		case METRIC_SPILL_ERRORS:
+		case METRIC_SPILL_FULL:
 			put_one_topic(e, id, t);
 			break;
 		case METRIC_TOPIC_LAST_SEQ:

@@ -396,6 +396,8 @@ static void read_settings(const struct stat_board *board, struct bus_stat_topic 
 	if (ret->stream) {
 		ret->stream_slots = head->stream_slots;
 		ret->stream_bytes = head->stream_bytes;
+		if (head->flags & BOARD_TOPIC_DISK)
+			bus__stat_board_log(head, &ret->log);
 		return;
 	}
 	ret->messages = bus_load_relaxed(&head->past_messages);

@@ -15,6 +15,11 @@ static_assert((int)BUS_TOPIC_HUGE == (int)CTL_TOPIC_HUGE &&
 		      (int)BUS_TOPIC_FORCE == (int)CTL_TOPIC_FORCE &&
 		      (int)BUS_TOPIC_STREAM == (int)CTL_TOPIC_STREAM,
 	      "flags travel as they are");
+static_assert((int)BUS_SYNC_NONE == (int)CTL_SYNC_NONE &&
+		      (int)BUS_SYNC_INTERVAL == (int)CTL_SYNC_INTERVAL &&
+		      (int)BUS_SYNC_BATCH == (int)CTL_SYNC_BATCH &&
+		      (int)BUS_SYNC_MEMORY == (int)CTL_SYNC_MEMORY,
+	      "policies travel as they are");
 static_assert(BUS_TOPIC_MAX + 1 == CTL_TOPIC_MAX && BUS_NAME_MAX + 1 == CTL_NAME_MAX, "limits agree");
 
 int bus_topic_create(struct bus *bus, const char *topic, const struct bus_topic_opts *opts)
@@ -42,6 +47,11 @@ int bus_topic_create(struct bus *bus, const char *topic, const struct bus_topic_
 						    .flags = o.flags };
 	req.stream_slots = o.stream_slots;
 	req.stream_bytes = o.stream_bytes;
+	req.log = (struct ctl_log_settings){ .sync = o.sync,
+					     .interval_ns = o.sync_interval_ns,
+					     .max_age_ns = o.max_age_ns,
+					     .max_bytes = o.max_log_bytes,
+					     .max_messages = o.max_messages };
 	strcpy(req.topic, topic);
 	return bus__request(bus, &req, &ok, sizeof(ok), NULL, NULL);
 }
@@ -78,6 +88,24 @@ static void fill_info(struct bus_topic_info *info, const struct ctl_topic_next_r
 	info->rings = r->rings;
 	info->memory_bytes = r->memory_bytes;
 	info->created_ns = r->created_ns;
+	info->sync = r->log.sync;
+	info->sync_interval_ns = r->log.interval_ns;
+	info->max_age_ns = r->log.max_age_ns;
+	info->max_log_bytes = r->log.max_bytes;
+	info->max_messages = r->log.max_messages;
+	info->log_state = r->disk.state;
+	info->head_seq = r->disk.head_seq;
+	info->durable_seq = r->disk.durable_seq;
+	info->oldest_seq = r->disk.oldest_seq;
+	info->lag_bytes = r->disk.lag_bytes;
+	info->disk_bytes = r->disk.disk_bytes;
+	info->segments = r->disk.segments;
+	info->disk_errors = r->disk.errors;
+	info->disk_full = r->disk.full;
+	info->disk_lost = r->disk.lost;
+	memcpy(info->io, r->disk.io, sizeof(info->io) - 1);
+	memcpy(info->io_why, r->disk.io_why, sizeof(info->io_why) - 1);
+	memcpy(info->log_why, r->disk.why, sizeof(info->log_why) - 1);
 }
 
 int bus_topic_next(struct bus *bus, const char *pattern, struct bus_topic_info *info)

@@ -40,6 +40,35 @@
 #define BOARD_SOCKET_MAX 108
 #define BOARD_RETRIES    1000
 
+enum board_log_state {
+	BOARD_LOG_NONE = 0,    /* it is not on disk */
+	BOARD_LOG_OPENING = 1, /* what the directory holds is being read */
+	BOARD_LOG_RUNNING = 2,
+	BOARD_LOG_FAILING = 3, /* the disk reported an error: a fresh segment is tried */
+	BOARD_LOG_FULL = 4,    /* no room on the disk: tried again until there is */
+	BOARD_LOG_STOPPED = 5, /* it cannot go on: `why` */
+};
+
+/* How a stream is kept, and how that goes; for tools. Written by the stream's writer in busd. */
+struct board_log {
+	/* as asked: constant */
+	uint32_t sync; /* enum ctl_sync of control_proto.h */
+	uint32_t pad0;
+	uint64_t interval_ns, max_age_ns, max_bytes, max_messages;
+	/* words by themselves, relaxed */
+	_Atomic uint32_t state;      /* enum board_log_state */
+	_Atomic uint32_t gen;        /* seqlock over the texts */
+	_Atomic uint64_t oldest_seq; /* the first message on disk */
+	_Atomic uint64_t disk_bytes, segments;
+	_Atomic uint64_t lag_bytes; /* in the ring and not spilled yet, when last looked at */
+	_Atomic uint64_t errors, full, lost, poisoned, commits, syncs;
+	uint64_t pad1[8];
+	char io[16];
+	char io_why[160];
+	char why[200];
+};
+static_assert(sizeof(struct board_log) % 8 == 0, "no gap behind it");
+
 struct board_head {
 	/* number of the last membership change; stored after it was sent, before fence F2 */
 	_Atomic uint64_t epoch;
@@ -93,7 +122,14 @@ struct board_head {
 	uint64_t pad7[5];
 	/* messages below it are on disk; 0 where BOARD_TOPIC_DISK is not set. Release */
 	_Atomic uint64_t durable_seq;
-	uint64_t pad8[15];
+	/*
+	 * messages below it are in the log, and may leave the ring: durable, or (sync none) written. Stored
+	 * before the ring is overwritten: where the next worker's writer begins. Release
+	 */
+	_Atomic uint64_t spilled_seq;
+	uint64_t pad8[14];
+	/* of a stream on disk */
+	struct board_log log;
 };
 static inline bool board_known(uint64_t magic, uint32_t version, uint32_t features)
 {

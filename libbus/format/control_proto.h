@@ -276,6 +276,24 @@ struct ctl_topic_settings {
 #define CTL_TOPIC_FORCE       8u  /* TOPIC_REMOVE: even with clients; they see their rings close */
 #define CTL_TOPIC_STREAM      16u /* a stream; PUB_OPEN: -ENOENT where it is none */
 
+/* How a stream is kept. Zeros: by default */
+struct ctl_log_settings {
+	uint32_t sync; /* enum ctl_sync */
+	uint32_t pad;
+	uint64_t interval_ns;  /* CTL_SYNC_INTERVAL */
+	uint64_t max_age_ns;   /* 0: no limit, each of them */
+	uint64_t max_bytes;    /* of segment files */
+	uint64_t max_messages; /* so many at least are kept */
+};
+
+enum ctl_sync {
+	CTL_SYNC_DEFAULT = 0,
+	CTL_SYNC_NONE = 1,     /* the kernel writes when it likes */
+	CTL_SYNC_INTERVAL = 2, /* synced every interval_ns */
+	CTL_SYNC_BATCH = 3,    /* as soon as the sync before is over: the default */
+	CTL_SYNC_MEMORY = 4,   /* not on disk */
+};
+
 struct ctl_topic_create {
 	struct ctl_head head;
 	struct ctl_topic_settings settings;
@@ -284,6 +302,7 @@ struct ctl_topic_create {
 	uint64_t stream_bytes;
 	uint32_t stream_slots;
 	uint32_t pad;
+	struct ctl_log_settings log;
 };
 
 struct ctl_topic_remove {
@@ -303,6 +322,17 @@ struct ctl_topic_next {
 	char after[CTL_TOPIC_MAX];
 };
 
+struct ctl_log_info {
+	uint64_t head_seq, durable_seq, spilled_seq, oldest_seq;
+	uint64_t disk_bytes, segments, lag_bytes;
+	uint64_t errors, full, lost;
+	uint32_t state; /* enum board_log_state */
+	uint32_t pad;
+	char io[16];      /* "io_uring" or "threads" */
+	char io_why[160]; /* why it is not io_uring; "" */
+	char why[200];    /* what is wrong, or was last */
+};
+
 struct ctl_topic_next_reply {
 	struct ctl_head head;
 	struct ctl_topic_settings settings; /* with defaults filled in */
@@ -316,6 +346,8 @@ struct ctl_topic_next_reply {
 	uint64_t stream_bytes;
 	uint32_t stream_slots;
 	uint32_t pad;
+	struct ctl_log_settings log;
+	struct ctl_log_info disk; /* of one that is on disk */
 };
 
 struct ctl_pub_open {

@@ -71,6 +71,16 @@
 	  "Subscribers attached") \
 	X(TOPIC_MEMORY, "topic_memory_bytes", "gauge", "bytes", "memory_bytes", "topic", \
 	  "Memory of the topic's rings") \
+	X(STREAM_DURABLE, "stream_durable_seq", "gauge", "", "durable_seq", "topic", \
+	  "Messages of a stream with lower numbers are on disk; absent, as those below, where it is not kept there") \
+	X(STREAM_DISK, "stream_disk_bytes", "gauge", "bytes", "disk_bytes", "topic", \
+	  "Size of a stream's segment files") \
+	X(SPILL_LAG, "spill_lag_bytes", "gauge", "bytes", "spill_lag_bytes", "topic", \
+	  "What of a stream is in its ring and not in its log yet") \
+	X(SPILL_ERRORS, "spill_errors", "counter", "", "spill_errors", "topic", \
+	  "Errors that the disk reported to the writer of a stream") \
+	X(SPILL_FULL, "spill_full", "counter", "", "spill_full", "topic", \
+	  "Times that the disk had no room for a stream, whose publishers wait then") \
 	X(RING_USED, "ring_used_ratio", "gauge", "ratio", "used_ratio", "topic,publisher,pid", \
 	  "How full a publisher's ring is by the slowest subscriber it waits for, by messages or bytes") \
 	X(PUBLISH_BLOCKED_SECONDS, "publish_blocked_seconds", "counter", "seconds", "blocked_seconds", \

@@ -164,9 +164,19 @@ const char *bus_version(void);
 /*
  * A stream: busd merges what its publishers send into one sequence, numbers it, stamps and checksums
  * it, and subscribers read that: all the same messages in the same order. What has entered it outlives
- * its publisher and busd's worker. It lies in the memory of busd, and goes with it.
+ * its publisher and busd's worker. busd writes it to its data directory, from where it comes back after a
+ * loss of busd or of the machine; with BUS_SYNC_MEMORY it lies in busd's memory only, and goes with it.
  */
 #define BUS_TOPIC_STREAM 16u
+
+/* When what busd has written of a stream is made to survive a loss of power. */
+enum bus_sync {
+	BUS_SYNC_DEFAULT = 0, /* BATCH */
+	BUS_SYNC_NONE = 1, /* when the kernel likes: survives busd, not the machine; no level durable */
+	BUS_SYNC_INTERVAL = 2, /* every sync_interval_ns */
+	BUS_SYNC_BATCH = 3,    /* as soon as the sync before is over, all that came meanwhile */
+	BUS_SYNC_MEMORY = 4,   /* it is not written to disk */
+};
 
 /* Of each ring on the topic; every publisher has one. */
 struct bus_topic_opts {
@@ -181,7 +191,13 @@ struct bus_topic_opts {
 	/* BUS_TOPIC_STREAM: the ring of the stream itself; 0: 16 MiB and 65,536 messages */
 	uint64_t stream_bytes;
 	uint32_t stream_slots;
-	uint32_t pad2;
+	uint32_t sync;             /* enum bus_sync */
+	uint64_t sync_interval_ns; /* BUS_SYNC_INTERVAL: 1 ms to 1 hour */
+	/*
+	 * what is kept on disk, by whole segment files, the oldest removed first; 0: no limit. Messages: so
+	 * many at least stay
+	 */
+	uint64_t max_age_ns, max_log_bytes, max_messages;
 };
 
 /*
@@ -214,6 +230,29 @@ struct bus_topic_info {
 	uint32_t stream_slots; /* of a stream's own ring; 0: it is no stream */
 	uint64_t memory_bytes;
 	uint64_t created_ns;
+	/* of a stream: as it was made */
+	uint32_t sync;      /* enum bus_sync; of any other topic DEFAULT */
+	uint32_t log_state; /* enum bus_log_state */
+	uint64_t sync_interval_ns, max_age_ns, max_log_bytes, max_messages;
+	/* of one on disk: numbers of messages are those of the next one, but for the oldest */
+	uint64_t head_seq, durable_seq, oldest_seq;
+	uint64_t lag_bytes; /* that are in the ring and not in the log */
+	uint64_t disk_bytes, segments;
+	uint64_t disk_errors; /* reported by the disk */
+	uint64_t disk_full;   /* refusals for want of room */
+	uint64_t disk_lost; /* BUS_SYNC_NONE: messages whose writing failed after they had left the ring */
+	char io[16];        /* "io_uring", or "threads" where that is refused: io_why */
+	char io_why[160];
+	char log_why[200]; /* what is wrong with the log, or was last; "": nothing ever was */
+};
+
+enum bus_log_state {
+	BUS_LOG_NONE = 0,    /* it is not on disk */
+	BUS_LOG_OPENING = 1, /* no message is taken yet */
+	BUS_LOG_RUNNING = 2,
+	BUS_LOG_FAILING = 3, /* the disk reported an error: busd goes on in a new file, publishers wait */
+	BUS_LOG_FULL = 4,    /* no room on the disk: publishers wait until there is */
+	BUS_LOG_STOPPED = 5, /* log_why; tried again, publishers wait */
 };
 
 /*

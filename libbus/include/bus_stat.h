@@ -73,6 +73,20 @@ struct bus_stat_sub {
 	uint32_t pad;
 };
 
+/* How a stream is kept on disk, and how that goes. */
+struct bus_stat_log {
+	uint32_t state; /* enum bus_log_state of bus.h; 0: it is not on disk, and the rest says nothing */
+	uint32_t sync; /* enum bus_sync */
+	uint64_t sync_interval_ns, max_age_ns, max_bytes, max_messages;
+	uint64_t durable_seq, oldest_seq; /* the next number that is not durable; the oldest on disk */
+	uint64_t lag_bytes;               /* in the ring and not in the log */
+	uint64_t disk_bytes, segments;
+	uint64_t errors, full, lost, commits, syncs;
+	char io[16];      /* "io_uring" or "threads" */
+	char io_why[160]; /* why it is not io_uring; "" */
+	char why[200];    /* what is wrong, or was last */
+};
+
 struct bus_stat_topic {
 	char name[BUS_TOPIC_MAX + 1];
 	uint64_t id;
@@ -106,6 +120,7 @@ struct bus_stat_topic {
 	 */
 	uint32_t stream, stream_slots;
 	uint64_t stream_bytes;
+	struct bus_stat_log log; /* of a stream on disk */
 };
 
 /* Opens an observer of the topics that match pattern (NULL: all) and that the caller may see. */

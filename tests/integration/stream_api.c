@@ -201,7 +201,8 @@ static void levels(void)
 	CHECK(strstr(bus_why(bus), "is no stream") != NULL);
 	EQUAL(bus_pub_rewind(live, 0), -EOPNOTSUPP);
 	OK(bus_pub_reached(live, BUS_LEVEL_RING, &seq));
-	make("l", 0);
+	OK(bus_topic_create(bus, "l",
+			    BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM, .sync = BUS_SYNC_MEMORY)));
 	OK(bus_pub_open(&pub, bus, "l", BUS_OPTS(pub, .full = BUS_FULL_FAIL, .slots = 64)));
 	EQUAL(bus_pub_wait(pub, BUS_LEVEL_DURABLE, 0, 0), -EOPNOTSUPP);
 	CHECK(strstr(bus_why(bus), "kept on disk") != NULL);

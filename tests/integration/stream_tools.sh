@@ -7,13 +7,13 @@
 start_busd
 
 topic live
-expect 0 '' bus-topic create s --stream --stream-slots=1000 --stream-bytes=1M
-expect 0 '' bus-topic create s --stream --stream-slots=1024 --stream-bytes=1M
-expect 1 'exists with stream_slots 1024, not 2048' bus-topic create s --stream --stream-slots=2048 --stream-bytes=1M
+expect 0 '' bus-topic create s --stream --sync=memory --stream-slots=1000 --stream-bytes=1M
+expect 0 '' bus-topic create s --stream --sync=memory --stream-slots=1024 --stream-bytes=1M
+expect 1 'exists with stream_slots 1024, not 2048' bus-topic create s --stream --sync=memory --stream-slots=2048 --stream-bytes=1M
 expect 1 'exists with .*and with a stream' bus-topic create s
 expect 1 'exists with .*and with no stream' bus-topic create live --stream
 expect 2 'only a stream has a ring of its own' bus-topic create x --stream-slots=64
-expect 2 'do not fit into a stream' bus-topic create x --stream --stream-bytes=64K --max-bytes=1M
+expect 2 'do not fit into a stream' bus-topic create x --stream --stream-bytes=64K --bytes=1M
 expect 0 '^stream +the last 1024 messages' bus-topic info s
 expect 0 '"stream":true,"stream_slots":1024' bus-topic info s --json
 

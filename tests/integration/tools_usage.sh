@@ -57,8 +57,8 @@ expect 2 '--slots: 5 is not between' bus-pub t m --slots=5
 expect 2 'no PATTERN' bus-sub
 expect 2 'one PATTERN' bus-sub a b
 expect 2 '--from=seq: "x" is not' bus-sub t --from=seq:x
-expect 2 'nothing is kept on disk' bus-sub t --from=time:2024-05-01
-expect 2 'nothing is kept on disk' bus-sub t --from=-1h
+expect 2 'what is on disk is not read' bus-sub t --from=time:2024-05-01
+expect 2 'what is on disk is not read' bus-sub t --from=-1h
 expect 2 '--from: "then" is not one of' bus-sub t --from=then
 expect 2 'nothing is remembered' bus-sub t --group=g
 expect 2 'nothing is remembered' bus-sub t --ack=auto
@@ -85,8 +85,8 @@ expect 2 'create does not take --force' bus-topic create t --force
 expect 2 'create does not take --json' bus-topic create t --json
 expect 2 '--numa: "here" is not' bus-topic create t --numa=here
 expect 2 '--huge: "yes" is unknown' bus-topic create t --huge=yes
-expect 2 'nothing is kept on disk' bus-topic create t --max-age=1h
-expect 2 'nothing is kept on disk' bus-topic create t --sync=batch
+expect 2 'is for a stream: add --stream' bus-topic create t --max-age=1h
+expect 2 'is for a stream: add --stream' bus-topic create t --sync=batch
 
 # bus: its tools are those beside it and on PATH, and get their arguments as they are
 expect 0 '^  pub +publish' bus help

@@ -119,9 +119,9 @@ static int make_process_the_new_way(void)
 	return (int)syscall(SYS_clone3, NULL, 0);
 }
 
-static int rename_file(void)
+static int link_file(void)
 {
-	return rename("/tmp/no-such-file", "/tmp/nor-this");
+	return link("/tmp/no-such-file", "/tmp/nor-this");
 }
 
 static int kill_parent(void)
@@ -202,7 +202,7 @@ static void what_it_does_not_need(void **state)
 	assert_int_equal(inside(make_code), EPERM);
 	assert_int_equal(inside(make_process), EPERM);
 	assert_int_equal(inside(make_process_the_new_way), ENOSYS);
-	assert_int_equal(inside(rename_file), EPERM);
+	assert_int_equal(inside(link_file), EPERM);
 	assert_int_equal(inside(kill_parent), EPERM);
 	assert_int_equal(inside(become_readable), EPERM);
 }
@@ -227,7 +227,7 @@ static void switched_off(void **state)
 	assert_int_equal(inside(make_inet), 0);
 	assert_int_equal(inside(map_code), 0);
 	assert_int_equal(inside(make_process), 0);
-	assert_int_equal(inside(rename_file), ENOENT);
+	assert_int_equal(inside(link_file), ENOENT);
 	assert_int_equal(inside(run_program), 0);
 	config->sandbox = true;
 }

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spill_dir.c - see spill_dir.h */
+#include "spill_dir.h"
+
+#include "base/clock.h"
+#include "base/crc32c.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SETTINGS_MAX 2048
+#define NEW_PREFIX   ".new."
+#define REMOVED      "@removed-" /* no topic's directory has such a name */
+#define FIRST_LINE   "busd-stream 1\n"
+#define LOCK_TRIES   40
+#define LOCK_WAIT_US 50000
+
+static const char *const sync_names[] = {
+	[CTL_SYNC_DEFAULT] = "default",   [CTL_SYNC_NONE] = "none",
+	[CTL_SYNC_INTERVAL] = "interval", [CTL_SYNC_BATCH] = "batch",
+	[CTL_SYNC_MEMORY] = "memory",
+};
+
+const char *spill_sync_text(uint32_t sync)
+{
+	return sync < BUS_ARRAY_LEN(sync_names) ? sync_names[sync] : "?";
+}
+
+/* ---- where ---- */
+
+char *spill_default_dir(void)
+{
+	const char *service = getenv("STATE_DIRECTORY"); /* systemd's StateDirectory= */
+	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	char *path = NULL;
+	int len = -1;
+
+	if (service && service[0] == '/')
+		return strndup(service, strcspn(service, ":"));
+
+	if (geteuid() == 0)
+		return strdup("/var/lib/busd");
+	if (state && state[0] == '/')
+		len = asprintf(&path, "%s/busd", state);
+	else if (home && home[0] == '/')
+		len = asprintf(&path, "%s/.local/state/busd", home);
+	return len < 0 ? NULL : path;
+}
+
+int spill_make_dirs(const char *path, struct why *why)
+{
+	char *copy = strdup(path), *at = copy;
+	int rc = copy ? 0 : -ENOMEM;
+
+	while (rc == 0 && at) {
+		at = strchr(at + 1, '/');
+		if (at)
+			*at = 0;
+		if (mkdir(copy, at ? 0755 : 0700) < 0 && errno != EEXIST)
+			rc = -errno;
+		if (at)
+			*at = '/';
+	}
+	free(copy);
+	if (rc < 0)
+		return because(why, -rc, "cannot make the directory %s: %s", path, strerror(-rc));
+	return 0;
+}
+
+void spill_dir_name(const char *topic, char *buf)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	const size_t whole = 180; /* longer ones end in a checksum: the settings have the name */
+	const char *p;
+	size_t n = 0;
+
+	for (p = topic; *p && n < whole; p++) {
+		const unsigned char c = (unsigned char)*p;
+		const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+				   (c >= '0' && c <= '9') || c == '-' || c == '_' ||
+				   (c == '.' && n > 0);
+
+		if (plain) {
+			buf[n++] = (char)c;
+		} else {
+			buf[n++] = '%';
+			buf[n++] = digits[c >> 4];
+			buf[n++] = digits[c & 15];
+		}
+	}
+	buf[n] = 0;
+	if (*p)
+		snprintf(buf + n, SPILL_NAME_MAX - n, "~%08x", crc32c(topic, strlen(topic)));
+}
+
+static int open_dir(int at, const char *name)
+{
+	const int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* The directory of all streams. */
+static int open_streams(const char *data_dir, bool make, struct why *why)
+{
+	char *path = NULL;
+	int fd = -ENOMEM, rc = 0;
+
+	if (asprintf(&path, "%s/" SPILL_STREAMS_NAME, data_dir) < 0)
+		return because(why, ENOMEM, "busd is out of memory");
+	if (make)
+		rc = spill_make_dirs(path, why);
+	if (rc == 0) {
+		fd = open_dir(AT_FDCWD, path);
+		rc = fd < 0 ? fd : 0;
+		if (rc < 0 && (make || rc != -ENOENT))
+			because(why, -rc, "cannot open the data directory %s: %s", path,
+				strerror(-rc));
+	}
+	free(path);
+	return rc < 0 ? rc : fd;
+}
+
+/* ---- the settings ---- */
+
+static int print(const struct spill_settings *s, char *buf, size_t size)
+{
+	char uuid[2 * LOG_UUID_BYTES + 1];
+	int i, len;
+
+	for (i = 0; i < LOG_UUID_BYTES; i++)
+		snprintf(uuid + (size_t)i * 2, 3, "%02x", s->uuid[i]);
+	len = snprintf(
+		buf, size,
+		FIRST_LINE
+		"topic %s\nuuid %s\ncreated_ns %llu\n"
+		"ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
+		"stream_slots %u\nstream_bytes %llu\n"
+		"sync %s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n",
+		s->topic, uuid, (unsigned long long)s->created_ns, s->rings.slots,
+		(unsigned long long)s->rings.bytes, (unsigned long long)s->rings.max_bytes,
+		s->rings.numa, s->rings.flags, s->stream_slots, (unsigned long long)s->stream_bytes,
+		spill_sync_text(s->log.sync), (unsigned long long)s->log.interval_ns,
+		(unsigned long long)s->log.max_age_ns, (unsigned long long)s->log.max_bytes,
+		(unsigned long long)s->log.max_messages);
+	len += snprintf(buf + len, size - (size_t)len, "crc32c %08x\n", crc32c(buf, (size_t)len));
+	return len;
+}
+
+static bool parse_uuid(const char *text, uint8_t *uuid)
+{
+	unsigned byte;
+	int i;
+
+	for (i = 0; i < LOG_UUID_BYTES; i++) {
+		if (sscanf(text + (size_t)i * 2, "%2x", &byte) != 1)
+			return false;
+		uuid[i] = (uint8_t)byte;
+	}
+	return true;
+}
+
+static uint32_t parse_sync(const char *text)
+{
+	uint32_t i;
+
+	for (i = CTL_SYNC_NONE; i < CTL_SYNC_MEMORY; i++)
+		if (strcmp(text, sync_names[i]) == 0)
+			return i;
+	return CTL_SYNC_DEFAULT;
+}
+
+static bool parse(const char *text, struct spill_settings *s)
+{
+	unsigned long long created, bytes, max_bytes, stream_bytes, interval, age, kept, messages;
+	char uuid[2 * LOG_UUID_BYTES + 1], sync[16];
+	int got = sscanf(
+		text,
+		FIRST_LINE
+		"topic %255[^\n]\nuuid %32s\ncreated_ns %llu\n"
+		"ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
+		"stream_slots %u\nstream_bytes %llu\n"
+		"sync %15s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n",
+		s->topic, uuid, &created, &s->rings.slots, &bytes, &max_bytes, &s->rings.numa,
+		&s->rings.flags, &s->stream_slots, &stream_bytes, sync, &interval, &age, &kept,
+		&messages);
+
+	if (got != 15 || strlen(uuid) != 2 * LOG_UUID_BYTES || !parse_uuid(uuid, s->uuid))
+		return false;
+	s->created_ns = created;
+	s->rings.bytes = bytes;
+	s->rings.max_bytes = max_bytes;
+	s->stream_bytes = stream_bytes;
+	s->log = (struct ctl_log_settings){ .sync = parse_sync(sync),
+					    .interval_ns = interval,
+					    .max_age_ns = age,
+					    .max_bytes = kept,
+					    .max_messages = messages };
+	return s->log.sync != CTL_SYNC_DEFAULT && bus_is_pow2(s->stream_slots) &&
+	       bus_is_pow2(stream_bytes) && s->stream_slots >= RING_MIN_SLOTS &&
+	       s->stream_slots <= RING_MAX_SLOTS && stream_bytes <= RING_MAX_BYTES;
+}
+
+int spill_dir_read(int dir, struct spill_settings *ret, struct why *why)
+{
+	char text[SETTINGS_MAX + 1];
+	const char *last;
+	unsigned crc;
+	ssize_t len;
+	int fd = openat(dir, SPILL_SETTINGS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	memset(ret, 0, sizeof(*ret));
+	if (fd < 0)
+		return because(why, errno, "its file " SPILL_SETTINGS_NAME " cannot be opened: %s",
+			       strerror(errno));
+	len = read(fd, text, SETTINGS_MAX);
+	if (len < 0)
+		because(why, errno, "its file " SPILL_SETTINGS_NAME " cannot be read: %s",
+			strerror(errno));
+	close(fd);
+	if (len < 0)
+		return -EIO;
+	text[len] = 0;
+	last = strstr(text, "\ncrc32c ");
+	if (last && sscanf(last, "\ncrc32c %x", &crc) == 1 &&
+	    crc == crc32c(text, (size_t)(last + 1 - text)) && parse(text, ret))
+		return 0;
+	return because(why, EBADMSG,
+		       "its file " SPILL_SETTINGS_NAME
+		       " is damaged, or of another version of busd: nothing of the stream is touched");
+}
+
+static int write_settings(int dir, const struct spill_settings *settings, struct why *why)
+{
+	char text[SETTINGS_MAX];
+	const int len = print(settings, text, sizeof(text));
+	int fd, rc = 0;
+
+	unlinkat(dir, SPILL_SETTINGS_NAME, 0); /* of one that was never put in place */
+	fd = openat(dir, SPILL_SETTINGS_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		rc = -errno;
+	else if (write(fd, text, (size_t)len) != len)
+		rc = errno ? -errno : -ENOSPC;
+	else if (fsync(fd) < 0 || fsync(dir) < 0)
+		rc = -errno;
+	if (fd >= 0)
+		close(fd);
+	if (rc < 0)
+		return because(why, -rc, "cannot write the stream's settings: %s", strerror(-rc));
+	return 0;
+}
+
+/* ---- a stream's directory ---- */
+
+static int lock(int dir, const char *topic, struct why *why)
+{
+	int i;
+
+	/* one that was killed has the lock until the kernel has ended what it had under way */
+	for (i = 0; i < LOCK_TRIES; i++) {
+		if (flock(dir, LOCK_EX | LOCK_NB) == 0)
+			return 0;
+		if (errno != EWOULDBLOCK)
+			return because(why, errno,
+				       "the directory of stream \"%s\" cannot be locked: %s", topic,
+				       strerror(errno));
+		usleep(LOCK_WAIT_US);
+	}
+	return because(
+		why, EBUSY,
+		"another busd writes to the directory of stream \"%s\"; stop it, or give this one another --data-dir",
+		topic);
+}
+
+static int put_in_place(int streams, int dir, const char *from, const char *to,
+			const struct spill_settings *settings, struct why *why)
+{
+	int rc = lock(dir, settings->topic, why), i;
+
+	if (rc == 0)
+		rc = write_settings(dir, settings, why);
+	/* one that is being removed at this moment is about to lose its name */
+	for (i = 0; rc == 0 && i < LOCK_TRIES; i++) {
+		if (renameat(streams, from, streams, to) == 0)
+			return fsync(streams) == 0
+				       ? 0
+				       : because(why, errno, "cannot sync the data directory: %s",
+						 strerror(errno));
+		if (errno != ENOTEMPTY && errno != EEXIST)
+			return because(why, errno, "cannot name the stream's directory: %s",
+				       strerror(errno));
+		usleep(LOCK_WAIT_US);
+	}
+	if (rc < 0)
+		return rc;
+	return because(
+		why, EEXIST,
+		"there is a directory %s of a stream already, which is no topic here; see busd's log, or move it away",
+		to);
+}
+
+int spill_dir_create(const char *data_dir, const struct spill_settings *settings, struct why *why)
+{
+	char to[SPILL_NAME_MAX], from[SPILL_NAME_MAX + sizeof(NEW_PREFIX)];
+	int streams, dir, rc;
+
+	streams = open_streams(data_dir, true, why);
+	if (streams < 0)
+		return streams;
+	spill_dir_name(settings->topic, to);
+	snprintf(from, sizeof(from), NEW_PREFIX "%s", to);
+	if (mkdirat(streams, from, 0700) < 0 && errno != EEXIST)
+		dir = -errno;
+	else
+		dir = open_dir(streams, from);
+	if (dir < 0) {
+		rc = because(why, -dir, "cannot make a directory in %s: %s", data_dir,
+			     strerror(-dir));
+	} else {
+		rc = put_in_place(streams, dir, from, to, settings, why);
+		if (rc < 0)
+			close(dir);
+	}
+	close(streams);
+	return rc < 0 ? rc : dir;
+}
+
+int spill_dir_open(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why)
+{
+	struct spill_settings there;
+	char name[SPILL_NAME_MAX];
+	int streams = open_streams(data_dir, false, why);
+	int dir, rc;
+
+	if (streams < 0)
+		return because(why, -streams, "the data directory %s cannot be opened: %s",
+			       data_dir, strerror(-streams));
+	spill_dir_name(topic, name);
+	dir = open_dir(streams, name);
+	close(streams);
+	if (dir < 0)
+		return because(why, -dir, "the directory of stream \"%s\" cannot be opened: %s",
+			       topic, strerror(-dir));
+	rc = spill_dir_read(dir, &there, why);
+	if (rc == 0 && memcmp(there.uuid, uuid, sizeof(there.uuid)) != 0)
+		rc = because(why, ESTALE,
+			     "the directory of stream \"%s\" is that of another stream", topic);
+	if (rc < 0)
+		close(dir);
+	return rc < 0 ? rc : dir;
+}
+
+int spill_dir_retire(int dir, const char *topic, struct why *why)
+{
+	char name[SPILL_NAME_MAX], to[SPILL_NAME_MAX + 48];
+	const unsigned long long now = bus_realtime_ns() / 1000000000;
+	int streams = open_dir(dir, ".."), rc = 0;
+	unsigned i;
+
+	if (streams < 0)
+		return because(why, -streams, "cannot open the data directory: %s",
+			       strerror(-streams));
+	spill_dir_name(topic, name);
+	for (i = 0; i < 1000; i++) {
+		if (i == 0)
+			snprintf(to, sizeof(to), "%s" REMOVED "%llu", name, now);
+		else
+			snprintf(to, sizeof(to), "%s" REMOVED "%llu-%u", name, now, i);
+		rc = renameat(streams, name, streams, to) < 0 ? -errno : 0;
+		if (rc != -EEXIST && rc != -ENOTEMPTY)
+			break;
+	}
+	if (rc == 0 && fsync(streams) < 0)
+		rc = -errno;
+	close(streams);
+	if (rc < 0)
+		return because(why, -rc, "cannot rename the directory of stream \"%s\": %s", topic,
+			       strerror(-rc));
+	return 0;
+}
+
+/* ---- all of them ---- */
+
+int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *name, int dir),
+		   void *owner, struct why *why)
+{
+	const struct dirent *entry;
+	int streams = open_streams(data_dir, false, why), fd;
+	DIR *list;
+
+	if (streams == -ENOENT)
+		return 0;
+	list = streams < 0 ? NULL : fdopendir(streams);
+	if (!list) {
+		if (streams >= 0)
+			close(streams);
+		return streams < 0 ? streams : because(why, ENOMEM, "busd is out of memory");
+	}
+	while ((entry = readdir(list))) {
+		if (entry->d_name[0] == '.' || strstr(entry->d_name, REMOVED))
+			continue;
+		fd = open_dir(dirfd(list), entry->d_name);
+		if (fd != -ENOTDIR)
+			found(owner, entry->d_name, fd);
+	}
+	closedir(list);
+	return 0;
+}

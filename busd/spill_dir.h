@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * spill_dir.h - where streams lie on disk: a directory for each below the data directory, named after its topic, with
+ * the log (log_format.h) and a file that says what the stream is (SPILL_SETTINGS_NAME). All of it is the owner's
+ * alone: 0700 and 0600.
+ *
+ *   DATA/streams/orders.eu/settings         text, with a checksum; written once
+ *   DATA/streams/orders.eu/00000000000000000000.log ...
+ *   DATA/streams/orders.eu@removed-1764288000   what bus-topic rm left; nobody's: to be deleted by people
+ *   DATA/streams/.new.orders.eu             one that is being made, or was when busd died
+ */
+#ifndef BUSD_SPILL_DIR_H
+#define BUSD_SPILL_DIR_H
+
+#include "format/control_proto.h"
+#include "format/log_format.h"
+#include "why.h"
+
+#define SPILL_SETTINGS_NAME "settings"
+#define SPILL_STREAMS_NAME  "streams"
+
+struct spill_settings {
+	char topic[CTL_TOPIC_MAX];
+	uint8_t uuid[LOG_UUID_BYTES];
+	struct ctl_topic_settings rings; /* of its publishers */
+	uint32_t stream_slots;
+	uint64_t stream_bytes;
+	uint64_t created_ns;
+	struct ctl_log_settings log;
+};
+
+/* "none", "interval", "batch", "memory". */
+const char *spill_sync_text(uint32_t sync);
+/* Where busd was not told: for root, or by the environment. NULL: there is no such place. To be freed. */
+char *spill_default_dir(void);
+/* All of a path that is not there. 0, -errno with a sentence. */
+int spill_make_dirs(const char *path, struct why *why);
+
+/* What a topic's directory is called; buf of SPILL_NAME_MAX. */
+#define SPILL_NAME_MAX 256
+void spill_dir_name(const char *topic, char *buf);
+
+/*
+ * A new stream's directory, on disk with its settings when this returns: a descriptor, locked; or -errno with a
+ * sentence. Takes the disk's time.
+ */
+int spill_dir_create(const char *data_dir, const struct spill_settings *settings, struct why *why);
+/* That of a stream that is there. A descriptor, or -errno with a sentence. */
+int spill_dir_open(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why);
+/* By a descriptor: what the stream is. 0, -ENOENT: nothing says so; -errno with a sentence. */
+int spill_dir_read(int dir, struct spill_settings *ret, struct why *why);
+/* It becomes nobody's: renamed. 0, -errno with a sentence. */
+int spill_dir_retire(int dir, const char *topic, struct why *why);
+
+/*
+ * Calls found() for each directory of a stream: with its descriptor, which becomes the callee's, or -errno. 0 (also
+ * where there is no data directory), or -errno with a sentence.
+ */
+int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *name, int dir),
+		   void *owner, struct why *why);
+
+#endif

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spill_disk.c - see spill_disk.h */
+#include "spill_disk_internal.h"
+
+#include "log.h"
+#include "user.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define LOOK_NS UINT64_C(1000000000) /* between two looks at what is to be removed */
+
+/* ---- what the board says ---- */
+
+void spill_set_text(struct spill_disk *d, char *to, size_t size, const char *text)
+{
+	struct board_log *log = &d->o.board->log;
+	const uint32_t gen = bus_load_relaxed(&log->gen);
+
+	if (strncmp(to, text, size) == 0)
+		return;
+	bus_store_relaxed(&log->gen, gen + 1);
+	bus_fence_release();
+	snprintf(to, size, "%s", text);
+	bus_store_release(&log->gen, gen + 2);
+}
+
+void spill_set_state(struct spill_disk *d, enum board_log_state state, const char *why)
+{
+	struct board_log *log = &d->o.board->log;
+
+	spill_set_text(d, log->why, sizeof(log->why), why);
+	bus_store_relaxed(&log->state, state);
+}
+
+void spill_show_use(struct spill_disk *d)
+{
+	struct board_log *log = &d->o.board->log;
+	uint64_t bytes = 0;
+
+	for (size_t i = 0; i < d->retention.count; i++)
+		bytes += d->retention.segments[i].bytes;
+	bus_store_relaxed(&log->disk_bytes, bytes);
+	bus_store_relaxed(&log->segments, d->retention.count);
+	bus_store_relaxed(&log->oldest_seq,
+			  d->retention.count ? d->retention.segments[0].base_seq : 0);
+}
+
+static uint64_t lag_bytes(const struct spill_disk *d)
+{
+	const struct log_view *view = &d->o.view;
+	const struct log_slot *first, *last;
+
+	if (d->head == d->gate)
+		return 0;
+	first = &view->slots[d->gate & (view->slot_count - 1)];
+	last = &view->slots[(d->head - 1) & (view->slot_count - 1)];
+	return last->pos - first->pos + (uint32_t)last->lens + (d->head - d->gate) * RING_SLOT_BYTES;
+}
+
+static void show(struct spill_disk *d)
+{
+	static const enum board_log_state states[] = {
+		[LOG_STARTING] = BOARD_LOG_OPENING, [LOG_RUNNING] = BOARD_LOG_RUNNING,
+		[LOG_ROLLING] = BOARD_LOG_RUNNING,  [LOG_FAILING] = BOARD_LOG_FAILING,
+		[LOG_FULL] = BOARD_LOG_FULL,
+	};
+	const struct log_counts *counts = log_file_counts(d->log);
+	const enum log_state state = log_file_state(d->log);
+	struct board_log *log = &d->o.board->log;
+	const bool stuck = state == LOG_FAILING || state == LOG_FULL;
+
+	bus_store_relaxed(&log->lag_bytes, lag_bytes(d));
+	bus_store_relaxed(&log->errors, counts->errors);
+	bus_store_relaxed(&log->full, counts->full);
+	bus_store_relaxed(&log->lost, counts->lost);
+	bus_store_relaxed(&log->poisoned, counts->poisoned);
+	bus_store_relaxed(&log->commits, counts->commits);
+	bus_store_relaxed(&log->syncs, counts->syncs);
+	spill_set_state(d, states[state], log_file_why(d->log));
+	if (stuck && !d->stuck)
+		log_error("stream \"%s\": %s; its publishers wait until that is over", d->topic,
+			  log_file_why(d->log));
+	else if (!stuck && d->stuck)
+		log_info("stream \"%s\" is written again", d->topic);
+	d->stuck = stuck;
+}
+
+/* ---- what is in the log now ---- */
+
+/*
+ * Messages [d->gate, gate) are in the log: each source's, before anything below gate may leave the ring. What
+ * is durable is said of a source only where the gate is durable_seq.
+ */
+static void note(struct spill_disk *d, uint64_t gate, bool durable)
+{
+	const struct log_view *view = &d->o.view;
+	uint32_t src = 0;
+	uint64_t next = 0;
+
+	for (uint64_t seq = d->gate; seq <= gate; seq++) {
+		const struct log_slot *slot = &view->slots[seq & (view->slot_count - 1)];
+
+		if (next && (seq == gate || slot->src != src)) {
+			struct board_source *source = &d->o.sources[src % BOARD_SOURCES];
+
+			if (source->src == src) {
+				if (durable)
+					bus_store_release(&source->durable, next);
+				bus_store_release(&d->kept[src % BOARD_SOURCES], next);
+			}
+		}
+		if (seq == gate)
+			break;
+		src = slot->src;
+		next = slot->src_seq + 1;
+	}
+}
+
+static void publish(struct spill_disk *d)
+{
+	const uint64_t gate = log_file_gate(d->log), durable = log_file_durable(d->log);
+	const uint64_t limit = log_file_limit(d->log);
+	const bool sync = d->settings.log.sync != CTL_SYNC_NONE;
+	struct spill *spill = d->o.spill;
+
+	if (gate == d->gate && durable == d->durable && limit == d->limit)
+		return;
+	pthread_mutex_lock(&d->lock);
+	if (!d->mute) {
+		note(d, gate, sync);
+		bus_store_release(&d->o.board->durable_seq, durable);
+		bus_store_release(&d->o.board->spilled_seq, gate);
+		/* behind what the next worker begins at: from here on slots are overwritten */
+		bus_store_release(&spill->gate.cursor, gate);
+		bus_store_release(&spill->limit, limit);
+		bus_store_release(&spill->moved, 1);
+	}
+	pthread_mutex_unlock(&d->lock);
+	d->gate = gate;
+	d->durable = durable;
+	d->limit = limit;
+	user_ring_bell(d->o.user, d->o.slot);
+}
+
+/* ---- keeping ---- */
+
+void spill_made(void *owner, const struct log_made *made)
+{
+	struct spill_disk *d = owner;
+
+	if (retention_add(&d->retention, made->base_seq, made->created_ns, made->size) < 0)
+		log_warning("stream \"%s\": no memory to note a segment: it is not removed in its time",
+			    d->topic);
+	d->look_at = 0;
+	spill_show_use(d);
+}
+
+static void keep_limits(struct spill_disk *d, uint64_t now_ns)
+{
+	size_t due;
+	int rc;
+
+	if (now_ns < d->look_at)
+		return;
+	d->look_at = now_ns + LOOK_NS;
+	due = retention_due(&d->retention, d->head, bus_realtime_ns());
+	if (due == 0)
+		return;
+	rc = retention_apply(&d->retention, d->io, d->o.dir, due);
+	if (rc < 0)
+		log_warning("stream \"%s\": an old segment cannot be removed: %s", d->topic,
+			    strerror(-rc));
+	spill_show_use(d);
+}
+
+/* ---- publishers ---- */
+
+static void tell_loop(const struct spill_disk *d)
+{
+	const uint64_t one = 1;
+
+	if (write(d->o.loop_fd, &one, sizeof(one)) < 0)
+		return; /* its counter is full: it is readable already */
+}
+
+static bool is_free(const struct spill_ask *ask, uint32_t src)
+{
+	const uint32_t i = src % BOARD_SOURCES;
+
+	return ask->free[i / 64] >> (i % 64) & 1;
+}
+
+/* Whose number would share an entry of the board with somebody who is there is passed over. */
+static void answer(struct spill_disk *d, struct spill_ask *ask)
+{
+	const size_t len = strlen(ask->name);
+	struct source *source = len ? sources_find(&d->sources, ask->name, len) : NULL;
+	uint32_t burnt;
+
+	ask->rc = 0;
+	ask->known = source != NULL;
+	while (!source && ask->rc == 0 && !is_free(ask, d->sources.next_src))
+		ask->rc = sources_nameless(&d->sources, &burnt, &ask->why);
+	if (!source && ask->rc == 0 && len)
+		ask->rc = sources_add(&d->sources, ask->name, len, &source, &ask->why);
+	else if (!source && ask->rc == 0)
+		ask->rc = sources_nameless(&d->sources, &ask->src, &ask->why);
+	if (source) {
+		ask->src = source->src;
+		ask->next = source->next;
+	}
+}
+
+/* refusal: why none gets what it wants; NULL */
+void spill_answer_all(struct spill_disk *d, const char *refusal)
+{
+	struct spill_ask *ask = NULL;
+	bool any = false;
+
+	do {
+		pthread_mutex_lock(&d->lock);
+		if (ask)
+			list_append(&d->answers, &ask->link);
+		ask = NULL;
+		if (!list_empty(&d->asks)) {
+			ask = list_entry(d->asks.next, struct spill_ask, link);
+			list_remove(&ask->link);
+		}
+		pthread_mutex_unlock(&d->lock);
+		any = any || ask;
+		if (ask && refusal)
+			ask->rc = because(&ask->why, EIO, "the stream's log cannot be written: %s",
+					  refusal);
+		else if (ask)
+			answer(d, ask);
+	} while (ask);
+	if (any)
+		tell_loop(d);
+}
+
+/* ---- the thread ---- */
+
+static void sleep_until(struct spill_disk *d, uint64_t wait_ns)
+{
+	struct pollfd fds[] = { { .fd = d->event_fd, .events = POLLIN },
+				{ .fd = d->io->event_fd, .events = POLLIN } };
+	struct spill *spill = d->o.spill;
+	struct timespec wait;
+	uint64_t count;
+
+	wait_ns = bus_min_u64(wait_ns, LOOK_NS);
+	wait = (struct timespec){ .tv_sec = (time_t)(wait_ns / 1000000000),
+				  .tv_nsec = (long)(wait_ns % 1000000000) };
+	bus_store_relaxed(&spill->sleeps, 1);
+	bus_fence_seq_cst(); /* pairs with spill_committed() */
+	if (bus_load_acquire(&spill->offered) == d->head && ppoll(fds, 2, &wait, NULL) > 0 &&
+	    fds[0].revents)
+		(void)!read(d->event_fd, &count, sizeof(count));
+	bus_store_relaxed(&spill->sleeps, 0);
+}
+
+static void run(struct spill_disk *d)
+{
+	bool flushed = false;
+
+	while (bus_load_acquire(&d->stop) == 0) {
+		const uint64_t now = bus_monotonic_ns();
+		uint64_t wait;
+
+		spill_answer_all(d, NULL);
+		d->head = bus_load_acquire(&d->o.spill->offered);
+		log_file_offer(d->log, d->head);
+		if (bus_load_acquire(&d->flush) && (!flushed || d->durable < d->head))
+			log_file_flush(d->log);
+		flushed = bus_load_relaxed(&d->flush);
+		wait = log_file_run(d->log, now);
+		publish(d);
+		show(d);
+		keep_limits(d, now);
+		if (wait)
+			sleep_until(d, wait);
+		io_poll(d->io, 0);
+	}
+}
+
+static void *disk_main(void *arg)
+{
+	struct spill_disk *d = arg;
+	struct why why = { "" };
+
+	if (spill_open_log(d)) {
+		d->durable = UINT64_MAX; /* said once more at least */
+		run(d);
+		log_file_close(d->log);
+		d->log = NULL;
+	}
+	if (d->retire && d->o.dir >= 0 && spill_dir_retire(d->o.dir, d->topic, &why) < 0)
+		log_error("stream \"%s\" is removed, but its directory stays: %s", d->topic,
+			  why.text);
+	bus_store_release(&d->ended, 1);
+	tell_loop(d);
+	return NULL;
+}
+
+/* ---- by the loop ---- */
+
+int spill_disk_new(struct spill_disk **ret, const struct spill_disk_opts *opts, struct why *why)
+{
+	struct spill_disk *d = calloc(1, sizeof(*d));
+	struct board_log *log = &opts->board->log;
+
+	if (d)
+		d->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!d || d->event_fd < 0) {
+		free(d);
+		return because(why, ENOMEM, "no memory, or no descriptor, for a stream's writer");
+	}
+	d->o = *opts;
+	d->settings = *opts->settings;
+	snprintf(d->topic, sizeof(d->topic), "%s", opts->topic);
+	d->sources.fd = -1;
+	pthread_mutex_init(&d->lock, NULL);
+	list_init(&d->asks);
+	list_init(&d->answers);
+	log->sync = d->settings.log.sync;
+	log->interval_ns = d->settings.log.interval_ns;
+	log->max_age_ns = d->settings.log.max_age_ns;
+	log->max_bytes = d->settings.log.max_bytes;
+	log->max_messages = d->settings.log.max_messages;
+	if (bus_load_relaxed(&log->gen) % 2) /* a former worker died in it */
+		bus_store_release(&log->gen, bus_load_relaxed(&log->gen) + 1);
+	bus_store_relaxed(&log->state, BOARD_LOG_OPENING);
+	*ret = d;
+	return 0;
+}
+
+void spill_disk_adopt(struct spill_disk *disk, struct spill_found *found)
+{
+	disk->rec = found->rec;
+	disk->sources = found->sources;
+	disk->retention = found->retention;
+	disk->start = found->start;
+	disk->opened = true;
+	spill_disk_begin_at(disk, found->start.seq, found->start.pos);
+	bus_store_release(&disk->o.board->durable_seq, found->rec.end_seq);
+	spill_show_use(disk);
+}
+
+void spill_disk_begin_at(struct spill_disk *disk, uint64_t gate_seq, uint64_t pos)
+{
+	disk->from = disk->gate = disk->head = gate_seq;
+	disk->from_pos = pos;
+	bus_store_release(&disk->o.board->spilled_seq, gate_seq);
+}
+
+int spill_disk_event(const struct spill_disk *disk)
+{
+	return disk->event_fd;
+}
+
+int spill_disk_start(struct spill_disk *disk)
+{
+	int rc;
+
+	if (disk->runs)
+		return 0;
+	rc = pthread_create(&disk->thread, NULL, disk_main, disk);
+	disk->runs = rc == 0;
+	return -rc;
+}
+
+static void poke(const struct spill_disk *disk)
+{
+	const uint64_t one = 1;
+
+	if (write(disk->event_fd, &one, sizeof(one)) < 0)
+		return; /* its counter is full: it is readable already */
+}
+
+void spill_disk_ask(struct spill_disk *disk, struct spill_ask *ask)
+{
+	pthread_mutex_lock(&disk->lock);
+	list_append(&disk->asks, &ask->link);
+	pthread_mutex_unlock(&disk->lock);
+	poke(disk);
+}
+
+struct spill_ask *spill_disk_answer(struct spill_disk *disk)
+{
+	struct spill_ask *ask = NULL;
+
+	pthread_mutex_lock(&disk->lock);
+	if (!list_empty(&disk->answers)) {
+		ask = list_entry(disk->answers.next, struct spill_ask, link);
+		list_remove(&ask->link);
+	}
+	pthread_mutex_unlock(&disk->lock);
+	return ask;
+}
+
+bool spill_disk_kept(const struct spill_disk *disk, uint32_t index)
+{
+	return bus_load_acquire(&disk->kept[index]) >=
+	       bus_load_relaxed(&disk->o.sources[index].taken);
+}
+
+void spill_disk_keep(struct spill_disk *disk, uint32_t index, uint64_t next)
+{
+	bus_store_release(&disk->kept[index], next);
+}
+
+void spill_disk_flush(struct spill_disk *disk)
+{
+	bus_store_release(&disk->flush, 1);
+	poke(disk);
+}
+
+bool spill_disk_is_flushed(const struct spill_disk *disk)
+{
+	return bus_load_acquire(&disk->o.board->durable_seq) >=
+	       bus_load_acquire(&disk->o.spill->offered);
+}
+
+void spill_disk_stop(struct spill_disk *disk, bool retire)
+{
+	pthread_mutex_lock(&disk->lock);
+	disk->mute = true;
+	pthread_mutex_unlock(&disk->lock);
+	disk->retire = retire;
+	bus_store_release(&disk->stop, 1);
+	if (!disk->runs)
+		bus_store_release(&disk->ended, 1);
+	poke(disk);
+}
+
+bool spill_disk_has_ended(const struct spill_disk *disk)
+{
+	return bus_load_acquire(&disk->ended);
+}
+
+void spill_disk_free(struct spill_disk *disk)
+{
+	struct spill_ask *ask;
+
+	if (!disk)
+		return;
+	if (disk->runs)
+		pthread_join(disk->thread, NULL);
+	for_each(ask, &disk->asks, link)
+		list_append(&disk->answers, (list_remove(&ask->link), &ask->link));
+	while ((ask = spill_disk_answer(disk)))
+		free(ask);
+	if (disk->opened) {
+		sources_close(&disk->sources);
+		retention_free(&disk->retention);
+	}
+	io_free(disk->io);
+	if (disk->o.dir >= 0)
+		close(disk->o.dir);
+	close(disk->event_fd);
+	pthread_mutex_destroy(&disk->lock);
+	free(disk);
+}

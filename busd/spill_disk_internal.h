@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* spill_disk_internal.h - a stream's writer, as spill_disk.c (the thread, the loop's calls) and spill_open.c see it. */
+#ifndef BUSD_SPILL_DISK_INTERNAL_H
+#define BUSD_SPILL_DISK_INTERNAL_H
+
+#include "spill_disk.h"
+
+#include <pthread.h>
+
+struct spill_disk {
+	struct spill_disk_opts o;
+	char topic[LOG_TOPIC_MAX];
+	struct spill_settings settings;
+	struct io *io;
+	struct recovered rec;
+	struct sources sources;
+	struct retention retention;
+	struct log_start start;
+	bool opened; /* rec, sources, retention and start hold */
+	struct log_file *log;
+	uint64_t from, from_pos; /* of the ring */
+	bool at_ring;
+
+	/* of the thread */
+	uint64_t head, gate, durable, limit;
+	uint64_t look_at; /* retention */
+	uint64_t said;    /* refusals and errors of the disk that were logged */
+	bool stuck;
+
+	pthread_t thread;
+	bool runs;
+	int event_fd;
+	_Atomic uint32_t ended, flush, stop;
+	bool retire;
+	pthread_mutex_t lock; /* over the queues, and `mute` */
+	struct list asks, answers;
+	bool mute;                            /* it ends: nothing is said to be durable any more */
+	_Atomic uint64_t kept[BOARD_SOURCES]; /* of each source: its messages below are in the log */
+};
+
+/* In its thread: the log is open, or it was told to stop (false). */
+bool spill_open_log(struct spill_disk *d);
+/* A segment came to count (log_file_opts.made). */
+void spill_made(void *owner, const struct log_made *made);
+void spill_set_text(struct spill_disk *d, char *to, size_t size, const char *text);
+void spill_set_state(struct spill_disk *d, enum board_log_state state, const char *why);
+void spill_show_use(struct spill_disk *d);
+/* refusal: why none gets what it wants; NULL */
+void spill_answer_all(struct spill_disk *d, const char *refusal);
+
+#endif

@@ -1,0 +1,428 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * stream_disk.c - the loop's side of a stream that is kept on disk (spill_disk.h): made, gone on with by a new
+ * worker, found in the data directory by a new busd, asked who its publishers are, ended.
+ */
+#include "stream_internal.h"
+
+#include "alloc.h"
+#include "log.h"
+#include "record.h"
+#include "request.h"
+#include "user.h"
+
+#include "base/clock.h"
+#include "format/topic_name.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#define LEAVE_NS UINT64_C(20000000000) /* for what is not on disk yet when busd is stopped */
+
+/* A directory of a stream that could not be taken up: nothing else gets its name. */
+struct refused {
+	struct refused *next;
+	char name[SPILL_NAME_MAX];
+	struct why why;
+};
+
+/* ---- settings ---- */
+
+int stream_settle_log(struct busd *busd, struct ctl_log_settings *log, struct why *why)
+{
+	if (log->sync == CTL_SYNC_DEFAULT)
+		log->sync = CTL_SYNC_BATCH;
+	if (log->sync > CTL_SYNC_MEMORY)
+		return because(why, EINVAL, "there is no sync policy %u", log->sync);
+	if ((log->sync == CTL_SYNC_INTERVAL) != (log->interval_ns != 0))
+		return because(why, EINVAL,
+			       "sync policy interval has an interval, and the others none");
+	if (log->interval_ns &&
+	    (log->interval_ns < 1000000 || log->interval_ns > UINT64_C(3600000000000)))
+		return because(why, EINVAL, "an interval between syncs is 1 ms to 1 hour");
+	if (log->sync == CTL_SYNC_MEMORY && (log->max_age_ns || log->max_bytes || log->max_messages))
+		return because(
+			why, EINVAL,
+			"a stream in memory keeps what its ring holds: limits are for those on disk");
+	if (log->sync != CTL_SYNC_MEMORY && !busd->data_dir)
+		return because(
+			why, ENOENT,
+			"busd has no data directory (neither HOME nor XDG_STATE_HOME was set): give it one by --data-dir, or make the stream with --sync=memory");
+	return 0;
+}
+
+void stream_fill_settings(const struct job *job, struct spill_settings *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	snprintf(ret->topic, sizeof(ret->topic), "%s", job->pattern);
+	memcpy(ret->uuid, job->uuid, sizeof(ret->uuid));
+	ret->rings = job->settings;
+	ret->stream_slots = job->stream_slots;
+	ret->stream_bytes = job->stream_bytes;
+	ret->created_ns = bus_realtime_ns();
+	ret->log = job->log;
+}
+
+static void settings_of(const struct topic *topic, struct spill_settings *ret)
+{
+	memset(ret, 0, sizeof(*ret));
+	memcpy(ret->topic, topic->name, sizeof(ret->topic));
+	memcpy(ret->uuid, topic->uuid, sizeof(ret->uuid));
+	ret->rings = topic->settings;
+	ret->stream_slots = topic->stream_slots;
+	ret->stream_bytes = topic->stream_bytes;
+	ret->created_ns = topic->created_ns;
+	ret->log = topic->log;
+}
+
+/* ---- beginning, going on ---- */
+
+static int new_writer(struct stream *stream, int dir, struct why *why)
+{
+	struct topic *topic = stream->topic;
+	struct busd *busd = topic->busd;
+	const struct ring_view *view = &stream->work.seq.out.view;
+	struct spill_settings settings;
+	const struct spill_disk_opts opts = {
+		.topic = topic->name,
+		.settings = &settings,
+		.data_dir = busd->data_dir ? busd->data_dir : "",
+		.dir = dir,
+		.view = { .slots = (const struct log_slot *)(const void *)ring_slot_of(view, 0),
+			  .payload = view->payload,
+			  .slot_count = view->slot_count,
+			  .bytes = view->bytes },
+		.board = topic->board.seg->map,
+		.sources = board_sources(&topic->board),
+		.spill = &stream->work.seq.spill,
+		.loop_fd = thread_event(busd),
+		.user = busd->self->user,
+		.slot = busd->self->slot,
+	};
+	int rc;
+
+	settings_of(topic, &settings);
+	rc = spill_disk_new(&stream->disk, &opts, why);
+	if (rc < 0)
+		return rc;
+	/* it may write from the ring longer than anything else needs that */
+	stream->disk_seg = segment_ref(stream->ring->seg);
+	topic_pin(topic);
+	return 0;
+}
+
+/* What each source has in the log: all it has, but for what is still to be written. */
+static void count_kept(struct stream *stream, uint64_t gate)
+{
+	const struct sequencer *seq = &stream->work.seq;
+	uint64_t at;
+	uint32_t i;
+
+	for (i = 0; i < BOARD_SOURCES; i++)
+		spill_disk_keep(stream->disk, i, bus_load_relaxed(&seq->sources[i].taken));
+	for (at = seq->out.n; at > gate; at--) {
+		const struct ring_slot *slot = ring_slot_of(&seq->out.view, at - 1);
+		const uint32_t src = (uint32_t)bus_load_relaxed(&slot->in[1]);
+
+		if (seq->sources[src % BOARD_SOURCES].src == src)
+			spill_disk_keep(stream->disk, src % BOARD_SOURCES,
+					bus_load_relaxed(&slot->in[0]));
+	}
+}
+
+int stream_begin_disk(struct stream *stream, struct stream_place *place, struct why *why)
+{
+	struct sequencer *seq = &stream->work.seq;
+	const struct board_head *head = stream->topic->board.seg->map;
+	const uint64_t n = seq->out.n;
+	uint64_t gate = bus_load_acquire(&head->spilled_seq), pos = seq->out.pos;
+	int rc = new_writer(stream, place->dir, why);
+
+	if (rc < 0)
+		return rc;
+	place->dir = -1;
+	if (place->found) {
+		spill_disk_adopt(stream->disk, place->found);
+		place->found = NULL;
+		gate = n;
+	} else {
+		if (gate > n || n - gate > seq->out.view.slot_count)
+			gate = n; /* a board that says so is no board of ours */
+		if (gate < n)
+			pos = bus_load_relaxed(&ring_slot_of(&seq->out.view, gate)->pos);
+		spill_disk_begin_at(stream->disk, gate, pos);
+	}
+	count_kept(stream, gate);
+	spill_hold(&seq->spill, gate, n, spill_disk_event(stream->disk));
+	return 0;
+}
+
+void stream_run_disks(struct busd *busd)
+{
+	size_t i;
+
+	for (i = 0; i < busd->topic_count; i++) {
+		struct stream *stream = busd->topics[i]->stream;
+		int rc = stream && stream->disk ? spill_disk_start(stream->disk) : 0;
+
+		if (rc < 0)
+			log_error("no thread for stream \"%s\": %s; it stands still",
+				  busd->topics[i]->name, strerror(-rc));
+	}
+}
+
+/* ---- who publishes ---- */
+
+int stream_ask(struct stream *stream, struct job *job, bool named, const uint64_t *taken,
+	       struct why *why)
+{
+	struct spill_ask *ask = calloc(1, sizeof(*ask));
+	uint32_t i;
+
+	if (!ask)
+		return because(why, ENOMEM, "busd is out of memory");
+	if (named)
+		snprintf(ask->name, sizeof(ask->name), "%u:%s", job->client->uid, job->name);
+	for (i = 0; i < BOARD_SOURCES / 64; i++)
+		ask->free[i] = ~taken[i];
+	list_init(&ask->link);
+	ask->job = job;
+	job->ask = ask;
+	job->parked = true;
+	job->client->job = job;
+	list_append(&stream->parked, &job->link);
+	spill_disk_ask(stream->disk, ask);
+	return -EINPROGRESS;
+}
+
+void stream_take_answers(struct topic *topic)
+{
+	struct stream *stream = topic->stream;
+	struct spill_ask *ask;
+
+	while (stream->disk && (ask = spill_disk_answer(stream->disk))) {
+		if (ask->job) {
+			ask->job->ask = NULL;
+			stream_answered(ask->job, ask);
+		}
+		free(ask);
+	}
+}
+
+/* ---- ending ---- */
+
+static bool pass_time(uint64_t until)
+{
+	usleep(500);
+	return bus_monotonic_ns() < until;
+}
+
+/* busd is stopped: what was taken, and what its publishers' rings hold, goes to disk first. */
+void stream_leave_disk(struct stream *stream)
+{
+	const uint64_t until = bus_monotonic_ns() + LEAVE_NS;
+	struct busd *busd = stream->topic->busd;
+	bool over = false, more = true;
+
+	if (!stream->disk)
+		return;
+	do {
+		thread_lock(busd);
+		while (stream_work_round(&stream->work, &over))
+			continue;
+		more = stream_work_waits(&stream->work);
+		thread_unlock(busd);
+		spill_disk_flush(stream->disk);
+		more = more || !spill_disk_is_flushed(stream->disk);
+	} while (more && pass_time(until));
+	if (more)
+		log_error("stream \"%s\": busd leaves before all of it is on disk",
+			  stream->topic->name);
+}
+
+void stream_end_disk(struct stream *stream)
+{
+	struct busd *busd = stream->topic->busd;
+	const uint64_t until = bus_monotonic_ns() + LEAVE_NS;
+
+	if (!stream->disk)
+		return;
+	spill_disk_stop(stream->disk, !busd->stopping);
+	thread_lock(busd);
+	spill_release(&stream->work.seq.spill);
+	thread_unlock(busd);
+	list_append(&busd->streams_ending, &stream->ending);
+	while (busd->stopping && !spill_disk_has_ended(stream->disk) && pass_time(until))
+		continue;
+	stream_settle_ended(busd);
+}
+
+void stream_settle_ended(struct busd *busd)
+{
+	struct stream *stream;
+
+	for_each(stream, &busd->streams_ending, ending) {
+		if (!spill_disk_has_ended(stream->disk))
+			continue;
+		list_remove(&stream->ending);
+		stream_take_answers(stream->topic);
+		spill_disk_free(stream->disk);
+		stream->disk = NULL;
+		segment_unref(stream->disk_seg);
+		topic_unpin(stream->topic); /* which may free the stream */
+	}
+}
+
+/* One whose ring has ended, under a worker that died before it had put the directory aside. */
+void stream_retire_dir(const struct topic *topic)
+{
+	struct why why = { "" };
+	int dir;
+
+	if (topic->log.sync == CTL_SYNC_MEMORY || !topic->busd->data_dir)
+		return;
+	dir = spill_dir_open(topic->busd->data_dir, topic->name, topic->uuid, &why);
+	if (dir < 0)
+		return;
+	if (spill_dir_retire(dir, topic->name, &why) < 0)
+		log_error("stream \"%s\" is removed, but its directory stays: %s", topic->name,
+			  why.text);
+	close(dir);
+}
+
+/* ---- what the data directory holds ---- */
+
+int stream_check_refused(const struct busd *busd, const char *topic, struct why *why)
+{
+	char name[SPILL_NAME_MAX];
+	const struct refused *refused;
+
+	spill_dir_name(topic, name);
+	for (refused = busd->refused; refused; refused = refused->next)
+		if (strcmp(refused->name, name) == 0)
+			return because(
+				why, EIO,
+				"stream \"%s\" lies in the data directory, and cannot be taken up: %s",
+				topic, refused->why.text);
+	return 0;
+}
+
+static void refuse(struct busd *busd, const char *name, const struct why *why)
+{
+	struct refused *refused = calloc(1, sizeof(*refused));
+
+	log_error("the stream in %s/" SPILL_STREAMS_NAME
+		  "/%s cannot be taken up, and is left as it is: %s",
+		  busd->data_dir, name, why->text);
+	if (!refused)
+		return;
+	snprintf(refused->name, sizeof(refused->name), "%s", name);
+	refused->why = *why;
+	refused->next = busd->refused;
+	busd->refused = refused;
+}
+
+static int build(struct busd *busd, const struct spill_settings *settings,
+		 struct stream_place *place, struct why *why)
+{
+	struct job job = { .stream_slots = settings->stream_slots,
+			   .stream_bytes = settings->stream_bytes,
+			   .log = settings->log };
+	struct segment_plan plan = { .kind = CTL_SEG_RING,
+				     .ring_slots = settings->stream_slots,
+				     .ring_bytes = settings->stream_bytes,
+				     .ring_first_seq = place->found->start.seq,
+				     .ring_features = RING_FEATURE_STREAM,
+				     .numa = settings->rings.numa,
+				     .node = -1,
+				     .pages = SEGMENT_ORDINARY };
+	struct quota_bill bill = { .account = &busd->self->user->account,
+				   .bytes = segment_plan_bytes(&plan),
+				   .files = 1 };
+	struct segment *seg = segment_new(busd_new_id(busd));
+	struct topic *topic;
+	int rc = namespace_find(busd, settings->topic, &bill.space, why);
+
+	memcpy(job.uuid, settings->uuid, sizeof(job.uuid));
+	if (!seg)
+		return because(why, ENOMEM, "busd is out of memory");
+	if (rc == 0)
+		rc = ring_charge(busd, &bill, why);
+	if (rc == 0) {
+		seg->bill = bill;
+		rc = segment_build(seg, &plan, why);
+	}
+	topic = rc < 0 ? NULL
+		       : topic_make(busd->self, settings->topic, &settings->rings, true, &job, &rc,
+				    why);
+	if (topic) {
+		topic->created_ns = settings->created_ns;
+		record_topic(topic);
+		rc = stream_make(topic, seg, place, why);
+		if (rc < 0)
+			topic_remove(topic);
+	}
+	segment_unref(seg);
+	return rc;
+}
+
+static int take_up(struct busd *busd, const char *name, int dir, struct why *why)
+{
+	struct spill_settings settings;
+	struct stream_place place = { .dir = dir };
+	struct spill_found found;
+	char expected[SPILL_NAME_MAX];
+	int rc = spill_dir_read(dir, &settings, why);
+
+	if (rc == 0 && topic_name_check(settings.topic))
+		rc = because(why, EBADMSG, "its topic's name is none");
+	if (rc == 0) {
+		spill_dir_name(settings.topic, expected);
+		if (strcmp(expected, name) != 0)
+			rc = because(why, EBADMSG, "it is that of stream \"%s\", under another name",
+				     settings.topic);
+	}
+	if (rc == 0 && topic_find(busd, settings.topic)) {
+		close(dir);
+		return 0;
+	}
+	if (rc == 0)
+		rc = stream_self(busd, -1, why);
+	if (rc == 0)
+		rc = spill_find(&found, dir, &settings, why);
+	if (rc == 0) {
+		place.found = &found;
+		rc = build(busd, &settings, &place, why);
+		if (rc == 0)
+			log_info("stream \"%s\": on disk are messages from %llu on, below %llu; the next one is %llu",
+				 settings.topic, (unsigned long long)found.rec.oldest_seq,
+				 (unsigned long long)found.rec.end_seq,
+				 (unsigned long long)found.start.seq);
+		if (place.found)
+			spill_found_free(&found);
+	}
+	if (place.dir >= 0)
+		close(place.dir);
+	return rc;
+}
+
+static void found_dir(void *owner, const char *name, int dir)
+{
+	struct why why = { "" };
+	int rc = dir < 0 ? because(&why, -dir, "it cannot be opened: %s", strerror(-dir))
+			 : take_up(owner, name, dir, &why);
+
+	if (rc < 0)
+		refuse(owner, name, &why);
+}
+
+void stream_load(struct busd *busd)
+{
+	struct why why = { "" };
+
+	if (busd->data_dir && spill_dir_each(busd->data_dir, found_dir, busd, &why) < 0)
+		log_error("streams on disk are not there: %s", why.text);
+}
