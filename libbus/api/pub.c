@@ -419,7 +419,8 @@ int bus__pub_take_ring(struct bus_pub *pub, struct ctl_pub_reply *r, int fd, str
 				 ") writes those with %#x; use a newer libbus",
 				 pub->bus->socket, r->geometry.features, RING_FEATURES_KNOWN);
 	}
-	if (!ring_geometry_ok(&r->geometry, pub->bus->page_bytes) || r->board_index >= BOARD_RINGS) {
+	if (!ring_geometry_ok(&r->geometry, pub->bus->page_bytes) ||
+	    r->board_index >= BOARD_RINGS || r->geometry.features & RING_FEATURE_STREAM) {
 		close(fd);
 		return bus__fail(-EPROTO, "busd at %s sent a ring geometry that makes no sense",
 				 pub->bus->socket);
