@@ -117,7 +117,7 @@ check_format() {
 
 lint_make() {
   env -u MAKEFLAGS -u MAKELEVEL -u MFLAGS \
-    make --no-print-directory -j"$(nproc)" NO_DEPS=1 WERROR=1 BUILD="$LINT_BUILD" "$@"
+    make --no-print-directory -j"$(nproc)" NO_DEPS=1 WERROR=1 CFLAGS=-O2 BUILD="$LINT_BUILD" "$@"
 }
 
 check_compile() {
