@@ -54,10 +54,14 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 {
 	const struct ctl_topic_settings *has = &topic->settings;
 	const uint32_t pages = CTL_TOPIC_HUGE | CTL_TOPIC_HUGE_OR_NOT;
-	char text[400];
+	char text[1024]; /* more than all of them at their longest */
 	char one[32], two[32];
+	const struct ctl_log_settings *log = &topic->log, *other = &stream->log;
 	int len = 0;
 
+	if ((has->flags ^ asked->flags) & CTL_TOPIC_STREAM)
+		return because(why, EEXIST, "topic \"%s\" exists and is %s; remove it first",
+			       topic->name, has->flags & CTL_TOPIC_STREAM ? "a stream" : "no stream");
 #define DIFFER(...) \
 	len += snprintf(text + len, sizeof(text) - (size_t)len, "%s", len ? ", and with " : ""), \
 		len += snprintf(text + len, sizeof(text) - (size_t)len, __VA_ARGS__)
@@ -73,15 +77,17 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 		DIFFER("numa %s, not %s", numa_text(has->numa, one), numa_text(asked->numa, two));
 	if ((has->flags & pages) != (asked->flags & pages))
 		DIFFER("%s, not %s", pages_text(has->flags), pages_text(asked->flags));
-	if ((has->flags ^ asked->flags) & CTL_TOPIC_STREAM)
-		DIFFER("%s", has->flags & CTL_TOPIC_STREAM ? "a stream" : "no stream");
 	if (topic->stream_slots != stream->stream_slots)
 		DIFFER("stream_slots %u, not %u", topic->stream_slots, stream->stream_slots);
 	if (topic->stream_bytes != stream->stream_bytes)
 		DIFFER("stream_bytes %llu, not %llu", (unsigned long long)topic->stream_bytes,
 		       (unsigned long long)stream->stream_bytes);
-	if (memcmp(&topic->log, &stream->log, sizeof(topic->log)) != 0)
-		DIFFER("%s", "other settings of its log");
+	if (log->sync != other->sync || log->interval_ns != other->interval_ns)
+		DIFFER("sync %s%s", spill_sync_text(log->sync),
+		       log->sync == other->sync ? " of another time" : "");
+	if (log->max_age_ns != other->max_age_ns || log->max_bytes != other->max_bytes ||
+	    log->max_messages != other->max_messages)
+		DIFFER("%s", "another max_age, max_bytes or max_messages of its log");
 #undef DIFFER
 	if (len == 0)
 		return 0;

@@ -10,8 +10,9 @@ topic live
 expect 0 '' bus-topic create s --stream --sync=memory --stream-slots=1000 --stream-bytes=1M
 expect 0 '' bus-topic create s --stream --sync=memory --stream-slots=1024 --stream-bytes=1M
 expect 1 'exists with stream_slots 1024, not 2048' bus-topic create s --stream --sync=memory --stream-slots=2048 --stream-bytes=1M
-expect 1 'exists with .*and with a stream' bus-topic create s
-expect 1 'exists with .*and with no stream' bus-topic create live --stream
+expect 1 'exists with sync memory; remove it' bus-topic create s --stream --sync=none --stream-slots=1024 --stream-bytes=1M
+expect 1 'exists and is a stream; remove it' bus-topic create s
+expect 1 'exists and is no stream; remove it' bus-topic create live --stream
 expect 2 'only a stream has a ring of its own' bus-topic create x --stream-slots=64
 expect 2 'do not fit into a stream' bus-topic create x --stream --stream-bytes=64K --bytes=1M
 expect 0 '^stream +the last 1024 messages' bus-topic info s
