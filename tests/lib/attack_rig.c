@@ -410,3 +410,22 @@ int attack_info(struct ctl_info_reply *ret)
 	proto_leave(&client);
 	return rc;
 }
+
+int attack_join_the_good(struct proto_client *client, struct proto_sub *sub,
+			 struct attack_loot *loot, const struct ring_writer_page **page)
+{
+	unsigned i;
+
+	HOLDS(proto_greet(client, attack_busd.path, "evil reader", true) == 0);
+	HOLDS(attack_subscribe(client, sub, loot) == 0);
+	for (i = 0; i < loot->segment_count; i++)
+		if (loot->segments[i].segment.kind == CTL_SEG_RING &&
+		    loot->segments[i].segment.segment_id == loot->ring.segment_id)
+			*page = mmap(NULL, 4096, PROT_READ, MAP_SHARED, loot->segments[i].fds[0], 0);
+	HOLDS(*page && *page != MAP_FAILED);
+	bus_store_release(&sub->cursors->entry[loot->ring.entry].cursor,
+			  bus_load_acquire(&(*page)->head));
+	bus_store_release(&sub->cursors->entry[loot->ring.entry].ring_id, loot->ring.ring_id);
+	HOLDS(proto_sub_join(client, sub) == 0);
+	return 0;
+}

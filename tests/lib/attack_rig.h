@@ -64,6 +64,12 @@ struct attack_loot {
 };
 /* Subscribes to the topic and takes what busd sends. 0 or -errno */
 int attack_subscribe(struct proto_client *client, struct proto_sub *sub, struct attack_loot *loot);
+/*
+ * The whole of it: a reader of the good publisher's ring, beginning now; *page is that ring's writer page.
+ * As an attempt.
+ */
+int attack_join_the_good(struct proto_client *client, struct proto_sub *sub,
+			 struct attack_loot *loot, const struct ring_writer_page **page);
 void attack_drop_loot(struct attack_loot *loot);
 
 /* Open descriptors of busd (all of its processes). */
