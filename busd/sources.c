@@ -107,6 +107,23 @@ static int load(struct sources *s)
 	return error;
 }
 
+/*
+ * A predecessor may have died between a write and its sync. Its record stands in the page cache only, and whoever is given
+ * that src would lose the name with the power. So it is synced, forgotten, and what the disk has is read.
+ */
+static int settle(struct sources *s)
+{
+	struct io_request req;
+	int error;
+
+	io_begin(&req, NULL, NULL);
+	io_add(&req, IO_DATASYNC, s->fd, NULL, 0, 0);
+	error = io_run(s->io, &req);
+	if (error == 0)
+		(void)s->io->table->forget(s->io, s->fd, 0, 0);
+	return error;
+}
+
 int sources_open(struct sources *s, struct io *io, int dir, const uint8_t *uuid, struct why *why)
 {
 	int error;
@@ -119,7 +136,9 @@ int sources_open(struct sources *s, struct io *io, int dir, const uint8_t *uuid,
 		s->absent = true;
 		return 0;
 	}
-	error = s->fd < 0 ? s->fd : load(s);
+	error = s->fd < 0 ? s->fd : settle(s);
+	if (error == 0)
+		error = load(s);
 	if (s->fd >= 0)
 		io->table->close(io, s->fd);
 	/* What a predecessor opened is not written to: the first change makes a file of our own. */

@@ -6,6 +6,7 @@
  *	all below durable is there, byte for byte      nothing that was not published is
  *	no number stands for two messages              no damage is reported where there is none
  *	the last number of each named publisher is right, its src too
+ *	a name that was found, and may be given out, is found again
  *
  *	crash [--short] [--seconds N] [--seed N] [--rounds N]
  *
@@ -103,6 +104,60 @@ static void several_lives(struct run *run, uint64_t with)
 	life_close(run);
 }
 
+/* ---- names alone ---- */
+
+static uint32_t src_named(struct crash_disk *disk, const uint8_t *uuid, const char *name)
+{
+	struct sources s;
+	struct why why;
+	const struct source *source;
+	uint32_t src;
+
+	CHECK(sources_open(&s, &disk->io, disk->dir, uuid, &why) == 0, "%s", why.text);
+	source = sources_find(&s, name, strlen(name));
+	src = source ? source->src : 0;
+	sources_close(&s);
+	return src;
+}
+
+/* The writer dies at each operation; what its successor found, and may give out, outlives a power loss. */
+static void names_found_stay(struct run *run)
+{
+	static const uint8_t uuid[LOG_UUID_BYTES] = "names alone....";
+	bool crashed = true;
+
+	for (uint64_t event = 1; crashed; event++) {
+		struct sources s;
+		struct source *source;
+		struct why why;
+		uint32_t src;
+
+		life_open(run, event);
+		run->disk.crash_at = event;
+		life_event = event;
+		if (sources_open(&s, &run->disk.io, run->disk.dir, uuid, &why) == 0) {
+			(void)sources_add(&s, "a", 1, &source, &why);
+			(void)sources_add(&s, "bb", 2, &source, &why);
+			sources_close(&s);
+		}
+		crashed = run->disk.crashed;
+		disk_revive(&run->disk);
+		src = src_named(&run->disk, uuid, "bb");
+		for (uint64_t choice = 0; src && choice < 8; choice++) {
+			struct crash_disk probe;
+			char path[96];
+
+			life_choice = choice;
+			life_path(path, sizeof(path));
+			disk_power_loss(&run->disk, path, choice, false);
+			disk_open(&probe, path, 1);
+			CHECK(src_named(&probe, uuid, "bb") == src, "bb was %u", src);
+			disk_close(&probe);
+		}
+		life_close(run);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	uint64_t seconds = 100, rounds = UINT64_MAX, points = 8, begun = bus_monotonic_ns();
@@ -129,6 +184,7 @@ int main(int argc, char **argv)
 	CHECK(run && mkdtemp(life_dir), "%s", life_dir);
 	const uint64_t first = life_seed;
 
+	names_found_stay(run);
 	for (uint64_t p = 0; p < points; p++, life_seed++) {
 		for (uint64_t event = 1; !crash_point(run, life_seed, event, 25) &&
 					 bus_monotonic_ns() - begun < seconds * 1000 * MS / 2;
@@ -139,8 +195,8 @@ int main(int argc, char **argv)
 	       U(first), U(life_seed - 1), U(crashes), U(life_states));
 	const uint64_t lives_from = life_seed;
 
-	while (rounds-- && bus_monotonic_ns() - begun < seconds * 1000 * MS)
-		several_lives(run, life_seed++);
+	for (; rounds-- && bus_monotonic_ns() - begun < seconds * 1000 * MS; life_seed++)
+		several_lives(run, life_seed);
 	printf("lives: seeds %llu to %llu (one again: --seed N --rounds 1), %llu crashes in all\n",
 	       U(lives_from), U(life_seed - 1), U(crashes));
 	free(run);
