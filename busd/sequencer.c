@@ -97,6 +97,7 @@ void sequencer_restart(struct sequencer *seq, const struct ring_view *view, uint
 	/* what was said to be overwritten may have been: never less than that */
 	out->limit_seq = bus_load_relaxed(&view->page->frontier_seq);
 	out->limit_pos = bus_load_relaxed(&view->page->frontier_pos);
+	out->written_pos = out->limit_pos;
 	for (i = 0; i < BOARD_SOURCES; i++)
 		seq->next[i] = bus_load_relaxed(&sources[i].taken);
 	if (!MUTANT(no_scan))
@@ -187,8 +188,8 @@ static void commit(struct sequencer *seq, const struct intake *in, const struct 
 			      p->len);
 }
 
-/* One message more, or why not. *bytes: of all of this run. */
-static enum sequencer_look take_one(struct sequencer *seq, struct intake *in, uint64_t *bytes)
+/* One message more, or why not. */
+static enum sequencer_look take_one(struct sequencer *seq, struct intake *in)
 {
 	struct ring_pub *out = &seq->out;
 	struct ring_peeked p;
@@ -222,7 +223,7 @@ static enum sequencer_look take_one(struct sequencer *seq, struct intake *in, ui
 	in->pos = p.pos;
 	in->rd.ahead = ++in->rd.cur;
 	in->rd.delivered++;
-	*bytes += head_len + p.len;
+	in->bytes += p.flags & RING_FLAG_INLINE ? 0 : need_of(p.head_len, p.len);
 	return SEQUENCER_TOOK;
 }
 
@@ -260,12 +261,13 @@ static enum sequencer_look ended(struct intake *in)
 enum sequencer_look sequencer_take(struct sequencer *seq, struct intake *in, uint64_t now_ns)
 {
 	uint64_t most = bus_min_u64(SEQUENCER_RUN, seq->out.view.slot_count / 4);
-	uint64_t from = in->rd.cur, bytes = 0;
+	uint64_t from = in->rd.cur, bytes = in->bytes;
 	enum sequencer_look look = SEQUENCER_TOOK;
 
 	seq->time_ns = bus_max_u64(seq->time_ns, now_ns);
-	while (look == SEQUENCER_TOOK && in->rd.cur - from < most && bytes < SEQUENCER_RUN_BYTES)
-		look = take_one(seq, in, &bytes);
+	while (look == SEQUENCER_TOOK && in->rd.cur - from < most &&
+	       in->bytes - bytes < SEQUENCER_RUN_BYTES)
+		look = take_one(seq, in);
 	if (in->rd.cur != from) {
 		tell(seq, in);
 		flush_if_due(in);

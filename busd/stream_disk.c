@@ -220,18 +220,31 @@ static bool pass_time(uint64_t until)
 	return bus_monotonic_ns() < until;
 }
 
+/* One time for all streams: the keeper kills who stays. */
+static uint64_t leave_until(struct busd *busd)
+{
+	if (!busd->leave_until)
+		busd->leave_until = bus_monotonic_ns() + LEAVE_NS;
+	return busd->leave_until;
+}
+
 /* busd is stopped: what was taken, and what its publishers' rings hold, goes to disk first. */
 void stream_leave_disk(struct stream *stream)
 {
-	const uint64_t until = bus_monotonic_ns() + LEAVE_NS;
 	struct busd *busd = stream->topic->busd;
+	const uint64_t until = leave_until(busd);
 	bool over = false, more = true;
 
 	if (!stream->disk)
 		return;
+	/* who goes on publishing does so in vain from here on */
+	thread_lock(busd);
+	thread_remove(&stream->work);
+	stream_work_bound(&stream->work);
+	thread_unlock(busd);
 	do {
 		thread_lock(busd);
-		while (stream_work_round(&stream->work, &over))
+		while (stream_work_round(&stream->work, NULL, &over))
 			continue;
 		more = stream_work_waits(&stream->work);
 		thread_unlock(busd);
@@ -246,7 +259,6 @@ void stream_leave_disk(struct stream *stream)
 void stream_end_disk(struct stream *stream)
 {
 	struct busd *busd = stream->topic->busd;
-	const uint64_t until = bus_monotonic_ns() + LEAVE_NS;
 
 	if (!stream->disk)
 		return;
@@ -255,7 +267,7 @@ void stream_end_disk(struct stream *stream)
 	spill_release(&stream->work.seq.spill);
 	thread_unlock(busd);
 	list_append(&busd->streams_ending, &stream->ending);
-	while (busd->stopping && !spill_disk_has_ended(stream->disk) && pass_time(until))
+	while (busd->stopping && !spill_disk_has_ended(stream->disk) && pass_time(leave_until(busd)))
 		continue;
 	stream_settle_ended(busd);
 }

@@ -89,12 +89,9 @@ void stream_ring_closed(struct ring *ring)
 static void drain(struct stream *stream)
 {
 	bool over = false;
-	uint64_t most = 0, i;
-	struct feed *feed;
 
-	for_each(feed, &stream->work.feeds, link)
-		most += feed->in.rd.view.slot_count + 1;
-	for (i = 0; i < most && stream_work_round(&stream->work, &over); i++)
+	stream_work_bound(&stream->work);
+	while (stream_work_round(&stream->work, NULL, &over))
 		;
 }
 

@@ -63,19 +63,21 @@ void thread_unlock(struct busd *busd)
 
 /* ---- a round ---- */
 
-bool stream_work_round(struct stream_work *work, bool *over)
+static bool is_at_bound(const struct feed *feed)
+{
+	return feed->bounded &&
+	       (feed->in.rd.cur >= feed->last_seq || feed->in.bytes >= feed->last_bytes);
+}
+
+void stream_work_bound(struct stream_work *work)
 {
 	struct feed *feed;
-	bool moved = false;
 
 	for_each(feed, &work->feeds, link) {
-		if (feed->before || feed->look >= SEQUENCER_DRAINED)
-			continue;
-		feed->look = sequencer_take(&work->seq, &feed->in, bus_realtime_ns());
-		moved = moved || feed->look == SEQUENCER_TOOK;
-		*over = *over || feed->look >= SEQUENCER_DRAINED;
+		feed->bounded = true;
+		feed->last_seq = feed->in.rd.cur + feed->in.rd.view.slot_count;
+		feed->last_bytes = feed->in.bytes + feed->in.rd.view.bytes;
 	}
-	return moved;
 }
 
 bool stream_work_waits(const struct stream_work *work)
@@ -100,6 +102,28 @@ static void wake_waiting(struct stream_work *work)
 			(void)feed->in.rd.wake(&feed->in.rd);
 }
 
+bool stream_work_round(struct stream_work *work, const _Atomic uint32_t *wanted, bool *over)
+{
+	struct feed *feed;
+	bool moved = false;
+
+	if (bus_load_acquire(&work->seq.spill.moved))
+		wake_waiting(work);
+	for_each(feed, &work->feeds, link) {
+		if (feed->before || feed->look >= SEQUENCER_DRAINED || is_at_bound(feed))
+			continue;
+		feed->look = sequencer_take(&work->seq, &feed->in, bus_realtime_ns());
+		moved = moved || feed->look == SEQUENCER_TOOK;
+		*over = *over || feed->look >= SEQUENCER_DRAINED;
+		/* a run of large messages takes its time, and there may be many rings */
+		if (feed_next != &work->feeds && wanted && bus_load_relaxed(wanted) != 0) {
+			list_begin_with(&work->feeds, feed_next);
+			return true;
+		}
+	}
+	return moved;
+}
+
 static void say(struct thread *thread)
 {
 	const uint64_t one = 1;
@@ -118,9 +142,12 @@ static bool rounds(struct thread *thread)
 	for (i = 0; moved && i < ROUNDS && bus_load_relaxed(&thread->wanted) == 0; i++) {
 		moved = false;
 		for_each(work, &thread->work, link) {
-			if (bus_load_acquire(&work->seq.spill.moved))
-				wake_waiting(work);
-			moved |= stream_work_round(work, &over);
+			moved |= stream_work_round(work, &thread->wanted, &over);
+			if (bus_load_relaxed(&thread->wanted) != 0 && work_next != &thread->work) {
+				list_begin_with(&thread->work, work_next);
+				moved = true;
+				break;
+			}
 		}
 	}
 	if (over)

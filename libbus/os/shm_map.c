@@ -40,7 +40,7 @@ static void prepare_pages(void *p, size_t size, bool writable)
  * copies. For huge pages the reservation is aligned to the offset's own alignment, which the kernel
  * wants of a fixed mapping.
  */
-int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable)
+int shm_map_ring_lazily(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable)
 {
 	const size_t huge = (size_t)2 << 20;
 	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -70,10 +70,18 @@ int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, b
 	}
 	madvise(base, geo->size, MADV_DONTFORK);
 	madvise(base + geo->size, geo->bytes, MADV_DONTFORK);
-	prepare_pages(base, total, writable);
 	ret->base = base;
 	ret->size = total;
 	return 0;
+}
+
+int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable)
+{
+	int err = shm_map_ring_lazily(ret, fd, geo, writable);
+
+	if (err == 0)
+		prepare_pages(ret->base, ret->size, writable);
+	return err;
 }
 
 void shm_unmap(struct shm_map *map)
