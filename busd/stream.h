@@ -63,6 +63,8 @@ int stream_make(struct topic *topic, struct segment *seg, struct stream_place *p
 bool stream_restart(struct topic *topic, struct why *why);
 /* Its publishers' rings are closed: all of them goes into the stream, and then that ends. */
 void stream_finish(struct topic *topic);
+/* busd is stopped: what streams' publishers have sent goes to disk first. Waits, for some seconds at most. */
+void stream_leave(struct busd *busd);
 /* With its topic. */
 void stream_free(struct topic *topic);
 /* The loop begins: what was restored is read from now on. */
