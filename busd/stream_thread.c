@@ -16,9 +16,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define ROUNDS   16              /* with the lock held */
-#define IDLE_NS  UINT64_C(20000) /* of looking before it sleeps */
-#define SLICE_NS 1000000         /* of sleep while a publisher has no bell for us */
+#define ROUNDS  16              /* with the lock held */
+#define IDLE_NS UINT64_C(20000) /* of looking before it sleeps */
+#define SLICE_NS \
+	1000000 /* of sleep while a publisher has no bell for us, doubled as nothing comes up to */
+#define SLICE_MOST_NS \
+	256000000 /* this: one that never asks for a bell is not waited on at others' cost */
 
 struct thread_bell {
 	uint64_t client_id;
@@ -43,6 +46,7 @@ struct thread {
 	struct wake_word *words;
 	size_t word_room;
 	struct wake_crowd *crowd;
+	int64_t slice_ns;
 };
 
 void thread_lock(struct busd *busd)
@@ -248,7 +252,9 @@ static void sleep_once(struct thread *thread)
 	wake_barrier(); /* W3, pairs with the publishers' W1 */
 	if (!is_ready(thread) && count > 0) {
 		pthread_mutex_unlock(&thread->lock);
-		(void)!wake_wait(thread->words, count, slice ? SLICE_NS : -1, &thread->crowd);
+		(void)!wake_wait(thread->words, count, slice ? thread->slice_ns : -1, &thread->crowd);
+		thread->slice_ns = 2 * thread->slice_ns < SLICE_MOST_NS ? 2 * thread->slice_ns
+									: SLICE_MOST_NS;
 		take_lock(thread);
 	}
 	say_waiting(thread, false);
@@ -267,6 +273,7 @@ static void *thread_main(void *arg)
 		moved = rounds(thread);
 		if (moved) {
 			idle_since = 0;
+			thread->slice_ns = SLICE_NS;
 		} else if (idle_since == 0) {
 			idle_since = bus_monotonic_ns();
 		} else if (bus_monotonic_ns() - idle_since > IDLE_NS) {
@@ -302,6 +309,7 @@ int thread_open(struct busd *busd, const _Atomic uint32_t *bell)
 	}
 	pthread_mutex_init(&thread->lock, NULL);
 	thread->bell = bell;
+	thread->slice_ns = SLICE_NS;
 	list_init(&thread->work);
 	rc = server_watch(busd, &busd->settled, thread->event_fd, EPOLLIN);
 	if (rc < 0) {
@@ -360,6 +368,7 @@ static struct thread_bell *new_bell(struct thread *thread, uint64_t client_id)
 		thread->bells = more;
 		thread->bell_room = room;
 	}
+	thread->slice_ns = SLICE_NS;
 	thread->bells[thread->bell_count] = (struct thread_bell){ .client_id = client_id };
 	return &thread->bells[thread->bell_count++];
 }

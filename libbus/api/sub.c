@@ -30,6 +30,9 @@ static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 			-EINVAL,
 			"\"%s\" may match several topics, and a number is one stream's: name that",
 			sub->like.pattern);
+	if (o->start_seq > UINT64_MAX / 2)
+		return bus__fail(-EINVAL, "bus_sub_open: no message has number %llu",
+				 (unsigned long long)o->start_seq);
 	if (o->start_seq != 0 && o->start != BUS_START_SEQ)
 		return bus__fail(-EINVAL, "bus_sub_open: start_seq without BUS_START_SEQ");
 	sub->start = o->start;

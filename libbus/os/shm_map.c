@@ -22,16 +22,18 @@ int shm_map_segment(struct shm_map *ret, int fd, size_t size, bool writable)
 	return 0;
 }
 
-#define PREPARED_BYTES ((size_t)64 << 20)
+#define PREPARED_BYTES      ((size_t)64 << 20)
+#define PREPARED_READ_BYTES ((size_t)2 << 20)
 
 /*
  * A page's first touch is an exception, which costs a virtual machine up to 10 us, in the first lap of
  * whoever publishes or reads: they are taken all at once here, at less than 0.5 us each. Of a larger
- * ring too many would be unused for long. Kernels before 5.14 do not know it; the first lap pays then.
+ * ring too many would be unused for long; and a reader, to whom rings come while it reads others, is not
+ * held up for longer than a message may take. Kernels before 5.14 do not know it; the first lap pays then.
  */
 static void prepare_pages(void *p, size_t size, bool writable)
 {
-	if (size <= PREPARED_BYTES)
+	if (size <= (writable ? PREPARED_BYTES : PREPARED_READ_BYTES))
 		(void)madvise(p, size, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 

@@ -50,11 +50,13 @@ done
 behind() { [ $(($(info t head_seq) - $(info t durable_seq))) -ge 4000 ]; }
 wait_for "the disk to be full again" info_is t state full
 wait_for "the ring to be full too" behind
+wait_for "it to be read" test -s seen
 began=$(date +%s)
 kill "$busd"
 wait "$busd" || note_failure "busd did not leave in order: $?"
 [ $(($(date +%s) - began)) -lt 15 ] || note_failure "busd took $(($(date +%s) - began)) s to leave"
 grep -q 'busd leaves before all of it is on disk' busd.log || note_failure "busd does not say what it leaves: $(cat busd.log)"
+sleep 0.5 # what was numbered at the end is read
 kill $sub "${pubs[@]}" 2>/dev/null
 wait $sub "${pubs[@]}" 2>/dev/null
 rm data/filler
