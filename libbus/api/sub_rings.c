@@ -271,6 +271,7 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	r->same_pids = bus->same_pids;
 	r->line = ev->line != 0 ? ev->line : ev->pub_id;
 	r->rd.late = ev->line != 0;
+	r->after_ns = sub->start_time_ns;
 	memcpy(r->name, ev->name, sizeof(r->name) - 1);
 	BUS_NEXT(if (ev->label != 0) snprintf(r->name, sizeof(r->name), "%.40s#%llu", ev->name,
 					      (unsigned long long)ev->label));
@@ -324,6 +325,7 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
 	r->topic->rings--;
 	bus__segment_put(sub->bus, r->segment);
 	bus__segment_put(sub->bus, r->peer_segment);
+	bus__sub_disk_free(r->disk);
 	bus__sub_stream_free(r->stream);
 	free(r);
 }
@@ -352,6 +354,7 @@ void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r)
 	 */
 	bus_store_release(&r->rd.entry->cursor, CURSOR_PARKED);
 	pthread_mutex_lock(&bus->lock);
+	bus__sub_disk_ended(r, end);
 	remove_ring(sub, r);
 	if (former) {
 		drop_topics(sub);
@@ -419,16 +422,32 @@ static void count_hole(struct sub_ring *r, uint64_t was)
 	r->rd.lost_unsaid += r->rd.cur - was;
 }
 
+/* A stream in memory: so many before the end, or all that the ring holds. */
+static void begin_back(struct sub_ring *r, uint64_t n)
+{
+	uint64_t head = bus_load_acquire(&r->rd.view.page->head);
+
+	ring_reader_begin_oldest(&r->rd);
+	if (head > n && head - n > r->rd.cur)
+		r->rd.cur = r->rd.ahead = head - n;
+}
+
 /* Step 1 for one ring: writes its cursor and tags it. */
 static void begin(struct bus_sub *sub, struct sub_ring *r)
 {
 	uint64_t was = r->rd.cur;
 
+	if (r->disk != NULL && bus__sub_disk_begin(r)) {
+		ring_reader_tag(&r->rd);
+		return;
+	}
 	if (sub->start == BUS_START_SEQ) {
 		bus__sub_stream_begin(r, sub->start_seq);
-	} else if (sub->start == BUS_START_OLDEST) {
+	} else if (sub->start == BUS_START_OLDEST || sub->start == BUS_START_TIME) {
 		ring_reader_begin_oldest(&r->rd);
 		count_hole(r, was);
+	} else if (sub->start == BUS_START_BACK && r->stream != NULL) {
+		begin_back(r, sub->start_back);
 	} else if (!r->chosen) {
 		r->rd.cur = r->rd.ahead =
 			bus_max_u64(r->rd.cur, bus_load_acquire(&r->rd.view.page->head));
@@ -442,9 +461,9 @@ static void begin(struct bus_sub *sub, struct sub_ring *r)
  */
 static void joined(struct bus_sub *sub, struct sub_ring *r)
 {
-	if (sub->start == BUS_START_NOW) {
+	if (sub->start == BUS_START_NOW || (sub->start == BUS_START_BACK && r->stream == NULL)) {
 		ring_reader_joined_now(&r->rd);
-	} else if (sub->start == BUS_START_SEQ) {
+	} else if (sub->start == BUS_START_SEQ || (r->disk != NULL && sub->start != BUS_START_LAST)) {
 		ring_reader_flush(&r->rd);
 	} else {
 		uint64_t was = r->rd.cur;
