@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sub_internal.h - a subscription, as sub.c (open, close), sub_rings.c (what busd tells: rings,
- * evictions), sub_read.c (peek and release) and sub_wait.c (sleeping) see it.
+ * evictions), sub_begin.c (where it begins), sub_disk.c (what has left a stream's ring), sub_read.c (peek and release) and sub_wait.c (sleeping) see it.
  */
 #ifndef BUS_SUB_INTERNAL_H
 #define BUS_SUB_INTERNAL_H
@@ -168,14 +168,18 @@ struct bus_sub {
 /* sub_rings.c. All are called by the owner thread. */
 /* busd rang: receive, attach, detach, join again after an eviction */
 void bus__sub_news(struct bus_sub *sub);
-void bus__sub_begin(struct bus_sub *sub);  /* join, step 1, of all rings attached so far */
-void bus__sub_joined(struct bus_sub *sub); /* join, step 3 */
 void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r);
 bool bus__sub_evicted(const struct sub_topic *topic);
 void bus__sub_drop_rings(struct bus_sub *sub);
 void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r); /* under bus->lock */
 bool bus__sub_ring_place(struct bus_sub *sub, uint32_t count);        /* room for so many more */
 void bus__sub_ring_ends(struct sub_ring *r); /* nothing more comes there, whatever a board says */
+
+/* sub_begin.c */
+void bus__sub_begin(struct bus_sub *sub);  /* join, step 1, of all rings attached so far */
+void bus__sub_joined(struct bus_sub *sub); /* join, step 3 */
+/* Both of rings that were activated with the rest, but announced after our step 1. Not under bus->lock. */
+void bus__sub_begin_late(struct bus_sub *sub);
 
 /* sub_stream.c */
 /* A ring that is a stream's gets what its messages need; false: no memory, or a board that is none. */
