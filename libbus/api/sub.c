@@ -339,6 +339,7 @@ int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret)
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		ret->delivered += sub->rings[i]->rd.delivered;
 		ret->lost += sub->rings[i]->rd.lost;
+		ret->from_disk += sub->rings[i]->from_disk;
 	}
 	return 0;
 }

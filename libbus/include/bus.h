@@ -617,6 +617,8 @@ struct bus_sub_info {
 	uint64_t evictions;
 	uint32_t rings; /* attached now */
 	uint32_t borrowed;
+	uint32_t from_disk; /* streams of which the next message is on disk: there is more, if peek says 0 */
+	uint32_t pad;
 };
 int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret) BUS_MUST_CHECK;
 
