@@ -191,6 +191,33 @@ static void late(void)
 	bus_sub_close(sub);
 }
 
+/* What was lent of one batch stays while the next ones are read, until it is given back; to the byte. */
+static void borrowed(void)
+{
+	static struct bus_msg msgs[BUS_BORROW_MAX];
+	struct bus_sub *sub = subscribe("d.late", BUS_START_SEQ, 5);
+	uint64_t next = 5;
+
+	for (int round = 0; round < 20; round++) {
+		int n = 0, k;
+
+		while (n < 1000) {
+			k = OK(bus_sub_peek(sub, msgs + n, 1000 - n));
+			CHECK(k > 0);
+			n += k;
+		}
+		for (int i = 0; i < n; i++)
+			whole(&msgs[i], next + (uint64_t)i);
+		for (k = 0; n > 0; n -= k) {
+			k = n < 333 ? n : 333;
+			OK(bus_sub_release(sub, k));
+		}
+		next += 1000;
+	}
+	read_all(sub, next, 30000, 1000);
+	bus_sub_close(sub);
+}
+
 /*
  * It holds messages while the publisher goes round the ring: they are void and come again, from disk. In pieces of odd
  * sizes, some peeked behind others.
@@ -628,6 +655,7 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} parts[] = { { "late", late },
+		      { "borrowed", borrowed },
 		      { "lapped", lapped },
 		      { "starts", starts },
 		      { "live_starts", live_starts },
