@@ -215,9 +215,7 @@ static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 		msg.sub.start = take(in) & 3;
 		msg.sub.entries = take(in) & 7;
 		break;
-	case CTL_OBSERVE:
-		put_topic(msg.observe.pattern, in);
-		break;
+	case CTL_OBSERVE: /* its pattern lies in the same place */
 	case CTL_TOPIC_NEXT:
 		put_topic(msg.next.pattern, in);
 		break;
