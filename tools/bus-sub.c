@@ -93,7 +93,7 @@ struct job {
 	uint64_t count;     /* 0: no end */
 	int64_t timeout_ns; /* 0: none */
 	double rate;
-	bool until_end, style_given, closed; /* closed: nobody reads our output any more */
+	bool until_end, closed; /* closed: nobody reads our output any more */
 	/* how far it is */
 	uint64_t messages;
 	int64_t last_ns; /* when the last message came */
@@ -105,22 +105,6 @@ struct job {
 };
 
 /* ---- command line ---- */
-
-static void set_style(struct job *job, enum tool_style style)
-{
-	if (job->style_given && job->format.style != style)
-		tool_fail_usage("--raw, --stdout, --format and --json exclude each other");
-	job->format.style = style;
-	job->style_given = true;
-}
-
-static void set_stdout(struct job *job, const char *text)
-{
-	static const enum tool_style styles[] = { TOOL_STYLE_LINES, TOOL_STYLE_WHOLE,
-						  TOOL_STYLE_LENGTH };
-
-	set_style(job, styles[tool_choice("--stdout", text, "lines|whole|length")]);
-}
 
 static void set_from(struct job *job, const char *text)
 {
@@ -151,18 +135,16 @@ static void set_option(struct job *job, int opt)
 		job->count = tool_number("--count", optarg, 1, UINT64_MAX);
 		break;
 	case OPT_RAW:
-		set_style(job, TOOL_STYLE_LINES);
+		tool_format_choose(&job->format, TOOL_STYLE_LINES);
 		break;
 	case OPT_STDOUT:
-		set_stdout(job, optarg);
+		tool_format_stdout(&job->format, optarg);
 		break;
 	case 'f':
-		tool_format_check(optarg);
-		set_style(job, TOOL_STYLE_FORMAT);
-		job->format.spec = optarg;
+		tool_format_spec(&job->format, optarg);
 		break;
 	case OPT_JSON:
-		set_style(job, TOOL_STYLE_JSON);
+		tool_format_choose(&job->format, TOOL_STYLE_JSON);
 		break;
 	case OPT_HEADERS:
 		job->format.headers = true;
@@ -215,12 +197,7 @@ static void parse(struct job *job, int argc, char **argv)
 	if (job->until_end && job->opts.start == BUS_START_NOW)
 		tool_fail_usage(
 			"--until-end: nothing is there to be read from now on; --from=oldest or last?");
-	if (!job->style_given)
-		job->format.style = isatty(STDOUT_FILENO) ? TOOL_STYLE_TEXT : TOOL_STYLE_LINES;
-	if (job->format.headers && job->format.style > TOOL_STYLE_LINES)
-		tool_fail_usage(
-			"--headers goes with --raw or output for people; there is %%h, and --json has them");
-	job->format.colour = tool_colour();
+	tool_format_complete(&job->format);
 }
 
 /* ---- losses ---- */
