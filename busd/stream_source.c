@@ -218,7 +218,7 @@ int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct 
 	return 0;
 }
 
-static void unpark(struct job *job)
+void stream_unpark(struct job *job)
 {
 	list_remove(&job->link);
 	job->parked = false;
@@ -249,7 +249,7 @@ static void begin_again(struct job *job)
 	uint64_t first_seq = 0;
 	int rc;
 
-	unpark(job);
+	stream_unpark(job);
 	rc = stream_open_source(job, true, &first_seq, &job->why);
 	if (rc != -EINPROGRESS) /* else another one was faster */
 		go_on(job, rc, first_seq);
@@ -265,7 +265,7 @@ void stream_answered(struct job *job, const struct spill_ask *answer)
 	uint64_t first_seq = 0;
 	int rc = answer->rc;
 
-	unpark(job);
+	stream_unpark(job);
 	if (rc < 0) {
 		job->why = answer->why;
 	} else if (named && find_named(stream, job->client->uid, job->name) >= 0) {
@@ -320,7 +320,7 @@ void stream_forget_job(struct job *job)
 {
 	struct topic *topic = job->topic;
 
-	unpark(job);
+	stream_unpark(job);
 	job_free(job);
 	topic_unpin(topic);
 }
@@ -332,7 +332,7 @@ void stream_refuse_parked(struct stream *stream)
 	for_each(job, &stream->parked, link) {
 		struct client *client = job->client;
 
-		unpark(job);
+		stream_unpark(job);
 		job->rc = because(&job->why, ENOENT, "topic \"%s\" was removed at this moment",
 				  stream->topic->name);
 		job->done(client, job);

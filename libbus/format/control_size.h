@@ -53,6 +53,7 @@ static inline struct ctl_size ctl_size_of_request(uint32_t type)
 		CTL_SIZE(CTL_INFO, ctl_head, req);
 		CTL_SIZE(CTL_LEAVE, ctl_head, req);
 		CTL_SIZE(CTL_NAMESPACE_NEXT, ctl_namespace_next, after);
+		CTL_SIZE(CTL_LOG_SEGMENT, ctl_log_segment, topic);
 	}
 	return (struct ctl_size){ 0, 0 };
 }
@@ -71,6 +72,7 @@ static inline struct ctl_size ctl_size_of_reply(uint32_t type)
 		CTL_SIZE(CTL_CLIENT_NEXT, ctl_client_next_reply, command);
 		CTL_SIZE(CTL_INFO, ctl_info_reply, pad);
 		CTL_SIZE(CTL_NAMESPACE_NEXT, ctl_namespace_next_reply, name);
+		CTL_SIZE(CTL_LOG_SEGMENT, ctl_log_segment_reply, pad);
 		CTL_SIZE(CTL_ATTACH, ctl_ok, value);
 		CTL_SIZE(CTL_TOPIC_CREATE, ctl_ok, value);
 		CTL_SIZE(CTL_TOPIC_REMOVE, ctl_ok, value);
