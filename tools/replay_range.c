@@ -9,6 +9,9 @@
 #include "replay_range.h"
 #include "tool.h"
 
+#define PATIENCE_NS 30000000000
+#define PAUSE_NS    50000000
+
 /* ---- open ---- */
 
 /* No file is a segment, and yet one is named so. */
@@ -26,10 +29,10 @@ void replay_range_open(struct replay_range *range, struct bus *bus, const char *
 	int err;
 
 	*range = (struct replay_range){ .name = topic };
-	(void)bus;
-	err = bus_log_open(&range->log, dir, NULL);
+	err = dir ? bus_log_open(&range->log, dir, NULL)
+		  : bus_log_open_topic(&range->log, bus, topic, NULL);
 	if (err)
-		tool_fail_bus(NULL, err, "replay \"%s\"", dir);
+		tool_fail_bus(NULL, err, "replay \"%s\"", dir ? dir : topic);
 	err = bus_log_info(range->log, &range->at_start);
 	if (err)
 		tool_fail_bus(NULL, err, "replay \"%s\"", dir ? dir : topic);
@@ -180,6 +183,37 @@ static int within(const struct replay_range *range, const struct bus_msg *msgs, 
 	return n;
 }
 
+/* busd is asked for each segment, and may be away: another one is waited for. */
+static bool may_come_back(struct replay_range *range, int err)
+{
+	int64_t now = tool_clock_ns();
+
+	if (err != -EPIPE && err != -ETIMEDOUT && err != -EAGAIN && err != -ECONNREFUSED)
+		return false;
+	if (!range->away_ns) {
+		range->away_ns = now;
+		tool_warn("%s; tried again for %s", bus_why(NULL), tool_seconds(PATIENCE_NS).s);
+	}
+	return now - range->away_ns < PATIENCE_NS && tool_sleep_until(now + PAUSE_NS) == 0;
+}
+
+/* And tells of gaps: a call that fails may have passed over some first. */
+static int read_some(struct replay_range *range, struct bus_msg *msgs, int max)
+{
+	int n;
+
+	do {
+		n = bus_log_next(range->log, msgs, max);
+		tell_gaps(range);
+	} while (n < 0 && may_come_back(range, n));
+	if (n < 0 && tool_stop_signal)
+		return -EINTR;
+	if (n < 0)
+		fail_read(n);
+	range->away_ns = 0;
+	return n;
+}
+
 int replay_range_next(struct replay_range *range, struct bus_msg *msgs, int max)
 {
 	int n, got;
@@ -189,10 +223,9 @@ int replay_range_next(struct replay_range *range, struct bus_msg *msgs, int max)
 	if ((uint64_t)max > range->left)
 		max = (int)range->left;
 	/* at the end one more, for what is missing there */
-	got = bus_log_next(range->log, msgs, max);
+	got = read_some(range, msgs, max);
 	if (got < 0)
-		fail_read(got);
-	tell_gaps(range);
+		return 0;
 	n = within(range, msgs, got);
 	range->left -= (uint64_t)n;
 	range->ended = got == 0 || n < got || range->left == 0;

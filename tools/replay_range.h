@@ -21,6 +21,7 @@ struct replay_range {
 	uint64_t left;                /* messages that are still to be given */
 	uint64_t gaps, missing;       /* told; missing: messages in those whose end is known */
 	bool ended;
+	int64_t away_ns; /* since when busd does not answer; 0: it does */
 };
 
 /*
@@ -43,7 +44,8 @@ void replay_range_skip(struct replay_range *range, uint64_t seq, uint64_t given)
 
 /*
  * The next messages, at most max; 0: the range is over. What is missing before them is told on stderr. They
- * are good until the next call. Ends the program where the log cannot be read.
+ * are good until the next call. Where busd is away another one is waited for, a while or until a stop signal. Ends
+ * the program where the log cannot be read.
  */
 int replay_range_next(struct replay_range *range, struct bus_msg *msgs, int max);
 
