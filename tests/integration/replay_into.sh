@@ -3,7 +3,7 @@
 # order, with key, headers, payload, and the number and time that it had; a reader that is slow holds the
 # replay back; one that is killed by -9 in the midst and run again leaves no message out and none twice, over
 # holes and damage too; a worker killed meanwhile costs nothing; who has no right learns nothing.
-# timeout: 180
+# timeout: 300
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
 # shellcheck source=tests/integration/lib_tools.sh disable=SC1091
