@@ -73,7 +73,7 @@ grep -q '"topic":"orders.new".*"payload":"hello"' bob.out || note_failure "Bob g
 grep -qE "\"publisher\":\{[^}]*\"uid\":$alice" bob.out || note_failure "not published by Alice: $(cat bob.out)"
 
 # a stream's past, by its name: who may subscribe reads it although the files are busd's; who may not is told no
-# more than that there is none for him; who may publish only, or not at all, replays into nothing
+# more than that there is none for him; who may not publish replays into nothing
 bus-topic create orders.day --stream && bus-topic create orders.copy --stream || exit 1
 seq 1 100 | as $alice bus-pub orders.day --wait=durable || note_failure "Alice may not publish into the stream"
 same "Bob's replay" "$(seq 1 100 | sha256sum)" "$(as $bob bus-replay orders.day | sha256sum)"
