@@ -49,6 +49,19 @@ static size_t find(const struct retention *r, uint64_t seq)
 	return low;
 }
 
+/*
+ * Until this life's first segment is there, the gate stands behind the hole that its header will declare: what is
+ * written ends where recovery ended.
+ */
+static uint64_t written(const struct spill_disk *d)
+{
+	const struct retention *r = &d->retention;
+
+	if (r->count == 0 || r->segments[r->count - 1].base_seq >= d->from)
+		return d->gate;
+	return bus_min_u64(d->gate, d->start.prev_end);
+}
+
 void spill_answer_segment(struct spill_disk *d, struct spill_ask *ask)
 {
 	const struct retention *r = &d->retention;
@@ -63,7 +76,7 @@ void spill_answer_segment(struct spill_disk *d, struct spill_ask *ask)
 		return;
 	}
 	/* how far it is written first: all below that lies in the segments that are listed then */
-	out->written_seq = d->gate;
+	out->written_seq = written(d);
 	out->durable_seq = bus_load_acquire(&d->o.board->durable_seq);
 	out->head_seq = bus_load_acquire(&d->o.spill->offered);
 	out->segments = r->count;

@@ -266,6 +266,13 @@ static void print_plan(FILE *out, const struct bench_plan *plan)
 				 : "");
 }
 
+static const char *limit_name(const char *what)
+{
+	return strcmp(what, "streamed") == 0   ? "limit: live ring"
+	       : strcmp(what, "replayed") == 0 ? "limit: plain reads"
+					       : "limit: ideal ring";
+}
+
 void bench_print_flow(FILE *out, const char *what, const struct bench_plan *plan,
 		      const struct bench_effort *effort, const struct bench_flow *flow)
 {
@@ -276,8 +283,7 @@ void bench_print_flow(FILE *out, const char *what, const struct bench_plan *plan
 	if (plan->subs > 1)
 		fprintf(out, "%-26s %11s\n", "delivered", tool_count(flow->deliveries_per_second).s);
 	if (flow->ratio.count)
-		print_rate(out, strcmp(what, "streamed") ? "limit: ideal ring" : "limit: live ring",
-			   &flow->limit);
+		print_rate(out, limit_name(what), &flow->limit);
 	if (flow->slot_ratio.count)
 		fprintf(out, "%-26s %11s\n", "limit: its slots alone",
 			tool_count(flow->slot_limit.messages_per_second).s);

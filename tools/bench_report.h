@@ -14,7 +14,7 @@
 json_t *bench_json_percentiles(const struct bench_histogram *h); /* {p50,p90,p99,p999,max} */
 json_t *bench_json_trips(const struct bench_plan *plan, const struct bench_effort *effort,
 			 const struct bench_trips *trips);
-/* kind: "pub" or "sub" */
+/* kind: "pub", "sub", "stream" or "replay" */
 json_t *bench_json_flow(const char *kind, const struct bench_plan *plan,
 			const struct bench_effort *effort, const struct bench_flow *flow);
 
@@ -27,7 +27,7 @@ void bench_print_csv(FILE *out, json_t *object);
 /* For people. */
 void bench_print_trips(FILE *out, const struct bench_plan *plan, const struct bench_effort *effort,
 		       const struct bench_trips *trips);
-/* what: "published" or "received" */
+/* what: "published", "received", "streamed" or "replayed" */
 void bench_print_flow(FILE *out, const char *what, const struct bench_plan *plan,
 		      const struct bench_effort *effort, const struct bench_flow *flow);
 

@@ -12,6 +12,7 @@
 #include "bench_measure.h"
 #include "bench_message.h"
 #include "bench_pair.h"
+#include "bench_replay.h"
 #include "bench_report.h"
 #include "bench_stream.h"
 #include "tool.h"
@@ -46,6 +47,7 @@ enum {
 	OPT_TOPIC,
 	OPT_SLOTS,
 	OPT_BYTES,
+	OPT_DIR,
 	OPT_NO_LIMIT,
 	OPT_JSON,
 	OPT_CSV,
@@ -74,6 +76,8 @@ static const struct tool_option options[] = {
 	{ OPT_TOPIC, "topic", "T", "sub: the topic or pattern; else a name of its own" },
 	{ OPT_SLOTS, "slots", "N", "messages that each ring holds" },
 	{ OPT_BYTES, "bytes", "B", "payload that each ring holds" },
+	{ OPT_DIR, "dir", "DIR",
+	  "replay: read the log in this directory, without busd; else a\nstream is made to be read" },
 	{ OPT_NO_LIMIT, "no-limit", NULL, "do not measure the limit" },
 	{ OPT_JSON, "json", NULL, "the result as a JSON object" },
 	{ OPT_CSV, "csv", NULL, "the result as a line of names and a line of values" },
@@ -84,11 +88,13 @@ static const struct tool_option options[] = {
 
 static const struct tool tool = {
 	"bus-bench",
-	"pair [OPTION...]\npub [OPTION...]\nsub --topic=T [OPTION...]\nstream [OPTION...]",
+	"pair [OPTION...]\npub [OPTION...]\nsub --topic=T [OPTION...]\nstream [OPTION...]\n"
+	"replay [OPTION...]",
 	"Measures the bus, in turn with the limit of this machine for the same work.\n"
 	"pair: round trips between two processes. pub: messages a second from publishing to\n"
 	"subscribing processes. sub: the receiving side alone, for a topic that others publish on.\n"
-	"stream: messages a second into a stream, beside a live topic.",
+	"stream: messages a second into a stream, beside a live topic. replay: messages a second\n"
+	"out of a stream's log, beside plain reads.",
 	options,
 };
 
@@ -102,7 +108,7 @@ struct job {
 	int clients, rounds, subs;
 	bool no_subs, wait_given, duration_given;
 	enum form form;
-	const char *hgrm;
+	const char *hgrm, *dir;
 };
 
 /* ---- command line ---- */
@@ -167,6 +173,9 @@ static void parse_option(struct job *job, int opt)
 	case OPT_TOPIC:
 		job->plan.topic = optarg;
 		break;
+	case OPT_DIR:
+		job->dir = optarg;
+		break;
 	case OPT_NO_LIMIT:
 		job->effort.no_limit = true;
 		break;
@@ -189,14 +198,21 @@ static void check(const struct job *job, const char *kind)
 {
 	const struct bench_plan *plan = &job->plan;
 	bool pair = strcmp(kind, "pair") == 0, pub = strcmp(kind, "pub") == 0;
+	bool replay = strcmp(kind, "replay") == 0;
 
-	if (strcmp(kind, "stream") == 0) {
+	if (job->dir && !replay)
+		tool_fail_usage("--dir is for replay");
+	if (replay && (plan->slots || plan->bytes || job->duration_given || job->wait_given))
+		tool_fail_usage(
+			"replay: all of a log is read in each round: only --size, --count, --rounds,\n"
+			"           --dir and --no-limit");
+	if (replay || strcmp(kind, "stream") == 0) {
 		if (plan->batch > 1 || plan->pubs > 1 || job->subs > 0 || job->no_subs ||
 		    job->clients > 0 || plan->rate > 0 || plan->in_place || plan->untouched ||
 		    job->hgrm)
-			tool_fail_usage(
-				"stream: one publisher, one message at a time, as fast as it goes: only "
-				"--size, --count, --duration, --rounds, --slots and --bytes");
+			tool_fail_usage("%s: one publisher or reader, as fast as it goes: only "
+					"--size, --count, --duration, --rounds, --slots and --bytes",
+					kind);
 		return;
 	}
 	if (pair && (plan->batch > 1 || plan->pubs > 1 || job->subs > 0 || job->no_subs))
@@ -232,7 +248,7 @@ static void complete(struct job *job, const char *kind)
 	}
 	if (plan->pair)
 		plan->pubs = job->clients ? job->clients : 1;
-	else if (strcmp(kind, "stream") == 0)
+	else if (strcmp(kind, "stream") == 0 || strcmp(kind, "replay") == 0)
 		plan->subs = 1;
 	else
 		plan->subs = job->no_subs   ? 0
@@ -341,6 +357,29 @@ static void run_stream(const struct job *job)
 		bench_print_flow(stdout, "streamed", &job->plan, &job->effort, &flow);
 	else
 		show_json(job, bench_json_flow("stream", &job->plan, &job->effort, &flow));
+}
+
+static void run_replay(struct job *job)
+{
+	static struct bench_flow flow;
+	const char *why = NULL;
+	int err;
+
+	/* not of a publisher, and not divided into rounds: so many there are to be read in each */
+	job->effort.rounds = job->rounds ? job->rounds : COUNT_ROUNDS;
+	job->effort.count = job->count;
+	tool_catch_stop();
+	err = bench_measure_replay(&job->plan, &job->effort, job->dir, &flow, &why);
+	if (tool_stop_signal)
+		tool_die_of_signal(tool_stop_signal);
+	if (err && job->dir)
+		tool_fail(tool_exit_code(err), "cannot measure \"%s\": %s", job->dir, why);
+	if (err)
+		fail_measurement(err, why);
+	if (job->form == FORM_TEXT)
+		bench_print_flow(stdout, "replayed", &job->plan, &job->effort, &flow);
+	else
+		show_json(job, bench_json_flow("replay", &job->plan, &job->effort, &flow));
 }
 
 /* ---- sub ---- */
@@ -459,11 +498,11 @@ int main(int argc, char **argv)
 	while ((opt = tool_next_option(argc, argv)) != -1)
 		parse_option(&job, opt);
 	if (optind >= argc)
-		tool_fail_usage("what is to be measured? pair, pub, sub or stream");
+		tool_fail_usage("what is to be measured? pair, pub, sub, stream or replay");
 	kind = argv[optind];
 	if (strcmp(kind, "pair") != 0 && strcmp(kind, "pub") != 0 && strcmp(kind, "sub") != 0 &&
-	    strcmp(kind, "stream") != 0)
-		tool_fail_usage("\"%s\" cannot be measured: pair, pub, sub or stream", kind);
+	    strcmp(kind, "stream") != 0 && strcmp(kind, "replay") != 0)
+		tool_fail_usage("\"%s\" cannot be measured: pair, pub, sub, stream or replay", kind);
 	if (optind + 1 < argc)
 		tool_fail_usage("one measurement at a time: \"%s\" is too much", argv[optind + 1]);
 	check(&job, kind);
@@ -476,6 +515,8 @@ int main(int argc, char **argv)
 		run_pub(&job);
 	else if (strcmp(kind, "stream") == 0)
 		run_stream(&job);
+	else if (strcmp(kind, "replay") == 0)
+		run_replay(&job);
 	else
 		run_sub(&job);
 	return tool_end(TOOL_DONE);

@@ -34,7 +34,7 @@ static const struct known {
 	{ "fsck", "check the log segments of streams" },
 	{ "http", "serve the bus over HTTP" },
 	{ "pub", "publish messages" },
-	{ "replay", "publish a stream's past again" },
+	{ "replay", "print a stream's past, or publish it again" },
 	{ "req", "call a service" },
 	{ "serve", "be a service" },
 	{ "stat", "see topics, publishers, subscribers, who holds up whom" },

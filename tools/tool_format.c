@@ -286,6 +286,17 @@ static void add_json(const struct bus_msg *msg, struct tool_output *out)
 	tool_output_text(out, "\n");
 }
 
+/* What most messages are printed as: room is looked at once. */
+static void add_line(struct tool_output *out, const struct bus_msg *msg)
+{
+	char *to = tool_output_room(out, (size_t)msg->len + 1);
+
+	if (msg->len)
+		memcpy(to, msg->data, msg->len);
+	to[msg->len] = '\n';
+	out->end += (size_t)msg->len + 1;
+}
+
 void tool_format_add(const struct tool_format *format, const struct bus_msg *msg,
 		     struct tool_output *out)
 {
@@ -298,8 +309,7 @@ void tool_format_add(const struct tool_format *format, const struct bus_msg *msg
 	case TOOL_STYLE_LINES:
 		if (format->headers)
 			add_header_lines(out, msg, false);
-		tool_output_add(out, msg->data, msg->len);
-		tool_output_add(out, "\n", 1);
+		add_line(out, msg);
 		break;
 	case TOOL_STYLE_LENGTH:
 		len = htole32(msg->len);

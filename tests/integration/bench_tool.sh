@@ -18,6 +18,10 @@ expect 2 'contradict' bus-bench pub --subs=2 --no-subs
 expect 2 'not a topic name' bus-bench pub --topic='a..b'
 expect 2 '--wait: ' bus-bench pub --wait=maybe
 expect 2 'processes, 64 is the most' bus-bench pair --clients=33
+expect 2 'is for replay' bus-bench pub --dir=x
+expect 2 'all of a log is read' bus-bench replay --duration=1s
+expect 1 'cannot measure "nowhere": cannot open "nowhere"' bus-bench replay --dir=nowhere
+expect 3 'cannot measure: no busd listens' bus-bench replay --count=10
 expect 3 'cannot measure: cannot connect' bus-bench pair --count=10 --no-limit
 expect 3 'nobody-listens' bus-bench sub --topic=t
 
@@ -52,6 +56,13 @@ in_order "pair: ratio" "$(number "$json" ratio_min)" "$(number "$json" ratio)" "
 same "pair: total of the .hgrm" 2000 "$(sed -n 's/^#\[Max .*Total count *= *\([0-9]*\)\]$/\1/p' pair.hgrm)"
 same "pair: max of the .hgrm, in us" "$(number "$json" rtt_ns max | sed -E 's/^([0-9]*)([0-9]{3})$/\1.\2/')" \
   "$(sed -n 's/^#\[Max *= *\([0-9.]*\),.*/\1/p' pair.hgrm)"
+
+json=$(bus-bench replay --rounds=2 --count=3000 --size=100 --json) || note_failure "replay: exit code $?"
+same "replay: messages" 3000 "$(number "$json" messages)"
+same "replay: size" 100 "$(number "$json" size)"
+in_order "replay: positive" 1 "$(number "$json" messages_per_second)" # and there is a limit to it
+in_order "replay: ratio" 0.000001 "$(number "$json" ratio_min)" "$(number "$json" ratio)" "$(number "$json" ratio_max)"
+bus-topic ls --json | grep -q replay && note_failure "replay: its stream was left behind"
 
 json=$(bus-bench pub "${few[@]}" --json) || note_failure "pub: exit code $?"
 same "pub: messages" 2000 "$(number "$json" messages)"

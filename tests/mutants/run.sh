@@ -5,7 +5,7 @@
 #
 #   ring.txt     libbus/ring, by unit tests, hostile/torn and the thread sanitizer
 #   fuzz.txt     libbus/ring, by the fuzzer
-#   system.txt   library and busd, by suites over real processes
+#   system.txt   library, busd and tools, by suites over real processes, scripts of tests/integration too
 #   the explorer's own, by make model's scenarios (only where no NAME is given, or the NAME is "model")
 #
 # Prints a line for each: mutant, the suite that catches it, seconds. A mutant that its test lets pass, or that no
@@ -97,7 +97,13 @@ whole_make() {
 programs_of() {
   case $1 in
     crash/*) echo "build/tests/${1#crash/}/${1#crash/}" ;;
-    *) echo "build/tests/$1" ;;
+    *)
+      if [ -e "tests/$1.sh" ]; then
+        echo "all build/tests/progs/log_make build/tests/progs/log_cat"
+      else
+        echo "build/tests/$1"
+      fi
+      ;;
   esac
 }
 
@@ -118,7 +124,13 @@ run_whole() {
         done
         ;;
       disk/*) timeout -k 5 120 "build/tests/$1" --short ;;
-      *) timeout -k 5 120 "build/tests/$1" ;;
+      *)
+        if [ -e "tests/$1.sh" ]; then
+          timeout -k 5 240 bash "tests/$1.sh"
+        else
+          timeout -k 5 120 "build/tests/$1"
+        fi
+        ;;
     esac
   ) >"$work/log" 2>&1
 }
