@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "log.h"
+#include "position.h"
 #include "record.h"
 #include "request.h"
 #include "user.h"
@@ -210,6 +211,7 @@ void stream_take_answers(struct topic *topic)
 		}
 		free(ask);
 	}
+	position_take_answers(topic);
 }
 
 /* ---- ending ---- */

@@ -12,9 +12,9 @@
 #include "alloc.h"
 #include "log.h"
 #include "request.h"
+#include "spill_position.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 static struct board_source *source_at(const struct stream *stream, uint32_t i)
@@ -120,22 +120,11 @@ static struct pub *holder(const struct stream *stream, uint32_t i)
 	return NULL;
 }
 
-/* Has it ended, and the loop has just not come to that? */
-static bool has_died(const struct client *client)
-{
-	struct pollfd process = { .fd = client->process.fd, .events = POLLIN };
-	struct pollfd ctl = { .fd = client->ctl.fd, .events = POLLRDHUP };
-
-	return client->doomed ||
-	       (process.fd >= 0 && poll(&process, 1, 0) > 0 && process.revents & POLLIN) ||
-	       (ctl.fd >= 0 && poll(&ctl, 1, 0) > 0 && ctl.revents & (POLLRDHUP | POLLHUP));
-}
-
 static int wait_for(struct stream *stream, uint32_t i, struct job *job, struct why *why)
 {
 	struct pub *pub = holder(stream, i);
 
-	if (pub && !has_died(pub->client))
+	if (pub && !client_has_died(pub->client))
 		return because(
 			why, EBUSY,
 			"publisher \"%s\" is open on stream \"%s\" (by %s); close it there, or take another name",
@@ -218,7 +207,7 @@ int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct 
 	return 0;
 }
 
-static void unpark(struct job *job)
+void stream_unpark(struct job *job)
 {
 	list_remove(&job->link);
 	job->parked = false;
@@ -227,6 +216,9 @@ static void unpark(struct job *job)
 	if (job->ask)
 		job->ask->job = NULL;
 	job->ask = NULL;
+	if (job->position)
+		job->position->job = NULL;
+	job->position = NULL;
 }
 
 static void go_on(struct job *job, int rc, uint64_t first_seq)
@@ -249,7 +241,7 @@ static void begin_again(struct job *job)
 	uint64_t first_seq = 0;
 	int rc;
 
-	unpark(job);
+	stream_unpark(job);
 	rc = stream_open_source(job, true, &first_seq, &job->why);
 	if (rc != -EINPROGRESS) /* else another one was faster */
 		go_on(job, rc, first_seq);
@@ -265,7 +257,7 @@ void stream_answered(struct job *job, const struct spill_ask *answer)
 	uint64_t first_seq = 0;
 	int rc = answer->rc;
 
-	unpark(job);
+	stream_unpark(job);
 	if (rc < 0) {
 		job->why = answer->why;
 	} else if (named && find_named(stream, job->client->uid, job->name) >= 0) {
@@ -320,7 +312,7 @@ void stream_forget_job(struct job *job)
 {
 	struct topic *topic = job->topic;
 
-	unpark(job);
+	stream_unpark(job);
 	job_free(job);
 	topic_unpin(topic);
 }
@@ -332,7 +324,7 @@ void stream_refuse_parked(struct stream *stream)
 	for_each(job, &stream->parked, link) {
 		struct client *client = job->client;
 
-		unpark(job);
+		stream_unpark(job);
 		job->rc = because(&job->why, ENOENT, "topic \"%s\" was removed at this moment",
 				  stream->topic->name);
 		job->done(client, job);

@@ -79,6 +79,7 @@ struct sub_like {
 	uint32_t policy, max_rings;
 	char pattern[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX];
+	char durable[CTL_NAME_MAX]; /* "": it is none */
 };
 
 struct bus_sub {
@@ -117,6 +118,10 @@ struct bus_sub {
 	uint64_t start_seq; /* BUS_START_SEQ */
 	uint64_t spin_ns;
 	bool joined;
+	bool durable;      /* bus__durable_released() is to be called */
+	bool acks_apart;   /* BUS_SUB_ACK */
+	uint64_t released; /* messages below were released as good, + 1; 0: it has not begun */
+	uint64_t acked;    /* and acknowledged */
 	struct sub_topic *topics;
 	struct bus__inbox inbox;
 	/* sleeping */
@@ -171,6 +176,32 @@ void bus__sub_stream_begin(struct sub_ring *r, uint64_t seq); /* BUS_START_SEQ *
 void bus__sub_stream_free(struct sub_stream *stream);         /* NULL is allowed */
 /* What a stream's slot says more than another's of a message that was just looked at. */
 void bus__sub_stream_mark(struct sub_ring *r, const struct ring_peeked *p, struct bus_msg *msg);
+
+/* sub_durable.c */
+int bus__durable_opts(struct bus_sub *sub, const struct bus_sub_opts *o);
+/* Before the request: may it be asked? */
+int bus__durable_check(const struct bus_sub *sub);
+/* busd has said where it stands, + 1; 0: nowhere yet. Before the join. */
+void bus__durable_begin(struct bus_sub *sub, uint64_t position);
+/* It has joined, by its owner: one that is new stands somewhere from here on. */
+int bus__durable_joined(struct bus_sub *sub);
+/* It has other cursors now, of another busd. */
+void bus__durable_move(struct bus_sub *sub);
+
+static inline void bus__durable_ack(struct bus_sub *sub)
+{
+	sub->acked = sub->released;
+	/* who sees it knows that the messages were used: busd, and through it a later holder */
+	bus_store_release(&sub->cursors->acked, sub->acked);
+}
+
+/* Messages below seq were released as good. */
+static inline void bus__durable_released(struct bus_sub *sub, uint64_t seq)
+{
+	sub->released = seq + 1;
+	if (!sub->acks_apart)
+		bus__durable_ack(sub);
+}
 
 /* sub.c */
 /*

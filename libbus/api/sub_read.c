@@ -397,6 +397,8 @@ static BUS_COLD int release_runs(struct bus_sub *sub, uint32_t n)
 		end_borrow(sub, run, k);
 		n -= k;
 	}
+	if (!stale && sub->durable)
+		bus__durable_released(sub, parts[count - 1].rd->cur);
 	for (int i = 0; stale && i < count; i++)
 		tell_again(parts[i].rd, parts[i].k, parts[i].told, parts[i].good);
 	return stale ? -ESTALE : 0;
@@ -422,8 +424,11 @@ int bus_sub_release(struct bus_sub *sub, int n)
 	rd = &run->ring->rd;
 	good = ring_reader_release(rd, (uint64_t)n, oldest_pos(sub));
 	end_borrow(sub, run, (uint32_t)n);
-	if (bus_likely(good))
+	if (bus_likely(good)) {
+		if (bus_unlikely(sub->durable))
+			bus__durable_released(sub, rd->cur);
 		return 0;
+	}
 	tell_again(rd, (uint64_t)n, told, false);
 	return -ESTALE;
 }
