@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * topic_position.h - bus-topic positions and bus-topic position: where durable subscriptions stand, and moving them.
+ */
+#ifndef TOPIC_POSITION_H
+#define TOPIC_POSITION_H
+
+#include "tool.h"
+
+/* What `position` is to do; all zero: only to show it. */
+struct position_change {
+	const char *to; /* seq:N, oldest, now; NULL */
+	uint64_t skip;  /* messages */
+	bool remove;
+	bool execute; /* else it is only said what would happen */
+};
+
+int position_list(struct bus *bus, const char *topic, bool json);
+int position_change(struct bus *bus, const char *topic, const char *name,
+		    const struct position_change *change, bool json);
+
+#endif
