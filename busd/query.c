@@ -357,6 +357,23 @@ int query_topic_next(struct client *client, const void *msg, struct why *why)
 	return because(why, ENOENT, "no more topics");
 }
 
+/* One answer to who may not know that it is there, and to who asks for what is not. */
+int query_log_segment(struct client *client, const void *msg, struct why *why)
+{
+	const struct ctl_log_segment *asked = msg;
+	const char *wrong = topic_name_check(asked->topic);
+	struct topic *topic = wrong ? NULL : topic_find(client->busd, asked->topic);
+
+	if (wrong)
+		return because(why, EINVAL, "topic name %s", wrong);
+	if (!topic || !may(client, ACL_SUBSCRIBE, topic->name))
+		return because(
+			why, ENOENT,
+			"there is no stream \"%s\" that this user (uid %u) may subscribe to; make it, or ask who runs busd for a rule",
+			asked->topic, client->uid);
+	return stream_give_segment(client, topic, asked, why);
+}
+
 static uint64_t written_memory(const struct client *client)
 {
 	const struct client_bell *bell;

@@ -13,6 +13,7 @@ int query_topic_remove(struct client *client, const void *msg, struct why *why);
 int query_topic_next(struct client *client, const void *msg, struct why *why);
 int query_client_next(struct client *client, const void *msg, struct why *why);
 int query_namespace_next(struct client *client, const void *msg, struct why *why);
+int query_log_segment(struct client *client, const void *msg, struct why *why);
 int query_info(struct client *client, const void *msg, struct why *why);
 
 #endif

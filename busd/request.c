@@ -68,6 +68,7 @@ static const struct request_kind kinds[CTL_TYPE_COUNT] = {
 	[CTL_NAMESPACE_NEXT] = { CLIENT_ATTACHED,
 				 { TEXT(ctl_namespace_next, after) },
 				 query_namespace_next },
+	[CTL_LOG_SEGMENT] = { CLIENT_ATTACHED, { TEXT(ctl_log_segment, topic) }, query_log_segment },
 	[CTL_SUB_SETTLE] = { CLIENT_ATTACHED, { { 0 } }, position_settle },
 	[CTL_POSITION_NEXT] = { CLIENT_ATTACHED,
 				{ TEXT(ctl_position_next, topic), TEXT(ctl_position_next, after) },

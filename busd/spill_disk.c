@@ -235,7 +235,9 @@ void spill_answer_all(struct spill_disk *d, const char *refusal)
 		}
 		pthread_mutex_unlock(&d->lock);
 		any = any || ask;
-		if (ask && refusal)
+		if (ask && ask->kind == SPILL_ASK_SEGMENT)
+			spill_answer_segment(d, ask);
+		else if (ask && refusal)
 			ask->rc = because(&ask->why, EIO, "the stream's log cannot be written: %s",
 					  refusal);
 		else if (ask)
@@ -459,7 +461,7 @@ void spill_disk_free(struct spill_disk *disk)
 	for_each(ask, &disk->asks, link)
 		list_append(&disk->answers, (list_remove(&ask->link), &ask->link));
 	while ((ask = spill_disk_answer(disk)))
-		free(ask);
+		spill_ask_free(ask);
 	if (disk->opened) {
 		sources_close(&disk->sources);
 		retention_free(&disk->retention);

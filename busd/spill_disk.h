@@ -24,10 +24,27 @@
 
 struct user;
 
-/* A publisher wants a number for ever. The job is the loop's, NULL where its client has gone. */
+enum spill_ask_kind {
+	SPILL_ASK_SOURCE = 0,  /* a publisher wants a number for ever */
+	SPILL_ASK_SEGMENT = 1, /* a reader wants a file of the log */
+};
+
+/* Which segment a reader gets, and how far the log has come. */
+struct spill_segment {
+	int fd; /* O_RDONLY, the answer's; -1: there is no segment yet, or it cannot be opened */
+	uint64_t base_seq, next_seq, oldest_seq;
+	uint64_t written_seq, durable_seq, head_seq;
+	uint64_t disk_bytes, segments;
+};
+
+/* The job is the loop's, NULL where its client has gone. */
 struct spill_ask {
 	struct list link;
+	enum spill_ask_kind kind;
 	struct job *job;
+	uint64_t seq; /* SPILL_ASK_SEGMENT */
+	struct spill_segment segment;
+	/* SPILL_ASK_SOURCE */
 	char name[LOG_NAME_MAX + 1];       /* "UID:NAME"; "": it has none */
 	uint64_t free[BOARD_SOURCES / 64]; /* entries of the board that may be taken, as bits */
 	/* the answer */
@@ -79,6 +96,10 @@ int spill_disk_event(const struct spill_disk *disk);
 /* Runs it. 0, -errno */
 int spill_disk_start(struct spill_disk *disk);
 
+/* NULL: no memory. */
+struct spill_ask *spill_ask_new(enum spill_ask_kind kind, struct job *job);
+/* With what it has of an answer. NULL: nothing */
+void spill_ask_free(struct spill_ask *ask);
 /* Becomes the writer's until it is answered. */
 void spill_disk_ask(struct spill_disk *disk, struct spill_ask *ask);
 /* The next answer, by the loop; NULL: none. */

@@ -47,6 +47,8 @@ void spill_made(void *owner, const struct log_made *made);
 void spill_set_text(struct spill_disk *d, char *to, size_t size, const char *text);
 void spill_set_state(struct spill_disk *d, enum board_log_state state, const char *why);
 void spill_show_use(struct spill_disk *d);
+/* spill_segment.c: which segment a reader gets; whether the log can be written is no matter there. */
+void spill_answer_segment(struct spill_disk *d, struct spill_ask *ask);
 /* refusal: why none gets what it wants; NULL */
 void spill_answer_all(struct spill_disk *d, const char *refusal);
 

@@ -68,6 +68,13 @@ void stream_free(struct topic *topic);
 /* The loop begins: what was restored is read from now on. */
 void stream_run(struct busd *busd);
 
+/*
+ * A client asks for the segment with message seq; answered now, or once the stream's writer has said. 0, or
+ * -errno with a sentence.
+ */
+int stream_give_segment(struct client *client, struct topic *topic,
+			const struct ctl_log_segment *asked, struct why *why);
+
 /* How it is kept, as asked, with defaults filled in. 0, or -errno with a sentence. */
 int stream_settle_log(struct busd *busd, struct ctl_log_settings *log, struct why *why);
 void stream_fill_settings(const struct job *job, struct spill_settings *ret);

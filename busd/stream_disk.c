@@ -180,7 +180,7 @@ void stream_run_disks(struct busd *busd)
 int stream_ask(struct stream *stream, struct job *job, bool named, const uint64_t *taken,
 	       struct why *why)
 {
-	struct spill_ask *ask = calloc(1, sizeof(*ask));
+	struct spill_ask *ask = spill_ask_new(SPILL_ASK_SOURCE, job);
 	uint32_t i;
 
 	if (!ask)
@@ -189,14 +189,17 @@ int stream_ask(struct stream *stream, struct job *job, bool named, const uint64_
 		snprintf(ask->name, sizeof(ask->name), "%u:%s", job->client->uid, job->name);
 	for (i = 0; i < BOARD_SOURCES / 64; i++)
 		ask->free[i] = ~taken[i];
-	list_init(&ask->link);
-	ask->job = job;
+	stream_park(stream, job, ask);
+	return -EINPROGRESS;
+}
+
+void stream_park(struct stream *stream, struct job *job, struct spill_ask *ask)
+{
 	job->ask = ask;
 	job->parked = true;
 	job->client->job = job;
 	list_append(&stream->parked, &job->link);
 	spill_disk_ask(stream->disk, ask);
-	return -EINPROGRESS;
 }
 
 void stream_take_answers(struct topic *topic)
@@ -207,9 +210,12 @@ void stream_take_answers(struct topic *topic)
 	while (stream->disk && (ask = spill_disk_answer(stream->disk))) {
 		if (ask->job) {
 			ask->job->ask = NULL;
-			stream_answered(ask->job, ask);
+			if (ask->kind == SPILL_ASK_SEGMENT)
+				stream_segment_answered(ask->job, ask);
+			else
+				stream_answered(ask->job, ask);
 		}
-		free(ask);
+		spill_ask_free(ask);
 	}
 	position_take_answers(topic);
 }

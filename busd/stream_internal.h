@@ -43,6 +43,11 @@ void stream_run_disks(struct busd *busd);
 int stream_ask(struct stream *stream, struct job *job, bool named, const uint64_t *taken,
 	       struct why *why);
 void stream_answered(struct job *job, const struct spill_ask *ask);
+/* The job waits for what the stream's writer says; and it does no more. */
+void stream_park(struct stream *stream, struct job *job, struct spill_ask *ask);
+void stream_unpark(struct job *job);
+/* stream_log.c: a reader gets a segment */
+void stream_segment_answered(struct job *job, const struct spill_ask *ask);
 void stream_take_answers(struct topic *topic);
 /* busd is stopped: all of it goes to disk first. Waits. */
 void stream_leave_disk(struct stream *stream);

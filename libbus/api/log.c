@@ -91,6 +91,21 @@ static int open_files(struct bus_log *log, int fd)
 	return err ? open_failed(log, err, log->path, "read") : 0;
 }
 
+struct bus_log *bus__log_new(const char *path)
+{
+	struct bus_log *log = calloc(1, sizeof(*log));
+
+	if (log == NULL)
+		return NULL;
+	log->dir.fd = log->lock = log->reader.seg.fd = log->check.buf.fd = -1;
+	log->path = strdup(path);
+	log->peers = calloc(LOG_BATCH, sizeof(*log->peers));
+	if (log->path != NULL && log->peers != NULL)
+		return log;
+	bus_log_close(log);
+	return NULL;
+}
+
 int bus_log_open(struct bus_log **ret, const char *directory, const struct bus_log_opts *opts)
 {
 	struct bus_log_opts o;
@@ -103,15 +118,10 @@ int bus_log_open(struct bus_log **ret, const char *directory, const struct bus_l
 	if (ret == NULL || directory == NULL ||
 	    (o.flags & ~(BUS_LOG_ANY_VERSION | BUS_LOG_REPAIR)) != 0)
 		return bus__fail(-EINVAL, "bus_log_open: bad arguments");
-	log = calloc(1, sizeof(*log));
+	log = bus__log_new(directory);
 	if (log == NULL)
 		return bus__fail(-ENOMEM, "bus_log_open: no memory");
-	log->dir.fd = log->lock = log->reader.seg.fd = log->check.buf.fd = -1;
 	log->flags = o.flags;
-	log->path = strdup(directory);
-	log->peers = calloc(LOG_BATCH, sizeof(*log->peers));
-	if (log->path == NULL || log->peers == NULL)
-		return open_failed(log, -ENOMEM, directory, "open");
 	fd = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return open_failed(log, -errno, directory, "open");
@@ -134,20 +144,36 @@ void bus_log_close(struct bus_log *log)
 		close(log->lock);
 	free(log->peers);
 	free(log->path);
+	free(log->origin);
 	free(log);
+}
+
+int bus__log_failed(const struct bus_log *log, int err, const char *tried)
+{
+	if (err == -EPROTONOSUPPORT)
+		return bus__fail(err,
+				 "cannot %s \"%s\": a file is of a newer format than is known here",
+				 tried, log->path);
+	if (log->origin != NULL && err == -ESTALE)
+		return bus__fail(err, "stream \"%s\" was removed, and made anew; open it again",
+				 log->path);
+	if (log->origin != NULL && bus_why(NULL)[0] != 0)
+		return err; /* busd's own */
+	return bus__fail(err, "cannot %s \"%s\": %s", tried, log->path, strerror(-err));
 }
 
 /* ---- where ---- */
 
 int bus_log_seek(struct bus_log *log, uint32_t place, uint64_t value)
 {
-	int err = log_dir_refresh(&log->dir);
+	int err;
 
 	bus__why_clear();
+	err = log_dir_refresh(&log->dir);
 	log->gap_count = 0;
 	log->lost = 0;
 	if (err < 0)
-		return bus__fail(err, "cannot list \"%s\": %s", log->path, strerror(-err));
+		return bus__log_failed(log, err, "list");
 	switch (place) {
 	case BUS_LOG_OLDEST:
 		log_reader_seek_oldest(&log->reader);
@@ -164,7 +190,7 @@ int bus_log_seek(struct bus_log *log, uint32_t place, uint64_t value)
 	default:
 		return bus__fail(-EINVAL, "bus_log_seek: there is no place %u", place);
 	}
-	return err < 0 ? bus__fail(err, "cannot search \"%s\": %s", log->path, strerror(-err)) : 0;
+	return err < 0 ? bus__log_failed(log, err, "search") : 0;
 }
 
 /* ---- messages ---- */
@@ -212,6 +238,7 @@ int bus_log_next(struct bus_log *log, struct bus_msg *msgs, int max)
 
 	if (max <= 0)
 		return bus__fail(-EINVAL, "bus_log_next: room for %d messages", max);
+	bus__why_clear();
 	log->gap_count = 0;
 	for (;;) {
 		step = log_reader_step(rd, max);
@@ -221,10 +248,7 @@ int bus_log_next(struct bus_log *log, struct bus_msg *msgs, int max)
 			break;
 	}
 	if (step < 0)
-		return bus__fail(step, "cannot read \"%s\": %s", log->path,
-				 step == -EPROTONOSUPPORT
-					 ? "a file is of a newer format than is known here"
-					 : strerror(-step));
+		return bus__log_failed(log, step, "read");
 	if (step == LOG_STEP_END)
 		return 0;
 	for (int i = 0; i < rd->count; i++) {
@@ -278,7 +302,7 @@ static int tail_info(struct bus_log *log, struct bus_log_info *info)
 	return err;
 }
 
-static void first_time(struct bus_log *log, struct bus_log_info *info)
+void bus__log_first_time(struct bus_log *log, struct bus_log_info *info)
 {
 	struct log_segment seg;
 
@@ -293,11 +317,14 @@ int bus_log_info(struct bus_log *log, struct bus_log_info *ret)
 {
 	const struct log_dir *dir = &log->dir;
 	struct bus_log_info info = { .segments = 0 };
-	int err = log_dir_refresh(&log->dir);
+	int err;
 
 	bus__why_clear();
+	if (log->origin != NULL)
+		return bus__log_topic_info(log, ret);
+	err = log_dir_refresh(&log->dir);
 	if (err < 0)
-		return bus__fail(err, "cannot list \"%s\": %s", log->path, strerror(-err));
+		return bus__log_failed(log, err, "list");
 	memcpy(info.topic, dir->topic, sizeof(info.topic));
 	memcpy(info.uuid, dir->uuid, sizeof(info.uuid));
 	info.segments = (uint32_t)dir->segments;
@@ -317,7 +344,7 @@ int bus_log_info(struct bus_log *log, struct bus_log_info *ret)
 		if (err)
 			return bus__fail(err, "cannot read \"%s/%s\": %s", log->path,
 					 dir->entries[dir->segments - 1].name, strerror(-err));
-		first_time(log, &info);
+		bus__log_first_time(log, &info);
 	}
 	*ret = info;
 	return 0;
@@ -353,7 +380,7 @@ int bus_log_file_next(struct bus_log *log, uint32_t *at, struct bus_log_file *re
 	struct bus_log_file file = { .flags = 0 };
 	const struct log_entry *e;
 
-	if (*at >= log->dir.count)
+	if (log->origin != NULL || *at >= log->dir.count)
 		return 0;
 	e = &log->dir.entries[*at];
 	snprintf(file.name, sizeof(file.name), "%s", e->name);

@@ -29,8 +29,16 @@ struct bus__log_check {
 	char file[256];
 };
 
+/* busd, as it hands the segments of one stream over. */
+struct bus__origin {
+	struct log_origin origin;
+	struct bus *bus;
+	char topic[CTL_TOPIC_MAX];
+};
+
 struct bus_log {
-	char *path;
+	char *path;                 /* of a topic: its name */
+	struct bus__origin *origin; /* of a topic; NULL: a directory */
 	struct log_dir dir;
 	struct log_reader reader;
 	int lock; /* flock()ed for BUS_LOG_REPAIR, or -1 */
@@ -41,6 +49,18 @@ struct bus_log {
 	struct bus_peer *peers; /* of the messages given last */
 	struct bus__log_check check;
 };
+
+/* log_topic.c */
+void bus__origin_init(struct bus__origin *origin, struct bus *bus, const char *topic);
+int bus__log_topic_info(struct bus_log *log, struct bus_log_info *ret);
+
+/* log.c */
+/* NULL: no memory. */
+struct bus_log *bus__log_new(const char *path);
+/* The sentence: of what was tried; of a topic busd's stays. Returns err. */
+int bus__log_failed(const struct bus_log *log, int err, const char *tried);
+/* The time of its first good message, to info. */
+void bus__log_first_time(struct bus_log *log, struct bus_log_info *info);
 
 /* Drops what bus_log_verify() holds. */
 void bus__log_check_end(struct bus_log *log);

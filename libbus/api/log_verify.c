@@ -325,6 +325,10 @@ int bus_log_verify(struct bus_log *log, struct bus_log_finding *ret)
 	int r = STEP_ON;
 
 	bus__why_clear();
+	if (log->origin != NULL)
+		return bus__fail(-EOPNOTSUPP,
+				 "the files of \"%s\" are checked where they lie: bus-fsck DIRECTORY",
+				 log->path);
 	if (log->check.phase == CHECK_NOT)
 		r = check_begin(log);
 	while (r == STEP_ON)

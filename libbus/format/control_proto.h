@@ -110,6 +110,11 @@
  *   once the former ring is read to its end, and begins at the number behind it. A library that
  *   knows nothing of streams meets a board, or a ring, of features that it does not know, and says so.
  *
+ *   LOG_SEGMENT hands over a file of the stream's log, O_RDONLY, to who may subscribe: what has left the
+ *   ring is read there, by pread, and busd is not asked again until the file ends. It is valid below
+ *   what the next file's header says (prev_end); below `written` all is in the files. One that
+ *   retention removes stays readable to who has it open.
+ *
  * ---- A durable subscription
  *   SUB_OPEN with a name, on one stream on disk. The answer says where the name stands; nowhere: the
  *   subscription begins as it likes. It stores in its cursor segment (acked) up to where it has done with
@@ -193,6 +198,7 @@ enum ctl_type {
 	CTL_INFO,
 	CTL_LEAVE,
 	CTL_NAMESPACE_NEXT,
+	CTL_LOG_SEGMENT,
 	CTL_SUB_SETTLE,
 	CTL_POSITION_NEXT,
 	CTL_POSITION_SET,
@@ -245,6 +251,7 @@ struct ctl_hello {
 };
 #define CTL_FEATURE_NAMESPACES 1u
 #define CTL_FEATURE_STREAMS    2u
+#define CTL_FEATURE_LOGS       4u /* LOG_SEGMENT */
 #define CTL_FEATURE_POSITIONS  8u
 #define CTL_HELLO_RESUME       1u /* it was attached, by this token, and the worker died */
 
@@ -545,6 +552,32 @@ struct ctl_namespace_next_reply {
 };
 
 /*
+ * LOG_SEGMENT: of a stream on disk, the last segment that begins at or below number seq, else the first one.
+ * -ENOENT: no such stream, or no right to subscribe to it: who has none learns nothing; -EOPNOTSUPP: it is
+ * not on disk. Only where the answer to HELLO has CTL_FEATURE_LOGS.
+ */
+struct ctl_log_segment {
+	struct ctl_head head;
+	uint64_t seq;
+	char topic[CTL_TOPIC_MAX];
+};
+
+/* fd 0: the segment, O_RDONLY; none where there is none yet (segments 0), or it cannot be opened. */
+struct ctl_log_segment_reply {
+	struct ctl_head head;
+	uint8_t uuid[16];     /* of the stream */
+	uint64_t base_seq;    /* of the segment that is handed over */
+	uint64_t next_seq;    /* base_seq of the one behind it; 0: there is none */
+	uint64_t oldest_seq;  /* base_seq of the first one */
+	uint64_t written_seq; /* messages below it are in the segments */
+	uint64_t durable_seq; /* and these on disk */
+	uint64_t head_seq;    /* of the next message */
+	uint64_t disk_bytes;
+	uint32_t segments;
+	uint32_t pad;
+};
+
+/*
  * POSITION_NEXT: the first durable subscription of a stream that sorts (strcmp) after `after`. A name
  * that is empty in the answer: no more.
  */
@@ -740,6 +773,7 @@ static_assert(sizeof(struct ctl_topic_next_reply) <= CTL_MAX, "topic_next_reply"
 static_assert(sizeof(struct ctl_pub_open) <= CTL_MAX, "pub_open");
 static_assert(sizeof(struct ctl_sub_open) <= CTL_MAX, "sub_open");
 static_assert(sizeof(struct ctl_namespace_next_reply) <= CTL_MAX, "namespace_next_reply");
+static_assert(sizeof(struct ctl_log_segment) <= CTL_MAX, "log_segment");
 static_assert(sizeof(struct ctl_ev_ring) <= CTL_MAX, "ev_ring");
 
 #endif

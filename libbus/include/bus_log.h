@@ -83,6 +83,23 @@ struct bus_log_opts {
 int bus_log_open(struct bus_log **ret, const char *directory,
 		 const struct bus_log_opts *opts) BUS_MUST_CHECK;
 
+/*
+ * Opens the log of a stream by its topic's name, at its oldest message: busd hands each segment over when
+ * it is come to, so that the right to subscribe to the topic is enough, and busd is asked once for each. A
+ * segment that is open stays readable while retention removes it. Only what busd has written is there; what
+ * is in the stream's ring only, bus_sub_open() gives. Memory and descriptors do not grow with the log.
+ *
+ * The log belongs to the connection: close it before bus_close(). A forked child reads what is open, and gets
+ * -ECHILD where it would have to ask. Where busd's worker is away calls take longer; where all of busd is, they
+ * return -EPIPE, and go on with the next busd. opts->flags: BUS_LOG_ANY_VERSION only.
+ *  -ENOENT      no such stream, or no right to subscribe to it
+ *  -EOPNOTSUPP  the topic is no stream, or in memory only; or busd is older than this library
+ *  -EAGAIN      busd cannot open the log at this moment; bus_why() says why
+ *  -EPROTONOSUPPORT, -EPIPE, -ETIMEDOUT, -EMFILE, -ENOMEM, -E2BIG, -EINVAL, -ECHILD
+ */
+int bus_log_open_topic(struct bus_log **ret, struct bus *bus, const char *topic,
+		       const struct bus_log_opts *opts) BUS_MUST_CHECK;
+
 /* Closes. Borrowed pointers end here. NULL is allowed. */
 void bus_log_close(struct bus_log *log);
 
@@ -99,7 +116,11 @@ struct bus_log_info {
 	uint32_t others; /* files that do not count */
 };
 
-/* What is there now: lists the directory again, and reads from the newest sync mark to the end. */
+/*
+ * What is there now: lists the directory again, and reads from the newest sync mark to the end. Of a topic:
+ * what busd says; messages are then all numbers from first_seq to end_seq, those of holes among them, end_seq is
+ * where the files end, and others 0.
+ */
 int bus_log_info(struct bus_log *log, struct bus_log_info *ret) BUS_MUST_CHECK;
 
 enum bus_log_place {
@@ -125,6 +146,7 @@ int bus_log_seek(struct bus_log *log, uint32_t place, uint64_t value) BUS_MUST_C
  * says where that begins.
  *
  *  -EPROTONOSUPPORT  a file of a newer format appeared
+ *  -ESTALE           (a topic's) the stream was removed and made anew: this is another one's log
  *  -ENOMEM, -EMFILE, ...  nothing was passed over; call again
  */
 int bus_log_next(struct bus_log *log, struct bus_msg *msgs, int max) BUS_MUST_CHECK;
@@ -176,7 +198,7 @@ struct bus_log_finding {
  * Reads everything there is and tells what is wrong, one finding after another, files in order: 1: *ret is
  * filled; 0: all was read; the next call begins again. Each segment ends with a BUS_LOG_CHECKED. The place of
  * bus_log_next() is not touched. What busd is writing at this moment is at most a BUS_LOG_NOTE.
- * Errors as bus_log_next().
+ * Errors as bus_log_next(); -EOPNOTSUPP of a topic: files are checked where they lie.
  */
 int bus_log_verify(struct bus_log *log, struct bus_log_finding *ret) BUS_MUST_CHECK;
 
@@ -206,7 +228,8 @@ struct bus_log_file {
 #define BUS_LOG_FILE_FLAWED  2u /* its header, copy, a mark, size or name is not as it was written */
 
 /*
- * Walks the directory's files as they were when the log was opened or bus_log_info() was called, segments first.
+ * Walks the directory's files as they were when the log was opened or bus_log_info() was called, segments first;
+ * of a topic there are none.
  * Set *at to 0 to begin; 1: *ret is filled, 0: no more.
  */
 int bus_log_file_next(struct bus_log *log, uint32_t *at, struct bus_log_file *ret);

@@ -59,6 +59,17 @@ static int open_file(int dirfd, const char *name)
 	return fd < 0 ? -errno : fd;
 }
 
+/* A descriptor of the entry's file. */
+static int entry_open(const struct log_dir *dir, const struct log_entry *e)
+{
+	int fd;
+
+	if (dir->origin == NULL)
+		return open_file(dir->fd, e->name);
+	fd = e->fd < 0 ? -1 : fcntl(e->fd, F_DUPFD_CLOEXEC, 0);
+	return fd >= 0 ? fd : e->fd < 0 ? -EIO : -errno;
+}
+
 static void entry_header(struct log_entry *e, const struct log_segment *seg)
 {
 	const struct log_header *h = &seg->header;
@@ -75,10 +86,10 @@ static void entry_header(struct log_entry *e, const struct log_segment *seg)
 	memcpy(e->uuid, h->uuid, sizeof(e->uuid));
 }
 
-static void entry_look(const struct log_dir *dir, struct log_entry *e)
+void log_entry_look(const struct log_dir *dir, struct log_entry *e)
 {
 	struct log_hints hints = { .named = e->named, .uuid = dir->uuid_known ? dir->uuid : NULL };
-	int fd = open_file(dir->fd, e->name);
+	int fd = entry_open(dir, e);
 	struct log_segment seg;
 	int err;
 
@@ -135,10 +146,13 @@ static int by_uuid(const void *a, const void *b)
 	return order ? order : x->base_seq < y->base_seq ? -1 : x->base_seq > y->base_seq;
 }
 
-static void entries_free(struct log_entry *entries, size_t count)
+void log_entries_free(struct log_entry *entries, size_t count)
 {
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		free(entries[i].name);
+		if (entries[i].fd >= 0)
+			close(entries[i].fd);
+	}
 	free(entries);
 }
 
@@ -172,7 +186,7 @@ static int list_names(int dirfd, struct log_entry **ret, size_t *ret_count)
 			}
 			list = more;
 		}
-		list[count] = (struct log_entry){ .name = strdup(d->d_name) };
+		list[count] = (struct log_entry){ .name = strdup(d->d_name), .fd = -1 };
 		if (list[count].name == NULL)
 			err = -ENOMEM;
 		else
@@ -182,7 +196,7 @@ static int list_names(int dirfd, struct log_entry **ret, size_t *ret_count)
 		err = -errno;
 	closedir(dir);
 	if (err) {
-		entries_free(list, count);
+		log_entries_free(list, count);
 		return err;
 	}
 	*ret = list;
@@ -225,7 +239,7 @@ static bool goes_on(const struct log_entry *a, const struct log_entry *b)
 }
 
 /* Says what each file is, and sorts them. */
-static int arrange(struct log_dir *dir)
+int log_dir_arrange(struct log_dir *dir)
 {
 	struct log_entry *e = dir->entries;
 	int err = dir->uuid_known ? 0 : choose_uuid(dir);
@@ -238,7 +252,7 @@ static int arrange(struct log_dir *dir)
 			continue;
 		/* its header may be a stranger's, and the copy ours */
 		if (dir->uuid_known)
-			entry_look(dir, &e[i]);
+			log_entry_look(dir, &e[i]);
 		if (e[i].kind == LOG_KIND_SEGMENT &&
 		    memcmp(e[i].uuid, dir->uuid, sizeof(dir->uuid)) != 0)
 			e[i].kind = LOG_KIND_STRANGER;
@@ -310,15 +324,15 @@ static int list_again(struct log_dir *dir)
 		} else {
 			e.kind = name_kind(e.name, &e.named);
 			if (e.kind == LOG_KIND_SEGMENT)
-				entry_look(dir, &e);
+				log_entry_look(dir, &e);
 		}
 		if (e.kind == LOG_KIND_UNREADABLE && e.err == ENOENT)
 			free(e.name); /* it went in between */
 		else
 			list[dir->count++] = e;
 	}
-	entries_free(old, old_count);
-	err = arrange(dir);
+	log_entries_free(old, old_count);
+	err = log_dir_arrange(dir);
 	if (!err && dir->segments > 0 && dir->topic[0] == 0)
 		learn_topic(dir);
 	return err;
@@ -388,7 +402,7 @@ int log_dir_open(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_
 
 void log_dir_close(struct log_dir *dir)
 {
-	entries_free(dir->entries, dir->count);
+	log_entries_free(dir->entries, dir->count);
 	if (dir->fd >= 0)
 		close(dir->fd);
 	*dir = (struct log_dir){ .fd = -1 };
@@ -399,8 +413,11 @@ int log_dir_refresh(struct log_dir *dir)
 	size_t segments = dir->segments, others = dir->count - segments;
 	uint64_t first = segments ? dir->entries[0].base_seq : 0;
 	uint64_t last = segments ? dir->entries[segments - 1].base_seq : 0;
-	int err = list_settled(dir);
+	int err;
 
+	if (dir->origin != NULL)
+		return log_dir_ask_again(dir);
+	err = list_settled(dir);
 	if (err)
 		return err;
 	if (!dir->any_version && too_new(dir))
@@ -454,6 +471,10 @@ void log_dir_bound(const struct log_dir *dir, size_t i, struct log_segment *seg)
 	if (next != NULL)
 		seg->limit = bus_max_u64(base, bus_min_u64(full, next->prev_end));
 	seg->attested = bus_min_u64(seg->mark.seq, seg->limit);
+	/* its writer lives, and says more than the newest mark */
+	if (next == NULL && dir->origin != NULL)
+		seg->attested =
+			bus_min_u64(bus_max_u64(seg->attested, dir->known.written_seq), seg->limit);
 	if (next != NULL && next->index == seg->header.index + 1)
 		seg->attested = seg->limit;
 	else if (log_dir_broken_between(dir, base + 1, next ? next->base_seq : UINT64_MAX, &named)) {
@@ -466,7 +487,7 @@ int log_dir_segment(const struct log_dir *dir, size_t i, struct log_segment *ret
 {
 	const struct log_entry *e = &dir->entries[i];
 	struct log_hints hints = { .named = e->named, .uuid = dir->uuid };
-	int fd = open_file(dir->fd, e->name);
+	int fd = entry_open(dir, e);
 	struct log_segment seg;
 	int err;
 
@@ -489,5 +510,5 @@ void log_dir_spoil(struct log_dir *dir, size_t i, int err)
 {
 	dir->entries[i].kind = LOG_KIND_UNREADABLE;
 	dir->entries[i].err = -err;
-	arrange(dir);
+	log_dir_arrange(dir);
 }

@@ -40,6 +40,19 @@ bool log_head_whole(const struct log_segment *seg, const struct log_slot *slot,
 /* From the directory's next entry: limit and attested of the segment that is entry i. */
 void log_dir_bound(const struct log_dir *dir, size_t i, struct log_segment *seg);
 
+/* What kind of file it is, by its header. */
+void log_entry_look(const struct log_dir *dir, struct log_entry *e);
+void log_entries_free(struct log_entry *entries, size_t count);
+
+/* Says what each entry is, and sorts them. 0, -ENOMEM. */
+int log_dir_arrange(struct log_dir *dir);
+
+/* Of an origin: asks again for what is around dir->around. 0, -errno. */
+int log_dir_ask_again(struct log_dir *dir);
+
+/* Where reading may begin: the oldest message, or a broken file that is older. */
+uint64_t log_dir_oldest(const struct log_dir *dir);
+
 /* Entry i turned out not to be readable. */
 void log_dir_spoil(struct log_dir *dir, size_t i, int err);
 

@@ -180,6 +180,8 @@ enum log_kind {
 
 struct log_entry {
 	char *name;
+	int fd;            /* of an origin: owned; else -1 */
+	uint64_t next_seq; /* of an origin: where the one behind it begins; 0: there was none */
 	enum log_kind kind;
 	int err;         /* positive errno of LOG_KIND_UNREADABLE */
 	const char *why; /* static; of LOG_KIND_BROKEN */
@@ -193,11 +195,33 @@ struct log_entry {
 
 #define LOG_DIR_MAX (1u << 20) /* files */
 
+/* What an origin says: a segment, and how far the log has come. */
+struct log_place {
+	int fd; /* of the segment, O_RDONLY: the receiver's; -1: it cannot be opened, or there is none */
+	uint32_t segments;           /* in all; 0: none yet */
+	uint64_t base_seq, next_seq; /* its first number; that of the segment behind it, 0: none */
+	uint64_t oldest_seq;         /* of the log's first segment */
+	uint64_t written_seq;        /* messages below it are in the segments */
+	uint64_t durable_seq, head_seq, disk_bytes;
+	uint8_t uuid[LOG_UUID_BYTES];
+};
+
+/* Who hands segments over one by one to a reader that may not list their directory: busd. */
+struct log_origin {
+	/* The last segment that begins at or below seq, else the first one. 0, -errno. */
+	int (*get)(struct log_origin *origin, uint64_t seq, struct log_place *ret);
+};
+
 /*
- * entries[0 .. segments) are the segments in order of base_seq; the others follow in order of their names.
+ * entries[0 .. segments) are the segments in order of base_seq; the others follow in order of their names. Of an
+ * origin only those around one number: the segment with it, and the next (log_dir_aim).
  */
 struct log_dir {
-	int fd; /* owned */
+	int fd;                    /* owned; -1: an origin */
+	struct log_origin *origin; /* NULL: the directory is listed */
+	struct log_place known;    /* as the origin said last; the descriptor is an entry's */
+	uint64_t around;           /* the number */
+	bool at_first, at_last;    /* the log's first segment is among the entries; its last one */
 	log_pread_fn *pread;
 	bool uuid_known, any_version;
 	uint8_t uuid[LOG_UUID_BYTES]; /* given, or that of most segments */
@@ -217,6 +241,20 @@ int log_dir_open(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_
 /* The same with what is of a newer format among the entries (any_version): for who only tells what there is. */
 int log_dir_list(struct log_dir *ret, int dirfd, const uint8_t *uuid, log_pread_fn *read);
 void log_dir_close(struct log_dir *dir);
+
+/*
+ * Of an origin, which stays the caller's, and remains; aimed at a number. Errors are the origin's, and those of
+ * log_dir_aim().
+ */
+int log_dir_open_origin(struct log_dir *ret, struct log_origin *origin, uint64_t around,
+			bool any_version);
+
+/*
+ * Of an origin: makes the entries those around seq, so that log_dir_find(dir, seq) and the segment behind that one
+ * are right. Asks for one segment at a time, and for none that is there. Otherwise: nothing.
+ * -ESTALE: it is another stream's log by now; -EPROTONOSUPPORT: of a newer format, where that is not wanted.
+ */
+int log_dir_aim(struct log_dir *dir, uint64_t seq);
 
 /* Lists it again; what has not changed its name is not opened again. 1: the segments changed; 0; -errno. */
 int log_dir_refresh(struct log_dir *dir);
@@ -261,6 +299,7 @@ struct log_reader {
 	uint64_t seq;             /* the next number */
 	bool open;                /* seg is */
 	bool told;                /* of the gap without an end */
+	bool ended;               /* there is a segment behind seg, and seg was read again since */
 	struct log_message *msgs; /* of the last LOG_STEP_MESSAGES */
 	int count;
 	struct log_gap gap; /* of the last LOG_STEP_GAP */

@@ -6,16 +6,18 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "os/log_own.h"
 
 #define LOOKS_MAX 64 /* at a directory that changes, within one step */
 
-/* Where reading may begin: the oldest message, or a broken file that is older. */
-static uint64_t oldest(const struct log_dir *dir)
+uint64_t log_dir_oldest(const struct log_dir *dir)
 {
 	uint64_t first = dir->segments ? dir->entries[0].base_seq : UINT64_MAX, named;
 
+	if (dir->origin != NULL)
+		return dir->known.oldest_seq;
 	if (log_dir_broken_between(dir, 0, first, &named))
 		return named;
 	return dir->segments ? first : 0;
@@ -35,7 +37,7 @@ int log_reader_open(struct log_reader *ret, struct log_dir *dir)
 	rd.msgs = malloc(LOG_BATCH * sizeof(*rd.msgs));
 	if (rd.msgs == NULL)
 		return -ENOMEM;
-	rd.seq = oldest(dir);
+	rd.seq = log_dir_oldest(dir);
 	*ret = rd;
 	return 0;
 }
@@ -59,117 +61,7 @@ void log_reader_seek(struct log_reader *rd, uint64_t seq)
 
 void log_reader_seek_oldest(struct log_reader *rd)
 {
-	log_reader_seek(rd, oldest(rd->dir));
-}
-
-/* Where the messages of segment i end, as far as is known. */
-static int end_of(struct log_reader *rd, size_t i, uint64_t *ret)
-{
-	struct log_segment seg;
-	struct log_tail tail;
-	int err = log_dir_segment(rd->dir, i, &seg);
-
-	if (err)
-		return err;
-	*ret = seg.limit;
-	if (seg.attested < seg.limit) {
-		err = log_segment_tail(&seg, &rd->buf, &tail);
-		if (!err)
-			*ret = tail.seq;
-	}
-	log_segment_close(&seg);
-	return err;
-}
-
-/* The time of the first good message of segment i. 1; 0: it has none; -errno. */
-static int first_time(struct log_reader *rd, size_t i, uint64_t *ret)
-{
-	struct log_segment seg;
-	uint64_t end;
-	int err = end_of(rd, i, &end);
-
-	if (err)
-		return err;
-	err = log_dir_segment(rd->dir, i, &seg);
-	if (err)
-		return err;
-	err = log_segment_time(&seg, seg.header.base_seq, end, ret) < end;
-	log_segment_close(&seg);
-	return err;
-}
-
-/* The last segment whose first message is older than `time`; 0 where none is. */
-static size_t segment_at_time(struct log_reader *rd, uint64_t time)
-{
-	size_t low = 0, high = rd->dir->segments;
-
-	/* segment low begins earlier (or is the first), those from high on do not, or say nothing */
-	while (high - low > 1) {
-		size_t middle = low + (high - low) / 2, at = middle;
-		uint64_t when = 0;
-
-		while (at < high && first_time(rd, at, &when) != 1)
-			at++;
-		if (at < high && when < time)
-			low = at;
-		else
-			high = middle;
-	}
-	return low;
-}
-
-int log_reader_seek_time(struct log_reader *rd, uint64_t time)
-{
-	struct log_dir *dir = rd->dir;
-	uint64_t before = oldest(dir);
-
-	log_reader_seek(rd, before);
-	if (dir->segments == 0)
-		return 0;
-	for (size_t i = segment_at_time(rd, time); i < dir->segments; i++) {
-		const struct log_entry *e = &dir->entries[i];
-		struct log_segment seg;
-		uint64_t end, seq;
-
-		if (end_of(rd, i, &end) < 0 || log_dir_segment(dir, i, &seg) < 0)
-			continue;
-		seq = log_segment_find_time(&seg, time, end);
-		log_segment_close(&seg);
-		/* what is missing before it may be as young */
-		if (seq == e->base_seq && (i == 0 || e->index != e[-1].index + 1))
-			seq = before;
-		rd->seq = before = seq;
-		if (seq < end)
-			break;
-	}
-	return 0;
-}
-
-int log_reader_seek_end(struct log_reader *rd)
-{
-	return log_reader_seek_back(rd, 0);
-}
-
-int log_reader_seek_back(struct log_reader *rd, uint64_t n)
-{
-	struct log_dir *dir = rd->dir;
-
-	log_reader_seek(rd, oldest(dir));
-	for (size_t i = dir->segments; i-- > 0;) {
-		uint64_t base = dir->entries[i].base_seq, end;
-		int err = end_of(rd, i, &end);
-
-		if (err == -ENOMEM)
-			return err;
-		if (err)
-			continue;
-		if (n <= end - base) {
-			rd->seq = end - n;
-			return 0;
-		}
-		n -= end - base;
-	}
-	return 0;
+	log_reader_seek(rd, log_dir_oldest(rd->dir));
 }
 
 /* ---- stepping ---- */
@@ -199,7 +91,11 @@ static int cross(struct log_reader *rd, ssize_t at, const struct log_entry *next
 	} else if (at < 0 && rd->seq < next->base_seq) {
 		return gap_found(rd, next->base_seq, LOG_GONE, next->base_seq);
 	} else if (rd->seq < next->prev_end) {
-		return gap_found(rd, next->prev_end, LOG_MISSING, rd->seq);
+		/* of an origin there may be one in hand that retention has taken since */
+		bool gone = dir->origin != NULL && next->base_seq == dir->known.oldest_seq;
+
+		return gap_found(rd, gone ? next->base_seq : next->prev_end,
+				 gone ? LOG_GONE : LOG_MISSING, gone ? next->base_seq : rd->seq);
 	}
 	if (rd->seq < next->base_seq)
 		return gap_found(rd, next->base_seq, LOG_HOLE, next->base_seq);
@@ -229,11 +125,13 @@ enum { LOOK_NONE = 0, LOOK_OPEN, LOOK_GAP, LOOK_AGAIN };
 static int open_at(struct log_reader *rd)
 {
 	struct log_dir *dir = rd->dir;
+	int err = log_dir_aim(dir, rd->seq);
 	ssize_t at = log_dir_find(dir, rd->seq);
 	const struct log_entry *next =
 		(size_t)(at + 1) < dir->segments ? &dir->entries[at < 0 ? 0 : at + 1] : NULL;
-	int err;
 
+	if (err < 0)
+		return err;
 	if (at < 0) {
 		if (next == NULL)
 			return LOOK_NONE;
@@ -251,7 +149,44 @@ static int open_at(struct log_reader *rd)
 		return LOOK_AGAIN;
 	}
 	rd->open = true;
+	rd->ended = false;
 	return LOOK_OPEN;
+}
+
+/*
+ * The writer may have put another file in this one's place, where nothing in it was durable: reading goes on
+ * in that. 1: it has; 0; -errno.
+ */
+static int look_at_name(struct log_reader *rd, size_t at)
+{
+	struct log_segment now;
+	struct stat was_st, now_st;
+	int err = log_dir_segment(rd->dir, at, &now);
+
+	if (err == -ENOMEM || err == -EMFILE || err == -ENFILE)
+		return err;
+	if (err < 0) /* it went at this moment, or rots: what is open still is good */
+		return 0;
+	if (fstat(rd->seg.fd, &was_st) < 0 || fstat(now.fd, &now_st) < 0 ||
+	    (was_st.st_ino == now_st.st_ino && was_st.st_dev == now_st.st_dev)) {
+		log_segment_close(&now);
+		return 0;
+	}
+	log_segment_close(&rd->seg);
+	rd->seg = now;
+	return 1;
+}
+
+/* Lists again; of an origin that knows what follows this segment there is nothing to be asked. */
+static int refresh(struct log_dir *dir, uint64_t base)
+{
+	ssize_t at = log_dir_find(dir, base);
+
+	if (dir->origin != NULL && at >= 0 && dir->entries[at].base_seq == base &&
+	    (size_t)at + 1 < dir->segments)
+		return 0;
+	dir->around = base;
+	return log_dir_refresh(dir);
 }
 
 /*
@@ -264,17 +199,24 @@ static int look_again(struct log_reader *rd)
 	struct log_dir *dir = rd->dir;
 	uint64_t base = seg->header.base_seq, attested = seg->attested, limit = seg->limit;
 	const struct log_entry *next;
+	bool there;
 	ssize_t at;
 	int err = log_segment_refresh(seg);
 
 	if (seg->attested > attested)
 		return LOOK_AGAIN;
-	err = log_dir_refresh(dir);
+	err = refresh(dir, base);
 	if (err < 0)
 		return err;
 	at = log_dir_find(dir, base);
+	there = at >= 0 && dir->entries[at].base_seq == base;
 	next = (size_t)(at + 1) < dir->segments ? &dir->entries[at + 1] : NULL;
-	if (at >= 0 && dir->entries[at].base_seq == base)
+	if (there && next == NULL) {
+		err = look_at_name(rd, (size_t)at);
+		if (err != 0)
+			return err < 0 ? err : LOOK_AGAIN;
+	}
+	if (there)
 		log_dir_bound(dir, (size_t)at, seg);
 	else if (next != NULL) /* retention, or somebody, took the file, and we still have it */
 		seg->limit = bus_min_u64(limit, bus_max_u64(next->prev_end, base));
@@ -283,6 +225,11 @@ static int look_again(struct log_reader *rd)
 		return LOOK_AGAIN;
 	if (next == NULL)
 		return LOOK_NONE;
+	/* what was written before the next one came, and after the last look, is there by now */
+	if (!rd->ended) {
+		rd->ended = true;
+		return LOOK_AGAIN;
+	}
 	leave_segment(rd);
 	return cross(rd, at, next) ? LOOK_GAP : LOOK_AGAIN;
 }

@@ -169,6 +169,7 @@ static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 		[CTL_CLIENT_NEXT] = sizeof(struct ctl_client_next),
 		[CTL_INFO] = sizeof(struct ctl_head),
 		[CTL_NAMESPACE_NEXT] = sizeof(struct ctl_namespace_next),
+		[CTL_LOG_SEGMENT] = sizeof(struct ctl_log_segment),
 	};
 	union {
 		struct ctl_head head;
@@ -179,6 +180,7 @@ static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 		struct ctl_sub_open sub;
 		struct ctl_observe observe;
 		struct ctl_topic_next next;
+		struct ctl_log_segment segment;
 		struct {
 			struct ctl_head head;
 			uint64_t ids[3];
@@ -218,6 +220,10 @@ static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 		break;
 	case CTL_TOPIC_NEXT:
 		put_topic(msg.next.pattern, in);
+		break;
+	case CTL_LOG_SEGMENT:
+		put_topic(msg.segment.topic, in);
+		msg.segment.seq = take(in);
 		break;
 	default:
 		for (unsigned i = 0; i < 3; i++)

@@ -15,7 +15,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -292,19 +291,6 @@ static void newcomers(void)
 
 /* ---- refusals ---- */
 
-/* The test's own directories are for its user only. */
-static void let_others_in(const char *dir)
-{
-	char path[300];
-	struct stat st;
-
-	snprintf(path, sizeof(path), "%s", dir);
-	while (strrchr(path, '/') != path && stat(path, &st) == 0 && (st.st_mode & 1) == 0) {
-		CHECK(chmod(path, st.st_mode | 0011) == 0);
-		*strrchr(path, '/') = 0;
-	}
-}
-
 static void refused(void)
 {
 	struct bus *bus;
@@ -320,7 +306,7 @@ static void refused(void)
 		"log: stderr\nlog_level: error\nsocket_mode: \"0666\"\nrules:\n"
 		"  - {topics: \"ref.>\", allow: {publish: [\"4711\"], subscribe: [\"4711\"]}}\n"
 		"  - {topics: \"good\", allow: {publish: [\"4711\"], subscribe: [\"4711\"]}}\n");
-	let_others_in(rig_dir());
+	rig_let_others_in();
 	child = rig_fork();
 	if (child != 0) {
 		rig_await(10, 1);

@@ -50,6 +50,7 @@ void rig_busd_again(const char *config);
 void rig_busd_stop(void); /* SIGTERM, and waits; its exit code must be 0 */
 const char *rig_socket(void);
 const char *rig_dir(void);
+void rig_let_others_in(void); /* to the socket: its directories may be passed by any user */
 
 pid_t rig_fork(void); /* dies with its parent */
 void rig_exit(int code) __attribute__((noreturn));
