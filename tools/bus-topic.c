@@ -52,7 +52,7 @@ static const struct tool_option options[] = {
 	{ OPT_SYNC, "sync", "HOW",
 	  "create --stream: none, interval:MS, batch (default): when\nmessages are durable; memory: they are not on disk" },
 	{ OPT_TO, "to", "WHERE",
-	  "position: move it to seq:N, oldest or now (behind the last\nmessage); one that is not there is made" },
+	  "position: move it to seq:N, oldest, now (behind the last\nmessage), time:T or -1h; one that is not there is made" },
 	{ OPT_SKIP, "skip", "N", "position: pass over N messages" },
 	{ OPT_DELETE, "delete", NULL, "position: delete it" },
 	{ OPT_EXECUTE, "execute", NULL, "position: do it; else it is only said what would happen" },
@@ -135,9 +135,7 @@ static void set_change(struct job *job, int opt)
 
 	switch (opt) {
 	case OPT_TO:
-		if (strcmp(optarg, "now") != 0 && strcmp(optarg, "oldest") != 0 &&
-		    strncmp(optarg, "seq:", 4) != 0)
-			tool_fail_usage("--to: \"%s\" is not seq:N, oldest or now", optarg);
+		position_check_to(optarg);
 		change->to = optarg;
 		job->change_given = "--to";
 		break;

@@ -3,7 +3,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include <bus_log.h>
 
 #include "topic_position.h"
 
@@ -112,7 +116,84 @@ static void ask_stream(struct bus *bus, const char *topic, const char *name, str
 	snprintf(p->name, sizeof(p->name), "%s", name);
 }
 
-static uint64_t target_of(const struct bus_position *p, const struct position_change *change)
+/* The first message of that time or later; p->head_seq: it has not come yet. */
+static uint64_t seq_at(struct bus *bus, const char *topic, const struct bus_position *p,
+		       uint64_t time_ns)
+{
+	struct bus_msg msg;
+	struct bus_log *log;
+	uint64_t seq = p->head_seq;
+	int n = bus_log_open_topic(&log, bus, topic, NULL);
+
+	if (n < 0)
+		tool_fail_bus(bus, n, "look for a time in the log of \"%s\"", topic);
+	n = bus_log_seek(log, BUS_LOG_TIME, time_ns);
+	if (n == 0)
+		n = bus_log_next(log, &msg, 1);
+	if (n < 0)
+		tool_fail_bus(bus, n, "look for a time in the log of \"%s\"", topic);
+	if (n > 0 && msg.seq < seq)
+		seq = msg.seq;
+	bus_log_close(log);
+	return seq;
+}
+
+/* 2026-11-28T12:00:00[.5][Z], or seconds since 1970, in UTC; false: neither. */
+static bool parse_time(const char *text, uint64_t *ret)
+{
+	struct tm tm = { 0 };
+	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
+	double seconds = 0;
+	char *rest;
+
+	if (!end) {
+		seconds = strtod(text, &rest);
+		if (rest == text || *rest || !(seconds >= 0 && seconds < 1e10))
+			return false;
+		*ret = (uint64_t)(seconds * 1e9);
+		return true;
+	}
+	if (*end == '.') {
+		seconds = strtod(end, &rest);
+		end = rest;
+	}
+	if (strcmp(end, "Z") != 0 && *end)
+		return false;
+	*ret = (uint64_t)timegm(&tm) * 1000000000u + (uint64_t)(seconds * 1e9);
+	return true;
+}
+
+/* "time:..." or "-1h". */
+static uint64_t parse_when(const char *to)
+{
+	const uint64_t now = tool_unix_time_ns();
+	uint64_t ago, at;
+
+	if (to[0] == '-') {
+		ago = (uint64_t)tool_duration("--to", to + 1);
+		return ago < now ? now - ago : 0;
+	}
+	if (!parse_time(to + strlen("time:"), &at))
+		tool_fail_usage(
+			"--to: \"%s\" is no time: 2026-11-28T12:00:00Z, or seconds since 1970 (both UTC)",
+			to);
+	return at;
+}
+
+void position_check_to(const char *to)
+{
+	if (strcmp(to, "now") == 0 || strcmp(to, "oldest") == 0)
+		return;
+	if (strncmp(to, "seq:", 4) == 0)
+		(void)tool_number("--to=seq", to + 4, 0, UINT64_MAX / 2);
+	else if (strncmp(to, "time:", 5) == 0 || to[0] == '-')
+		(void)parse_when(to);
+	else
+		tool_fail_usage("--to: \"%s\" is not seq:N, oldest, now, time:T or -1h", to);
+}
+
+static uint64_t target_of(struct bus *bus, const char *topic, const struct bus_position *p,
+			  const struct position_change *change)
 {
 	const char *to = change->to;
 	uint64_t seq;
@@ -129,6 +210,8 @@ static uint64_t target_of(const struct bus_position *p, const struct position_ch
 		return p->head_seq;
 	if (strcmp(to, "oldest") == 0)
 		return p->oldest_seq;
+	if (to[0] != 's')
+		return seq_at(bus, topic, p, parse_when(to));
 	seq = tool_number("--to=seq", to + 4, 0, UINT64_MAX / 2);
 	if (seq > p->head_seq)
 		tool_fail(TOOL_FAILED,
@@ -199,7 +282,7 @@ int position_change(struct bus *bus, const char *topic, const char *name,
 			show_row(&p);
 		return TOOL_DONE;
 	}
-	to = change->remove ? 0 : target_of(&p, change);
+	to = change->remove ? 0 : target_of(bus, topic, &p, change);
 	if (!change->execute) {
 		if (change->remove)
 			say_removed(&p, "would be");

@@ -9,12 +9,14 @@
 
 /* What `position` is to do; all zero: only to show it. */
 struct position_change {
-	const char *to; /* seq:N, oldest, now; NULL */
+	const char *to; /* seq:N, oldest, now, time:T, -1h; NULL */
 	uint64_t skip;  /* messages */
 	bool remove;
 	bool execute; /* else it is only said what would happen */
 };
 
+/* Ends the program where that is no place (TOOL_USAGE). */
+void position_check_to(const char *to);
 int position_list(struct bus *bus, const char *topic, bool json);
 int position_change(struct bus *bus, const char *topic, const char *name,
 		    const struct position_change *change, bool json);
