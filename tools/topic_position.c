@@ -31,7 +31,7 @@ static uint64_t age(uint64_t unix_ns)
 	return unix_ns && now > unix_ns ? now - unix_ns : 0;
 }
 
-static json_t *to_json(const struct bus_position *p)
+json_t *position_json(const struct bus_position *p)
 {
 	json_t *o = json_pack("{s:s, s:I, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:o}",
 			      "name", p->name, "uid", (json_int_t)p->uid, "user", tool_user(p->uid).s,
@@ -71,7 +71,7 @@ int position_list(struct bus *bus, const char *topic, bool json)
 
 	while ((n = bus_position_next(bus, topic, &p)) > 0) {
 		if (array) {
-			json_array_append_new(array, to_json(&p));
+			json_array_append_new(array, position_json(&p));
 			continue;
 		}
 		if (rows++ == 0)
@@ -277,7 +277,7 @@ int position_change(struct bus *bus, const char *topic, const char *name,
 		ask_stream(bus, topic, name, &p);
 	if (!change->to && !change->skip && !change->remove) {
 		if (json)
-			tool_json_print(to_json(&p));
+			tool_json_print(position_json(&p));
 		else
 			show_row(&p);
 		return TOOL_DONE;

@@ -18,6 +18,7 @@ struct position_change {
 /* Ends the program where that is no place (TOOL_USAGE). */
 void position_check_to(const char *to);
 int position_list(struct bus *bus, const char *topic, bool json);
+json_t *position_json(const struct bus_position *position);
 int position_change(struct bus *bus, const char *topic, const char *name,
 		    const struct position_change *change, bool json);
 

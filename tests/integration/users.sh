@@ -72,4 +72,26 @@ wait $reader
 grep -q '"topic":"orders.new".*"payload":"hello"' bob.out || note_failure "Bob got: $(cat bob.out bob.err)"
 grep -qE "\"publisher\":\{[^}]*\"uid\":$alice" bob.out || note_failure "not published by Alice: $(cat bob.out)"
 
+# a durable subscription is its user's; who administers the topic may have it, too
+stop_busd
+run_busd "
+socket_mode: 0666
+data_dir: $TMPDIR/users.data
+rules:
+  - topics: orders.>
+    allow: {subscribe: [$alice, $bob]}"
+bus-topic create orders.all --stream || exit 1
+bus-pub orders.all --count=10 x --wait=durable
+expect 0 x as $alice bus-sub orders.all --durable=mine --from=oldest --count=3
+expect 4 "belongs to another user \(uid $alice; this is uid $bob\)" as $bob bus-sub orders.all --durable=mine
+expect 4 'belongs to another user' as $bob bus-topic position orders.all mine --to=oldest --execute
+expect 4 'belongs to another user' as $bob bus-topic position orders.all mine --delete --execute
+expect 4 'no right to subscribe' as 41003 bus-topic positions orders.all
+expect 4 'no right to subscribe' as 41003 bus-topic positions orders.none
+expect 0 'passed over' bus-topic position orders.all mine --skip=2 --execute
+expect 0 '"seq": ?5,' as $bob bus-topic positions orders.all --json
+expect 0 'repeated' as $alice bus-topic position orders.all mine --to=seq:1 --execute
+expect 0 x bus-sub orders.all --durable=mine --count=1
+expect 0 '"user": ?"'$alice'"' bus-topic positions orders.all --json
+
 finish
