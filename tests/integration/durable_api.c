@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Proves: a durable name is on disk when bus_sub_open() returns, and what bus_sub_settle() said when it returned: all of
+ * Proves: a stream has 256 durable names at most. A durable name is on disk when bus_sub_open() returns, and what bus_sub_settle() said when it returned: all of
  * busd is killed right behind them. What is released is acknowledged, with BUS_SUB_ACK only what bus_sub_ack() said so
  * of; a close keeps it to the message. One holder at a time, in the same process too. A subscription that comes to
  * another busd holds its name there, at what was released. A position is moved from where it stands only.
@@ -126,6 +126,32 @@ static void refuses(void)
 	EQUAL(position("a").kept_seq, 2);
 }
 
+static void as_many_as_there_may_be(void)
+{
+	struct bus_position p = { .name = "" };
+	struct bus_sub *sub;
+	char name[16];
+	int count = 0, made = 0;
+
+	while (OK(bus_position_next(bus, "s", &p)) > 0)
+		count++;
+	for (; count < 256; count++) {
+		snprintf(name, sizeof(name), "many%d", made++);
+		OK(bus_position_set(bus, "s", name, 0, 1, BUS_POSITION_NEW));
+	}
+	EQUAL(bus_position_set(bus, "s", "more", 0, 1, BUS_POSITION_NEW), -EDQUOT);
+	EQUAL(try_open(&sub, "more", BUS_START_NOW, 0), -EDQUOT);
+	CHECK(strstr(bus_why(bus), "has 256 durable subscriptions") != NULL);
+	OK(bus_position_set(bus, "s", "many0", 1, 0, BUS_POSITION_REMOVE));
+	bus_sub_close(subscribe("more", BUS_START_NOW, 0));
+	while (made > 1) {
+		snprintf(name, sizeof(name), "many%d", --made);
+		OK(bus_position_set(bus, "s", name, 1, 0, BUS_POSITION_REMOVE));
+	}
+	EQUAL(position("many0").name[0], 0);
+	CHECK(position("more").name[0]);
+}
+
 /* What was said to be on disk is there after the death of all of busd. */
 static void settles(void)
 {
@@ -194,6 +220,7 @@ int main(void)
 	publish(100);
 	acknowledges();
 	refuses();
+	as_many_as_there_may_be();
 	settles();
 	goes_over();
 	bus_close(bus);
