@@ -145,7 +145,7 @@ static int find_stream(const struct client *client, const char *name, struct top
 			why, EOPNOTSUPP,
 			"stream \"%s\" is in memory only, and a durable subscription outlives that; make the stream without --sync=memory",
 			name);
-	if (!topic->stream || !topic->stream->disk)
+	if (!topic->stream || !topic->stream->disk || client->busd->stopping)
 		return because(why, ENOENT, "stream \"%s\" ends at this moment", name);
 	*ret = topic;
 	return 0;
@@ -367,7 +367,7 @@ int position_settle(struct client *client, const void *msg, struct why *why)
 	if (!sub->hold || !sub->active)
 		return because(why, EINVAL, "subscription \"%s\" is not durable", sub->pattern);
 	topic = sub->hold->topic;
-	if (!topic->stream->disk)
+	if (topic->removed || !topic->stream->disk) /* its writer answers no more */
 		return because(why, ESHUTDOWN, "stream \"%s\" has ended", topic->name);
 	job = new_job(client, msg, POSITION_SETTLE, sub->durable, &ask);
 	if (!job)

@@ -212,6 +212,24 @@ static void goes_over(void)
 	EQUAL(position("over").seq, from + 20);
 }
 
+/* Who holds a name on a stream that is removed hears of it, and hurts nobody. */
+static void removed(void)
+{
+	struct bus_sub *sub;
+	struct bus_msg msg;
+
+	OK(bus_topic_create(bus, "r", BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM)));
+	OK(bus_sub_open(&sub, bus, "r", BUS_OPTS(sub, .durable = "a")));
+	OK(bus_topic_remove(bus, "r", BUS_TOPIC_FORCE));
+	EQUAL(bus_sub_settle(sub, 2000000000), -ESHUTDOWN);
+	EQUAL(OK(bus_sub_peek(sub, &msg, 1)), 0);
+	OK(bus_topic_create(bus, "r", BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM)));
+	bus_sub_close(sub);
+	OK(bus_sub_open(&sub, bus, "r", BUS_OPTS(sub, .durable = "a")));
+	OK(bus_sub_settle(sub, 2000000000));
+	bus_sub_close(sub);
+}
+
 int main(void)
 {
 	rig_busd_start(NULL);
@@ -221,6 +239,7 @@ int main(void)
 	acknowledges();
 	refuses();
 	as_many_as_there_may_be();
+	removed();
 	settles();
 	goes_over();
 	bus_close(bus);

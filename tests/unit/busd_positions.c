@@ -189,15 +189,20 @@ static void torn_is_the_former(void **state)
 
 	(void)state;
 	open_all();
-	make("a", 1, 10);
-	make("b", 1, 20);
+	make("a", 1, 9);
+	make("b", 1, 19);
 	assert_int_equal(positions_flush(&p, 1), 0);
-	positions_move(positions_find(&p, "a"), 11, 1);
-	positions_move(positions_find(&p, "b"), 21, 1);
-	assert_int_equal(positions_flush(&p, 1), 0);
+	for (uint64_t i = 10; i <= 11; i++) { /* in turn: the newer one is the first of the pair */
+		positions_move(positions_find(&p, "a"), i, 1);
+		positions_move(positions_find(&p, "b"), 10 + i, 1);
+		assert_int_equal(positions_flush(&p, 1), 0);
+	}
+	open_again();
+	assert_int_equal(at("a"), 11);
 	positions_close(&p);
 	read_pair(0, rec);
 	newer = rec[1].gen > rec[0].gen;
+	assert_int_equal(newer, 0);
 	assert_int_equal(rec[newer].seq, 11);
 	assert_int_equal(rec[!newer].seq, 10);
 
