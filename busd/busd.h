@@ -68,6 +68,7 @@ struct busd {
 	struct watch listener, signals, finished, keeper;
 	int reserve_fds[BUSD_RESERVE_FDS];
 	bool stopping;
+	uint64_t leave_until; /* stopping: when what is not on disk is given up */
 	bool retiring;   /* stopping without a goodbye: the next worker goes on */
 	bool recovering; /* requests wait until the clients of a former worker are back */
 	uint64_t deadlines[TIMER_COUNT];

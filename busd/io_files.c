@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* What one call may write, and less than an int's worth. */
@@ -50,6 +51,8 @@ int io_file_open(struct io *io, int dir, const char *name, int flags)
 
 int io_file_rename(struct io *io, int dir, const char *from, const char *to, bool replace)
 {
+	struct stat st;
+
 	(void)io;
 	if (replace)
 		return of(renameat(dir, from, dir, to));
@@ -57,10 +60,10 @@ int io_file_rename(struct io *io, int dir, const char *from, const char *to, boo
 		return 0;
 	if (errno != EINVAL && errno != ENOSYS)
 		return -errno;
-	/* A file system without it: a link never takes a name either. */
-	if (linkat(dir, from, dir, to, 0) < 0)
-		return -errno;
-	return of(unlinkat(dir, from, 0));
+	/* A file system without it. The directory is locked: nobody else makes names there. */
+	if (fstatat(dir, to, &st, AT_SYMLINK_NOFOLLOW) == 0)
+		return -EEXIST;
+	return errno == ENOENT ? of(renameat(dir, from, dir, to)) : -errno;
 }
 
 int io_file_remove(struct io *io, int dir, const char *name)

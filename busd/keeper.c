@@ -33,7 +33,7 @@
 #define PAUSE_NS     UINT64_C(50000000)
 #define PAUSE_MAX    7 /* doublings: 6.4 s */
 /* What a worker has to leave by itself, or to make room for the next. */
-#define LEAVE_NS  UINT64_C(10000000000)
+#define LEAVE_NS  UINT64_C(30000000000) /* more than a worker gives its streams to get to disk */
 #define RETIRE_NS UINT64_C(2000000000)
 
 struct keeper {

@@ -30,6 +30,14 @@ static inline void list_append(struct list *list, struct list *link)
 	list->prev = link;
 }
 
+/* The list begins with link, which is on it. Its order stays. */
+static inline void list_begin_with(struct list *list, struct list *link)
+{
+	list->prev->next = list->next;
+	list->next->prev = list->prev;
+	list_append(link, list); /* links have no ends: right before it */
+}
+
 /* A link that is on no list points to itself: removing it again does no harm. */
 static inline void list_remove(struct list *link)
 {

@@ -84,8 +84,9 @@ void log_reopen(void)
 	fd = open(file_path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0640);
 	if (fd < 0)
 		return; /* the old file goes on */
-	close(file_fd);
-	file_fd = fd;
+	/* the same number: another thread may be writing to it, and a free number is soon another file's */
+	dup3(fd, file_fd, O_CLOEXEC);
+	close(fd);
 }
 
 /* Names and texts of clients end up here: a control character must not reach a terminal. */

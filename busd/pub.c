@@ -125,6 +125,17 @@ static void answer_with_ring(struct pub *pub, uint32_t req, uint16_t type)
 	client_reply(pub->client, &reply, &ring->seg->rw_fd, 1);
 }
 
+static int check_right(struct client *client, const char *topic, struct why *why)
+{
+	struct acl_subject subject = client_subject(client);
+	struct busd *busd = client->busd;
+
+	if (acl_allows(&busd->config->acl, busd->uid, &subject, ACL_PUBLISH, topic))
+		return 0;
+	return because(why, EACCES, "no right to publish (uid %u); ask who runs busd for a rule",
+		       client->uid);
+}
+
 static void opened(struct client *client, struct job *job)
 {
 	struct pub *pub = NULL;
@@ -133,6 +144,8 @@ static void opened(struct client *client, struct job *job)
 	if (client && rc == 0 && job->topic->removed)
 		rc = because(&job->why, ENOENT, "topic \"%s\" was removed at this moment",
 			     job->topic->name);
+	if (client && rc == 0) /* rules may have been read again meanwhile */
+		rc = check_right(client, job->topic->name, &job->why);
 	if (client && rc == 0)
 		rc = namespace_enter(client, job->topic->space, &job->why);
 	if (client && rc == 0) {
@@ -157,6 +170,8 @@ static void opened(struct client *client, struct job *job)
 		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
 	else if (client)
 		answer_with_ring(pub, job->req, CTL_PUB_OPEN);
+	if (client && rc == 0 && pub->source)
+		stream_source_is_open(pub);
 	if (job->source)
 		stream_release_source(job->topic, job->source);
 	topic_unpin(job->topic);
@@ -238,7 +253,6 @@ static bool answered_again(struct client *client, const struct ctl_head *head)
 int pub_open(struct client *client, const void *msg, struct why *why)
 {
 	const struct ctl_pub_open *open = msg;
-	struct acl_subject subject = client_subject(client);
 	struct busd *busd = client->busd;
 	const char *wrong = topic_name_check(open->topic);
 	struct ctl_topic_settings settings;
@@ -253,10 +267,9 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 			       (unsigned long long)open->first_seq);
 	if (answered_again(client, &open->head))
 		return 0;
-	if (!acl_allows(&busd->config->acl, busd->uid, &subject, ACL_PUBLISH, open->topic))
-		return because(why, EACCES,
-			       "no right to publish (uid %u); ask who runs busd for a rule",
-			       client->uid);
+	rc = check_right(client, open->topic, why);
+	if (rc < 0)
+		return rc;
 	if (client->pub_count >= CLIENT_PUBS_MAX)
 		return because(why, EDQUOT,
 			       "this connection has %u publishers, the most that one may have",

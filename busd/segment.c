@@ -395,7 +395,8 @@ int segment_build_own(struct segment *seg, enum ctl_segment_kind kind, size_t si
 static int map_own_ring(struct segment *seg, struct why *why)
 {
 	struct shm_map map;
-	int rc = shm_map_ring(&map, seg->rw_fd, &seg->info.geometry, true);
+	/* the loop waits for this, and the first laps are another thread's */
+	int rc = shm_map_ring_lazily(&map, seg->rw_fd, &seg->info.geometry, true);
 
 	if (rc < 0)
 		return because(why, ENOMEM, "cannot map a %s: %s", kind_text(seg), strerror(-rc));

@@ -9,7 +9,8 @@
 /* tests/unit/busd_sequencer.c breaks one rule after another, and sees it */
 #ifdef SEQUENCER_MUTANTS
 static struct {
-	bool scan_all, head_only, no_scan, taken_first, taken_rarely, no_whole;
+	bool scan_all, head_only, no_scan, taken_first, taken_rarely, no_whole, head_as_it_is,
+		any_length;
 } sequencer_mutant;
 #define MUTANT(name) (sequencer_mutant.name)
 #else
@@ -96,6 +97,7 @@ void sequencer_restart(struct sequencer *seq, const struct ring_view *view, uint
 	/* what was said to be overwritten may have been: never less than that */
 	out->limit_seq = bus_load_relaxed(&view->page->frontier_seq);
 	out->limit_pos = bus_load_relaxed(&view->page->frontier_pos);
+	out->written_pos = out->limit_pos;
 	for (i = 0; i < BOARD_SOURCES; i++)
 		seq->next[i] = bus_load_relaxed(&sources[i].taken);
 	if (!MUTANT(no_scan))
@@ -133,13 +135,28 @@ void sequencer_seal(uint32_t uuid_crc, struct log_slot *slot, const void *head, 
 	slot->head_crc = head_len ? crc32c_extend(crc, head, head_len) : crc;
 }
 
-/* The copy is what is checksummed: the publisher may change its bytes while they are copied. */
-static void copy(const struct intake *in, const struct ring_peeked *p, uint8_t *to, size_t total)
+/*
+ * A head as the log has it: one that travelled inline was not padded, and whoever wrote another of an odd length shall not
+ * make a slot that no reader of the log takes.
+ */
+static uint32_t head_room(const struct ring_peeked *p)
 {
-	if (p->flags & RING_FLAG_INLINE)
-		memcpy(to, p->in, total);
-	else
-		memcpy(to, ring_reader_at(&in->rd, p->pos), total);
+	return MUTANT(head_as_it_is) ? p->head_len : BUS_ALIGN_UP(p->head_len, RING_HEAD_ALIGN);
+}
+
+/* The copy is what is checksummed: the publisher may change its bytes while they are copied. */
+static void copy(const struct intake *in, const struct ring_peeked *p, uint8_t *to, uint32_t head_len)
+{
+	const uint8_t *from = p->flags & RING_FLAG_INLINE ? (const uint8_t *)p->in
+							  : ring_reader_at(&in->rd, p->pos);
+
+	if (head_len == p->head_len) {
+		memcpy(to, from, (size_t)head_len + p->len);
+		return;
+	}
+	memcpy(to, from, p->head_len);
+	memset(to + p->head_len, 0, head_len - p->head_len);
+	memcpy(to + head_len, from + p->head_len, p->len);
 }
 
 static bool has_room(struct ring_pub *out, uint64_t need)
@@ -148,35 +165,37 @@ static bool has_room(struct ring_pub *out, uint64_t need)
 }
 
 static void commit(struct sequencer *seq, const struct intake *in, const struct ring_peeked *p,
-		   uint8_t *at, uint64_t need)
+		   uint8_t *at, uint32_t head_len)
 {
 	struct ring_pub *out = &seq->out;
 	struct log_slot slot = {
 		.commit = out->n + 1,
 		.pos = out->pos,
 		.time = seq->time_ns,
-		.lens = ring_pack_lens(p->len, p->head_len, p->key_len),
+		.lens = ring_pack_lens(p->len, head_len, p->key_len),
 		.attrs = ring_pack_attrs(p->flags & ~RING_FLAG_INLINE, p->key_hash),
 		.src_seq = p->seq,
 		.src = in->src,
 	};
 	uint64_t words[3];
 
-	sequencer_seal(seq->uuid_crc, &slot, at, p->head_len, at + p->head_len, p->len);
+	sequencer_seal(seq->uuid_crc, &slot, at, head_len, at + head_len, p->len);
 	words[0] = slot.src_seq;
 	words[1] = slot.src | (uint64_t)slot.head_crc << 32;
 	words[2] = slot.body_crc;
 	ring_pub_inline(out, words);
-	ring_pub_commit_words(out, slot.time, slot.lens, slot.attrs, need, p->len);
+	ring_pub_commit_words(out, slot.time, slot.lens, slot.attrs, need_of(head_len, p->len),
+			      p->len);
 }
 
-/* One message more, or why not. *bytes: of all of this run. */
-static enum sequencer_look take_one(struct sequencer *seq, struct intake *in, uint64_t *bytes)
+/* One message more, or why not. */
+static enum sequencer_look take_one(struct sequencer *seq, struct intake *in)
 {
 	struct ring_pub *out = &seq->out;
 	struct ring_peeked p;
 	enum ring_look look = ring_reader_slot(&in->rd, in->rd.ahead, &p, p.in);
-	uint64_t total, need;
+	uint64_t need;
+	uint32_t head_len;
 	uint8_t *at;
 
 	/* a flag that we do not know is a matter of who reads it: its lengths were checked */
@@ -184,24 +203,27 @@ static enum sequencer_look take_one(struct sequencer *seq, struct intake *in, ui
 		return SEQUENCER_EMPTY;
 	if (look != RING_MESSAGE && look != RING_UNSUPPORTED)
 		return SEQUENCER_BROKEN;
-	total = (uint64_t)p.head_len + p.len;
-	need = need_of(p.head_len, p.len);
-	if (need > out->view.bytes)
+	head_len = head_room(&p);
+	need = need_of(head_len, p.len);
+	/* no ring on a stream grows so far that libbus would send this */
+	if (head_len > RING_HEAD_MAX ||
+	    need > (MUTANT(any_length) ? out->view.bytes : ring_message_max(out->view.bytes)))
 		return SEQUENCER_BROKEN;
 	if (!spill_may_number(&seq->spill, out->n) || !has_room(out, need))
 		return SEQUENCER_FULL;
 	at = ring_pub_at(out);
-	copy(in, &p, at, total);
+	ring_pub_written(out, need);
+	copy(in, &p, at, head_len);
 	/* it must not write over what it has not got back: then what was copied may be anything */
 	if (!ring_reader_whole(&in->rd, p.seq, p.pos) && !MUTANT(no_whole))
 		return SEQUENCER_BROKEN;
 	if (MUTANT(taken_first))
 		bus_store_release(&seq->sources[in->source].taken, in->rd.cur + 1);
-	commit(seq, in, &p, at, need);
+	commit(seq, in, &p, at, head_len);
 	in->pos = p.pos;
 	in->rd.ahead = ++in->rd.cur;
 	in->rd.delivered++;
-	*bytes += total;
+	in->bytes += p.flags & RING_FLAG_INLINE ? 0 : need_of(p.head_len, p.len);
 	return SEQUENCER_TOOK;
 }
 
@@ -239,12 +261,13 @@ static enum sequencer_look ended(struct intake *in)
 enum sequencer_look sequencer_take(struct sequencer *seq, struct intake *in, uint64_t now_ns)
 {
 	uint64_t most = bus_min_u64(SEQUENCER_RUN, seq->out.view.slot_count / 4);
-	uint64_t from = in->rd.cur, bytes = 0;
+	uint64_t from = in->rd.cur, bytes = in->bytes;
 	enum sequencer_look look = SEQUENCER_TOOK;
 
 	seq->time_ns = bus_max_u64(seq->time_ns, now_ns);
-	while (look == SEQUENCER_TOOK && in->rd.cur - from < most && bytes < SEQUENCER_RUN_BYTES)
-		look = take_one(seq, in, &bytes);
+	while (look == SEQUENCER_TOOK && in->rd.cur - from < most &&
+	       in->bytes - bytes < SEQUENCER_RUN_BYTES)
+		look = take_one(seq, in);
 	if (in->rd.cur != from) {
 		tell(seq, in);
 		flush_if_due(in);

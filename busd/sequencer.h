@@ -53,6 +53,7 @@ struct sequencer {
 struct intake {
 	struct ring_reader rd;
 	uint64_t pos;    /* of the message that was taken last */
+	uint64_t bytes;  /* of its ring's payload area, of all that were taken */
 	uint32_t source; /* index among the board's sources */
 	uint32_t src;
 };

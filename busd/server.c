@@ -229,6 +229,7 @@ static void say_goodbye(struct busd *busd)
 		if (client->state == CLIENT_ATTACHED)
 			event_push(client, &bye, NULL, false);
 	client_send_due(busd);
+	stream_leave(busd);
 	while (busd->topic_count)
 		topic_remove(busd->topics[busd->topic_count - 1]);
 	client_ring_bells(busd);

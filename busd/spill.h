@@ -28,6 +28,7 @@ struct spill {
 void spill_open(struct spill *spill, uint64_t ring_id, uint64_t durable_seq);
 /* It is on disk: messages from gate_seq on are not, and no number is given yet. Before it is sequenced. */
 void spill_hold(struct spill *spill, uint64_t gate_seq, uint64_t head, int event_fd);
+
 /* Its writer has gone, and the stream ends: nothing is kept from now on. */
 void spill_release(struct spill *spill);
 

@@ -131,7 +131,8 @@ int stream_map_ring(struct ring *ring, struct why *why)
 	int rc = -ENOMEM;
 
 	if (feed && sleeper)
-		rc = shm_map_ring(&feed->map, ring->seg->ro_fd, &ring->seg->info.geometry, false);
+		rc = shm_map_ring_lazily(&feed->map, ring->seg->ro_fd, &ring->seg->info.geometry,
+					 false);
 	if (rc < 0) {
 		free(feed);
 		free(sleeper);

@@ -63,6 +63,8 @@ int stream_make(struct topic *topic, struct segment *seg, struct stream_place *p
 bool stream_restart(struct topic *topic, struct why *why);
 /* Its publishers' rings are closed: all of them goes into the stream, and then that ends. */
 void stream_finish(struct topic *topic);
+/* busd is stopped: what streams' publishers have sent goes to disk first. Waits, for some seconds at most. */
+void stream_leave(struct busd *busd);
 /* With its topic. */
 void stream_free(struct topic *topic);
 /* The loop begins: what was restored is read from now on. */
@@ -97,6 +99,8 @@ int stream_self(struct busd *busd, int slot, struct why *why);
 int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct why *why);
 /* The publisher has a number now. */
 void stream_number_source(const struct pub *pub);
+/* It has its ring too: who waited for the same source, while that was somebody's job, is told whose it is. */
+void stream_source_is_open(const struct pub *pub);
 /* A publisher or a ring has it, or has it no more. */
 void stream_hold_source(struct topic *topic, uint32_t source);
 void stream_release_source(struct topic *topic, uint32_t source);

@@ -21,7 +21,9 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#define LEAVE_NS UINT64_C(20000000000) /* for what is not on disk yet when busd is stopped */
+#define REMOVE_NS UINT64_C(100000000)   /* for the writer of a stream that is removed */
+#define STUCK_NS  UINT64_C(2000000000)  /* of it, for a disk that is full or fails */
+#define LEAVE_NS  UINT64_C(20000000000) /* for what is not on disk yet when busd is stopped */
 
 /* A directory of a stream that could not be taken up: nothing else gets its name. */
 struct refused {
@@ -228,43 +230,97 @@ static bool pass_time(uint64_t until)
 	return bus_monotonic_ns() < until;
 }
 
-/* busd is stopped: what was taken, and what its publishers' rings hold, goes to disk first. */
-void stream_leave_disk(struct stream *stream)
+/* What its publishers' rings hold is numbered and on its way to the disk. True: all of it is there. */
+static bool leave_step(struct stream *stream)
 {
-	const uint64_t until = bus_monotonic_ns() + LEAVE_NS;
 	struct busd *busd = stream->topic->busd;
-	bool over = false, more = true;
+	bool over = false, waits;
 
-	if (!stream->disk)
-		return;
-	do {
-		thread_lock(busd);
-		while (stream_work_round(&stream->work, &over))
-			continue;
-		more = stream_work_waits(&stream->work);
-		thread_unlock(busd);
-		spill_disk_flush(stream->disk);
-		more = more || !spill_disk_is_flushed(stream->disk);
-	} while (more && pass_time(until));
-	if (more)
-		log_error("stream \"%s\": busd leaves before all of it is on disk",
-			  stream->topic->name);
+	thread_lock(busd);
+	while (stream_work_round(&stream->work, NULL, &over))
+		continue;
+	waits = stream_work_waits(&stream->work);
+	thread_unlock(busd);
+	spill_disk_flush(stream->disk);
+	return !waits && spill_disk_is_flushed(stream->disk);
 }
 
+/* Whether all that may still get to disk is there. stuck: a disk that is full or fails is waited for no more. */
+static bool leave_steps(struct busd *busd, bool stuck)
+{
+	bool all = true;
+	size_t i;
+
+	for (i = 0; i < busd->topic_count; i++) {
+		struct topic *topic = busd->topics[i];
+		struct stream *stream = topic->stream;
+		const struct board_head *board = topic->board.seg->map;
+
+		if (!stream || !stream->ring || !stream->disk || leave_step(stream))
+			continue;
+		if (!stuck || bus_load_relaxed(&board->log.state) == BOARD_LOG_RUNNING)
+			all = false;
+	}
+	return all;
+}
+
+static void say_left(const struct busd *busd)
+{
+	size_t i;
+
+	for (i = 0; i < busd->topic_count; i++) {
+		struct stream *stream = busd->topics[i]->stream;
+
+		if (stream && stream->ring && stream->disk && !leave_step(stream))
+			log_error("stream \"%s\": busd leaves before all of it is on disk",
+				  stream->topic->name);
+	}
+}
+
+void stream_leave(struct busd *busd)
+{
+	const uint64_t began = bus_monotonic_ns();
+	size_t i;
+
+	/* one time for all streams, together: the keeper kills who stays */
+	busd->leave_until = began + LEAVE_NS;
+	for (i = 0; i < busd->topic_count; i++) {
+		struct stream *stream = busd->topics[i]->stream;
+
+		if (!stream || !stream->ring || !stream->disk)
+			continue;
+		/* who goes on publishing does so in vain from here on */
+		thread_lock(busd);
+		thread_remove(&stream->work);
+		stream_work_bound(&stream->work);
+		thread_unlock(busd);
+	}
+	while (!leave_steps(busd, bus_monotonic_ns() - began > STUCK_NS) &&
+	       pass_time(busd->leave_until))
+		continue;
+	say_left(busd);
+}
+
+/*
+ * Of a stream that is removed the rest need not go to disk, and is numbered for those who read it. Not while its writer
+ * reads the ring, nor when busd is stopped: readers might see numbers then that the next busd gives again.
+ */
 void stream_end_disk(struct stream *stream)
 {
 	struct busd *busd = stream->topic->busd;
-	const uint64_t until = bus_monotonic_ns() + LEAVE_NS;
+	const uint64_t until = busd->stopping ? busd->leave_until : bus_monotonic_ns() + REMOVE_NS;
 
 	if (!stream->disk)
 		return;
 	spill_disk_stop(stream->disk, !busd->stopping);
-	thread_lock(busd);
-	spill_release(&stream->work.seq.spill);
-	thread_unlock(busd);
 	list_append(&busd->streams_ending, &stream->ending);
-	while (busd->stopping && !spill_disk_has_ended(stream->disk) && pass_time(until))
+	while (!spill_disk_has_ended(stream->disk) && pass_time(until))
 		continue;
+	if (!busd->stopping && spill_disk_has_ended(stream->disk)) {
+		thread_lock(busd);
+		spill_release(&stream->work.seq.spill);
+		thread_unlock(busd);
+	}
 	stream_settle_ended(busd);
 }
 

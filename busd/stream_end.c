@@ -89,12 +89,9 @@ void stream_ring_closed(struct ring *ring)
 static void drain(struct stream *stream)
 {
 	bool over = false;
-	uint64_t most = 0, i;
-	struct feed *feed;
 
-	for_each(feed, &stream->work.feeds, link)
-		most += feed->in.rd.view.slot_count + 1;
-	for (i = 0; i < most && stream_work_round(&stream->work, &over); i++)
+	stream_work_bound(&stream->work);
+	while (stream_work_round(&stream->work, NULL, &over))
 		;
 }
 
@@ -107,9 +104,8 @@ void stream_finish(struct topic *topic)
 	if (!stream || !stream->ring)
 		return;
 	stream_refuse_parked(stream);
-	if (busd->stopping)
-		stream_leave_disk(stream);
-	stream_end_disk(stream);
+	if (!busd->stopping)
+		stream_end_disk(stream);
 	do {
 		thread_lock(busd);
 		drain(stream);
@@ -117,12 +113,14 @@ void stream_finish(struct topic *topic)
 		settle_stream(topic);
 		for_each(ring, &topic->rings, link)
 			if (ring->feed && !ring->feed->before && !ring->pub) {
-				log_warning("stream \"%s\": what \"%s\" (pid %u) writes after its end is left out",
+				log_warning("stream \"%s\": what \"%s\" (pid %u) sent last is left out: it has ended",
 					    topic->name, ring->name, ring->pid);
 				give_back(ring);
 				break;
 			}
 	} while (!list_empty(&stream->work.feeds));
+	if (busd->stopping)
+		stream_end_disk(stream);
 	thread_lock(busd);
 	ring_pub_final(&stream->work.seq.out);
 	ring_pub_wake(&stream->work.seq.out);

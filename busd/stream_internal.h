@@ -49,8 +49,6 @@ void stream_unpark(struct job *job);
 /* stream_log.c: a reader gets a segment */
 void stream_segment_answered(struct job *job, const struct spill_ask *ask);
 void stream_take_answers(struct topic *topic);
-/* busd is stopped: all of it goes to disk first. Waits. */
-void stream_leave_disk(struct stream *stream);
 /* Its writer ends, in its time. */
 void stream_end_disk(struct stream *stream);
 void stream_settle_ended(struct busd *busd);

@@ -76,14 +76,16 @@ static void make_new(struct stream *stream, uint32_t i, uint32_t src, uint64_t n
 	struct board_source *source = source_at(stream, i);
 
 	thread_lock(stream->topic->busd);
+	board_begin_source(source);
+	/* the name first: a worker that dies here must not leave it with another's numbers */
+	source->flags = 0;
+	source->src = src;
+	bus_fence_release();
 	stream->work.seq.next[i] = next;
 	bus_store_relaxed(&source->durable, stream->disk ? next : 0);
 	bus_store_release(&source->taken, next);
 	if (stream->disk)
 		spill_disk_keep(stream->disk, i, next);
-	board_begin_source(source);
-	source->flags = 0;
-	source->src = src;
 	board_end_source(source);
 	thread_unlock(stream->topic->busd);
 }
@@ -285,6 +287,24 @@ void stream_number_source(const struct pub *pub)
 	board_begin_source(source);
 	source->pub_id = pub->id;
 	board_end_source(source);
+}
+
+void stream_source_is_open(const struct pub *pub)
+{
+	struct stream *stream = pub->topic->stream;
+	struct list waited;
+	struct job *job;
+
+	/* aside: one that waits on, for a death, is parked again */
+	list_init(&waited);
+	for_each(job, &stream->parked, link) {
+		if (job->source != pub->source)
+			continue;
+		list_remove(&job->link);
+		list_append(&waited, &job->link);
+	}
+	while (!list_empty(&waited))
+		begin_again(list_entry(waited.next, struct job, link));
 }
 
 void stream_hold_source(struct topic *topic, uint32_t source)

@@ -16,9 +16,12 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define ROUNDS   16              /* with the lock held */
-#define IDLE_NS  UINT64_C(20000) /* of looking before it sleeps */
-#define SLICE_NS 1000000         /* of sleep while a publisher has no bell for us */
+#define ROUNDS  16              /* with the lock held */
+#define IDLE_NS UINT64_C(20000) /* of looking before it sleeps */
+#define SLICE_NS \
+	1000000 /* of sleep while a publisher has no bell for us, doubled as nothing comes up to */
+#define SLICE_MOST_NS \
+	256000000 /* this: one that never asks for a bell is not waited on at others' cost */
 
 struct thread_bell {
 	uint64_t client_id;
@@ -43,6 +46,7 @@ struct thread {
 	struct wake_word *words;
 	size_t word_room;
 	struct wake_crowd *crowd;
+	int64_t slice_ns;
 };
 
 void thread_lock(struct busd *busd)
@@ -63,19 +67,21 @@ void thread_unlock(struct busd *busd)
 
 /* ---- a round ---- */
 
-bool stream_work_round(struct stream_work *work, bool *over)
+static bool is_at_bound(const struct feed *feed)
+{
+	return feed->bounded &&
+	       (feed->in.rd.cur >= feed->last_seq || feed->in.bytes >= feed->last_bytes);
+}
+
+void stream_work_bound(struct stream_work *work)
 {
 	struct feed *feed;
-	bool moved = false;
 
 	for_each(feed, &work->feeds, link) {
-		if (feed->before || feed->look >= SEQUENCER_DRAINED)
-			continue;
-		feed->look = sequencer_take(&work->seq, &feed->in, bus_realtime_ns());
-		moved = moved || feed->look == SEQUENCER_TOOK;
-		*over = *over || feed->look >= SEQUENCER_DRAINED;
+		feed->bounded = true;
+		feed->last_seq = feed->in.rd.cur + feed->in.rd.view.slot_count;
+		feed->last_bytes = feed->in.bytes + feed->in.rd.view.bytes;
 	}
-	return moved;
 }
 
 bool stream_work_waits(const struct stream_work *work)
@@ -100,6 +106,28 @@ static void wake_waiting(struct stream_work *work)
 			(void)feed->in.rd.wake(&feed->in.rd);
 }
 
+bool stream_work_round(struct stream_work *work, const _Atomic uint32_t *wanted, bool *over)
+{
+	struct feed *feed;
+	bool moved = false;
+
+	if (bus_load_acquire(&work->seq.spill.moved))
+		wake_waiting(work);
+	for_each(feed, &work->feeds, link) {
+		if (feed->before || feed->look >= SEQUENCER_DRAINED || is_at_bound(feed))
+			continue;
+		feed->look = sequencer_take(&work->seq, &feed->in, bus_realtime_ns());
+		moved = moved || feed->look == SEQUENCER_TOOK;
+		*over = *over || feed->look >= SEQUENCER_DRAINED;
+		/* a run of large messages takes its time, and there may be many rings */
+		if (feed_next != &work->feeds && wanted && bus_load_relaxed(wanted) != 0) {
+			list_begin_with(&work->feeds, feed_next);
+			return true;
+		}
+	}
+	return moved;
+}
+
 static void say(struct thread *thread)
 {
 	const uint64_t one = 1;
@@ -118,9 +146,12 @@ static bool rounds(struct thread *thread)
 	for (i = 0; moved && i < ROUNDS && bus_load_relaxed(&thread->wanted) == 0; i++) {
 		moved = false;
 		for_each(work, &thread->work, link) {
-			if (bus_load_acquire(&work->seq.spill.moved))
-				wake_waiting(work);
-			moved |= stream_work_round(work, &over);
+			moved |= stream_work_round(work, &thread->wanted, &over);
+			if (bus_load_relaxed(&thread->wanted) != 0 && work_next != &thread->work) {
+				list_begin_with(&thread->work, work_next);
+				moved = true;
+				break;
+			}
 		}
 	}
 	if (over)
@@ -221,7 +252,9 @@ static void sleep_once(struct thread *thread)
 	wake_barrier(); /* W3, pairs with the publishers' W1 */
 	if (!is_ready(thread) && count > 0) {
 		pthread_mutex_unlock(&thread->lock);
-		(void)!wake_wait(thread->words, count, slice ? SLICE_NS : -1, &thread->crowd);
+		(void)!wake_wait(thread->words, count, slice ? thread->slice_ns : -1, &thread->crowd);
+		thread->slice_ns = 2 * thread->slice_ns < SLICE_MOST_NS ? 2 * thread->slice_ns
+									: SLICE_MOST_NS;
 		take_lock(thread);
 	}
 	say_waiting(thread, false);
@@ -240,6 +273,7 @@ static void *thread_main(void *arg)
 		moved = rounds(thread);
 		if (moved) {
 			idle_since = 0;
+			thread->slice_ns = SLICE_NS;
 		} else if (idle_since == 0) {
 			idle_since = bus_monotonic_ns();
 		} else if (bus_monotonic_ns() - idle_since > IDLE_NS) {
@@ -275,6 +309,7 @@ int thread_open(struct busd *busd, const _Atomic uint32_t *bell)
 	}
 	pthread_mutex_init(&thread->lock, NULL);
 	thread->bell = bell;
+	thread->slice_ns = SLICE_NS;
 	list_init(&thread->work);
 	rc = server_watch(busd, &busd->settled, thread->event_fd, EPOLLIN);
 	if (rc < 0) {
@@ -333,6 +368,7 @@ static struct thread_bell *new_bell(struct thread *thread, uint64_t client_id)
 		thread->bells = more;
 		thread->bell_room = room;
 	}
+	thread->slice_ns = SLICE_NS;
 	thread->bells[thread->bell_count] = (struct thread_bell){ .client_id = client_id };
 	return &thread->bells[thread->bell_count++];
 }

@@ -24,6 +24,9 @@ struct feed {
 	struct feed *before; /* of the same publisher, and to be read to its end first; NULL */
 	struct ring *ring;
 	enum sequencer_look look; /* DRAINED and BROKEN are final */
+	/* of stream_work_bound() */
+	bool bounded;
+	uint64_t last_seq, last_bytes;
 };
 
 /* What the thread has of a stream; the rest is stream.c's. */
@@ -56,8 +59,16 @@ void thread_remove(struct stream_work *work);
 int thread_hear(struct busd *busd, uint64_t client_id, int fd, uint32_t word);
 void thread_unhear(struct busd *busd, uint64_t client_id);
 
-/* One round over all that there is; for tests and for the loop's thread, under the lock. */
-bool stream_work_round(struct stream_work *work, bool *over);
+/*
+ * One round over all that there is, under the lock, or up to where somebody wants that (*wanted is not 0; NULL: nobody
+ * does): the next goes on there. True: there may be more. *over: a ring has ended.
+ */
+bool stream_work_round(struct stream_work *work, const _Atomic uint32_t *wanted, bool *over);
+/*
+ * From now on no more is taken than one lap of each ring holds, messages and bytes: who goes on publishing is not
+ * followed.
+ */
+void stream_work_bound(struct stream_work *work);
 /* Is there something that waits for room, or for the disk? */
 bool stream_work_waits(const struct stream_work *work);
 

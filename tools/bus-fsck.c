@@ -118,9 +118,23 @@ static void add(struct sums *sums, const struct bus_log_finding *f)
 	}
 }
 
+/* As it is shown: what files call themselves is not to command the terminal. Of the newest four texts. */
+static const char *shown(const char *text)
+{
+	static char room[4][PATH_MAX];
+	static unsigned at;
+	char *to = room[at++ % 4];
+
+	snprintf(to, PATH_MAX, "%s", text);
+	for (char *c = to; *c != '\0'; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	return to;
+}
+
 static void show(const char *directory, const struct bus_log_finding *f)
 {
-	printf("%s/%s: ", directory, f->file);
+	printf("%s/%s: ", shown(directory), shown(f->file));
 	if (f->to > f->from + 1)
 		printf("messages %" PRIu64 " to %" PRIu64 ": ", f->from, f->to - 1);
 	else if (f->to > f->from)
@@ -130,9 +144,10 @@ static void show(const char *directory, const struct bus_log_finding *f)
 
 static json_t *finding_json(const struct bus_log_finding *f)
 {
-	json_t *object = json_pack("{s:s, s:s, s:s}", "kind", kind_name(f->kind), "file", f->file,
-				   "what", f->what);
+	json_t *object = json_pack("{s:s}", "kind", kind_name(f->kind));
 
+	tool_json_set_bytes(object, "file", f->file, strlen(f->file));
+	tool_json_set_bytes(object, "what", f->what, strlen(f->what));
 	if (f->to > f->from) {
 		json_object_set_new(object, "from", json_integer((json_int_t)f->from));
 		json_object_set_new(object, "to", json_integer((json_int_t)(f->to - 1)));
@@ -158,6 +173,15 @@ static void keep_remedy(struct remedies *list, const struct bus_log_finding *f)
 	list->count++;
 }
 
+static json_t *renamed_json(const char *file, const char *to)
+{
+	json_t *object = json_object();
+
+	tool_json_set_bytes(object, "file", file, strlen(file));
+	tool_json_set_bytes(object, "to", to, strlen(to));
+	return object;
+}
+
 /* Quarantine first: a name may be in the way of the segment that it belongs to. */
 static void repair(struct job *job, struct bus_log *log, const char *directory,
 		   struct remedies *list, struct sums *sums, json_t *done)
@@ -181,10 +205,10 @@ static void repair(struct job *job, struct bus_log *log, const char *directory,
 			}
 			sums->renamed++;
 			if (done)
-				json_array_append_new(done, json_pack("{s:s, s:s}", "file", f->file,
-								      "to", to));
+				json_array_append_new(done, renamed_json(f->file, to));
 			else
-				printf("%s/%s: renamed to %s\n", directory, f->file, to);
+				printf("%s/%s: renamed to %s\n", shown(directory), shown(f->file),
+				       shown(to));
 		}
 	for (size_t i = 0; i < list->count; i++)
 		free((char *)(uintptr_t)list->at[i].file);
@@ -195,8 +219,8 @@ static void repair(struct job *job, struct bus_log *log, const char *directory,
 
 static void summary(const char *directory, const struct bus_log_info *info, const struct sums *sums)
 {
-	printf("%s: %s%s%s%" PRIu64 " messages (%s) in %u segment%s: ", directory,
-	       info->topic[0] ? "topic " : "", info->topic, info->topic[0] ? ", " : "",
+	printf("%s: %s%s%s%" PRIu64 " messages (%s) in %u segment%s: ", shown(directory),
+	       info->topic[0] ? "topic " : "", shown(info->topic), info->topic[0] ? ", " : "",
 	       sums->messages, tool_bytes(sums->bytes).s, sums->segments,
 	       sums->segments == 1 ? "" : "s");
 	if (sums->damaged + sums->missing + sums->files + sums->flaws == 0) {
@@ -214,17 +238,20 @@ static void summary(const char *directory, const struct bus_log_info *info, cons
 static void add_json(struct job *job, const char *directory, const struct bus_log_info *info,
 		     const struct sums *sums, json_t *findings, json_t *done)
 {
-	json_array_append_new(
-		job->json,
-		json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}",
-			  "directory", directory, "topic", info->topic, "first_seq",
-			  (json_int_t)info->first_seq, "end_seq", (json_int_t)info->end_seq,
-			  "segments", (json_int_t)sums->segments, "messages",
-			  (json_int_t)sums->messages, "damaged", (json_int_t)sums->damaged,
-			  "missing", (json_int_t)sums->missing, "files", (json_int_t)sums->files,
-			  "flaws", (json_int_t)sums->flaws, "sound",
-			  sums->damaged + sums->missing + sums->files + sums->flaws == 0,
-			  "findings", findings, "renamed", done));
+	json_t *object = json_pack(
+		"{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b, s:o, s:o}", "first_seq",
+		(json_int_t)info->first_seq, "end_seq", (json_int_t)info->end_seq, "segments",
+		(json_int_t)sums->segments, "messages", (json_int_t)sums->messages, "damaged",
+		(json_int_t)sums->damaged, "missing", (json_int_t)sums->missing, "files",
+		(json_int_t)sums->files, "flaws", (json_int_t)sums->flaws, "sound",
+		sums->damaged + sums->missing + sums->files + sums->flaws == 0, "findings",
+		findings, "renamed", done);
+
+	if (!object)
+		tool_fail(TOOL_FAILED, "cannot write JSON: out of memory");
+	tool_json_set_bytes(object, "directory", directory, strlen(directory));
+	tool_json_set_bytes(object, "topic", info->topic, strlen(info->topic));
+	json_array_append_new(job->json, object);
 }
 
 static struct bus_log *open_log(struct job *job, const char *directory)

@@ -17,6 +17,7 @@
 #include "tool_format.h"
 #include "tool_output.h"
 #include "tool_pace.h"
+#include "tool_place.h"
 
 #define PEEK_MAX  256
 #define PACED_MAX 16
@@ -55,8 +56,11 @@ static const struct tool_option options[] = {
 	{ OPT_JSON, "json", NULL, "a JSON object a line" },
 	{ OPT_HEADERS, "headers", NULL, "headers and an empty line before each payload" },
 	{ OPT_FROM, "from", "WHERE",
-	  "now (default), oldest: what the rings still hold,\n"
-	  "last: the last message of each topic, then what follows" },
+	  "now (default), last: the last message of each topic, oldest:\n"
+	  "what the rings still hold; a stream reaches to the disk: oldest,\n"
+	  "seq:N (number N), time:T (T is 2026-11-28, 2026-11-28T10:00:00.5Z,\n"
+	  "...+01:00 or @SECONDS; UTC), -1h (that long before now), -N (N\n"
+	  "messages before the end)" },
 	{ OPT_UNTIL_END, "until-end", NULL, "stop when nothing more is there" },
 	{ OPT_TIMEOUT, "timeout", "TIME", "stop with exit code 3 when nothing came for so long" },
 	{ OPT_LOSSY, "lossy", NULL, "never hold a publisher back; what is lost is counted" },
@@ -93,7 +97,7 @@ struct job {
 	uint64_t count;     /* 0: no end */
 	int64_t timeout_ns; /* 0: none */
 	double rate;
-	bool until_end, style_given, closed; /* closed: nobody reads our output any more */
+	bool until_end, closed; /* closed: nobody reads our output any more */
 	/* how far it is */
 	uint64_t messages;
 	int64_t last_ns; /* when the last message came */
@@ -106,35 +110,33 @@ struct job {
 
 /* ---- command line ---- */
 
-static void set_style(struct job *job, enum tool_style style)
-{
-	if (job->style_given && job->format.style != style)
-		tool_fail_usage("--raw, --stdout, --format and --json exclude each other");
-	job->format.style = style;
-	job->style_given = true;
-}
-
-static void set_stdout(struct job *job, const char *text)
-{
-	static const enum tool_style styles[] = { TOOL_STYLE_LINES, TOOL_STYLE_WHOLE,
-						  TOOL_STYLE_LENGTH };
-
-	set_style(job, styles[tool_choice("--stdout", text, "lines|whole|length")]);
-}
-
 static void set_from(struct job *job, const char *text)
 {
-	if (strncmp(text, "time:", 5) == 0 || text[0] == '-')
-		tool_fail_usage("--from=%s: what is in memory has no index by time, and what is on disk is not read from there\n"
-				"         (--from=oldest reads what is there)",
+	static const uint32_t starts[] = { [TOOL_PLACE_OLDEST] = BUS_START_OLDEST,
+					   [TOOL_PLACE_END] = BUS_START_NOW,
+					   [TOOL_PLACE_SEQ] = BUS_START_SEQ,
+					   [TOOL_PLACE_TIME] = BUS_START_TIME,
+					   [TOOL_PLACE_BACK] = BUS_START_BACK };
+	struct bus_sub_opts *opts = &job->opts;
+	struct tool_place place;
+
+	opts->start_seq = opts->start_time_ns = opts->start_back = 0;
+	if (strcmp(text, "now") == 0) {
+		opts->start = BUS_START_NOW;
+	} else if (strcmp(text, "last") == 0) {
+		opts->start = BUS_START_LAST;
+	} else if (tool_place("--from", text, &place)) {
+		opts->start = starts[place.kind];
+		if (place.kind == TOOL_PLACE_SEQ)
+			opts->start_seq = place.value;
+		else if (place.kind == TOOL_PLACE_TIME)
+			opts->start_time_ns = place.value;
+		else if (place.kind == TOOL_PLACE_BACK)
+			opts->start_back = place.value;
+	} else {
+		tool_fail_usage("--from: \"%s\" is no place: now, last, oldest, seq:N, time:T, -1h, -N",
 				text);
-	if (strncmp(text, "seq:", 4) == 0) {
-		job->opts.start = BUS_START_SEQ;
-		job->opts.start_seq = tool_number("--from=seq", text + 4, 0, UINT64_MAX / 2);
-		return;
 	}
-	job->opts.start_seq = 0;
-	job->opts.start = (uint32_t)tool_choice("--from", text, "now|oldest|last");
 }
 
 static _Noreturn void refuse_stream_option(const char *option)
@@ -151,18 +153,16 @@ static void set_option(struct job *job, int opt)
 		job->count = tool_number("--count", optarg, 1, UINT64_MAX);
 		break;
 	case OPT_RAW:
-		set_style(job, TOOL_STYLE_LINES);
+		tool_format_choose(&job->format, TOOL_STYLE_LINES);
 		break;
 	case OPT_STDOUT:
-		set_stdout(job, optarg);
+		tool_format_stdout(&job->format, optarg);
 		break;
 	case 'f':
-		tool_format_check(optarg);
-		set_style(job, TOOL_STYLE_FORMAT);
-		job->format.spec = optarg;
+		tool_format_spec(&job->format, optarg);
 		break;
 	case OPT_JSON:
-		set_style(job, TOOL_STYLE_JSON);
+		tool_format_choose(&job->format, TOOL_STYLE_JSON);
 		break;
 	case OPT_HEADERS:
 		job->format.headers = true;
@@ -219,13 +219,8 @@ static void parse(struct job *job, int argc, char **argv)
 				argv[optind]);
 	if (job->until_end && job->opts.start == BUS_START_NOW)
 		tool_fail_usage(
-			"--until-end: nothing is there to be read from now on; --from=oldest or last?");
-	if (!job->style_given)
-		job->format.style = isatty(STDOUT_FILENO) ? TOOL_STYLE_TEXT : TOOL_STYLE_LINES;
-	if (job->format.headers && job->format.style > TOOL_STYLE_LINES)
-		tool_fail_usage(
-			"--headers goes with --raw or output for people; there is %%h, and --json has them");
-	job->format.colour = tool_colour();
+			"--until-end: nothing is there to be read from now on; --from=oldest, last, -1h?");
+	tool_format_complete(&job->format);
 }
 
 /* ---- losses ---- */
@@ -410,6 +405,14 @@ static int await(struct job *job)
 	return n == 0 && left >= 0 ? TOOL_NOBODY : 0;
 }
 
+/* What is on disk may not be there at once: the disk, or busd, takes its time. */
+static bool is_end(struct job *job)
+{
+	struct bus_sub_info info;
+
+	return bus_sub_info(job->sub, &info) < 0 || info.from_disk == 0;
+}
+
 static int run(struct job *job)
 {
 	struct bus_msg msgs[PEEK_MAX];
@@ -433,7 +436,7 @@ static int run(struct job *job)
 			continue;
 		}
 		flush(job);
-		if (job->until_end)
+		if (job->until_end && is_end(job))
 			break;
 		code = await(job);
 	}

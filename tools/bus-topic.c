@@ -52,7 +52,7 @@ static const struct tool_option options[] = {
 	{ OPT_SYNC, "sync", "HOW",
 	  "create --stream: none, interval:MS, batch (default): when\nmessages are durable; memory: they are not on disk" },
 	{ OPT_TO, "to", "WHERE",
-	  "position: move it to seq:N, oldest, now (behind the last\nmessage), time:T or -1h; one that is not there is made" },
+	  "position: move it to seq:N, oldest, now (behind the last\nmessage), time:T, -1h or -N; one that is not there is made" },
 	{ OPT_SKIP, "skip", "N", "position: pass over N messages" },
 	{ OPT_DELETE, "delete", NULL, "position: delete it" },
 	{ OPT_EXECUTE, "execute", NULL, "position: do it; else it is only said what would happen" },
@@ -135,8 +135,8 @@ static void set_change(struct job *job, int opt)
 
 	switch (opt) {
 	case OPT_TO:
-		position_check_to(optarg);
-		change->to = optarg;
+		position_parse_to(optarg, &change->to);
+		change->moves = true;
 		job->change_given = "--to";
 		break;
 	case OPT_SKIP:
@@ -152,7 +152,7 @@ static void set_change(struct job *job, int opt)
 		job->change_given = job->change_given ? job->change_given : "--execute";
 		break;
 	}
-	if ((change->to != NULL) + (change->skip != 0) + change->remove > 1)
+	if (change->moves + (change->skip != 0) + change->remove > 1)
 		tool_fail_usage("--to, --skip and --delete exclude each other");
 }
 
@@ -451,7 +451,7 @@ static const char *check_arguments(const struct command *command, struct job *jo
 		tool_fail_usage("%s: TOPIC and NAME are needed", command->name);
 	if (job->change_given && !command->takes_name)
 		tool_fail_usage("%s does not take %s", command->name, job->change_given);
-	if (job->change.execute && !job->change.to && !job->change.skip && !job->change.remove)
+	if (job->change.execute && !job->change.moves && !job->change.skip && !job->change.remove)
 		tool_fail_usage("--execute: what? --to, --skip or --delete");
 	if (optind < argc)
 		tool_fail_usage("%s takes one topic, \"%s\" is too much", command->name,

@@ -5,6 +5,7 @@
 #include <endian.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 #include "tool_format.h"
@@ -115,6 +116,43 @@ void tool_format_check(const char *spec)
 		}
 	}
 }
+
+/* ---- options ---- */
+
+void tool_format_choose(struct tool_format *format, enum tool_style style)
+{
+	if (format->chosen && format->style != style)
+		tool_fail_usage("--raw, --stdout, --format and --json exclude each other");
+	format->style = style;
+	format->chosen = true;
+}
+
+void tool_format_stdout(struct tool_format *format, const char *text)
+{
+	static const enum tool_style styles[] = { TOOL_STYLE_LINES, TOOL_STYLE_WHOLE,
+						  TOOL_STYLE_LENGTH };
+
+	tool_format_choose(format, styles[tool_choice("--stdout", text, "lines|whole|length")]);
+}
+
+void tool_format_spec(struct tool_format *format, const char *spec)
+{
+	tool_format_check(spec);
+	tool_format_choose(format, TOOL_STYLE_FORMAT);
+	format->spec = spec;
+}
+
+void tool_format_complete(struct tool_format *format)
+{
+	if (!format->chosen)
+		format->style = isatty(STDOUT_FILENO) ? TOOL_STYLE_TEXT : TOOL_STYLE_LINES;
+	if (format->headers && format->style > TOOL_STYLE_LINES)
+		tool_fail_usage(
+			"--headers goes with --raw or output for people; there is %%h, and --json has them");
+	format->colour = tool_colour();
+}
+
+/* ---- -f, a message ---- */
 
 /* name=value,name=value */
 static void add_header_list(struct tool_output *out, const struct bus_msg *msg)

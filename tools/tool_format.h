@@ -25,11 +25,23 @@ struct tool_format {
 	enum tool_style style;
 	bool headers; /* TEXT, LINES: `name: value` lines and an empty one before each payload */
 	bool colour;  /* TEXT */
+	bool chosen;  /* style was, by an option */
 	/*
 	 * FORMAT: %t topic %s seq %k key %T time %h headers %p payload %l lost %%, \n \t \r \0 \\
 	 */
 	const char *spec;
 };
+
+/* ---- from options; what contradicts itself ends the program (TOOL_USAGE) ---- */
+
+/* --raw, --json. */
+void tool_format_choose(struct tool_format *format, enum tool_style style);
+/* --stdout=lines|whole|length */
+void tool_format_stdout(struct tool_format *format, const char *text);
+/* -f: spec must stay. Something unknown in it ends the program. */
+void tool_format_spec(struct tool_format *format, const char *spec);
+/* After all options: what was not chosen is for people on a terminal, lines else. */
+void tool_format_complete(struct tool_format *format);
 
 /* Ends the program (TOOL_USAGE) where spec has something unknown in it. */
 void tool_format_check(const char *spec);

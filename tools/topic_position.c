@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bus_log.h>
 
@@ -138,87 +136,45 @@ static uint64_t seq_at(struct bus *bus, const char *topic, const struct bus_posi
 	return seq;
 }
 
-/* 2026-11-28T12:00:00[.5][Z], or seconds since 1970, in UTC; false: neither. */
-static bool parse_time(const char *text, uint64_t *ret)
+void position_parse_to(const char *to, struct tool_place *ret)
 {
-	struct tm tm = { 0 };
-	const char *end = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	double seconds = 0;
-	char *rest;
-
-	if (!end) {
-		seconds = strtod(text, &rest);
-		if (rest == text || *rest || !(seconds >= 0 && seconds < 1e10))
-			return false;
-		*ret = (uint64_t)(seconds * 1e9);
-		return true;
-	}
-	if (*end == '.') {
-		seconds = strtod(end, &rest);
-		end = rest;
-	}
-	if (strcmp(end, "Z") != 0 && *end)
-		return false;
-	*ret = (uint64_t)timegm(&tm) * 1000000000u + (uint64_t)(seconds * 1e9);
-	return true;
-}
-
-/* "time:..." or "-1h". */
-static uint64_t parse_when(const char *to)
-{
-	const uint64_t now = tool_unix_time_ns();
-	uint64_t ago, at;
-
-	if (to[0] == '-') {
-		ago = (uint64_t)tool_duration("--to", to + 1);
-		return ago < now ? now - ago : 0;
-	}
-	if (!parse_time(to + strlen("time:"), &at))
-		tool_fail_usage(
-			"--to: \"%s\" is no time: 2026-11-28T12:00:00Z, or seconds since 1970 (both UTC)",
-			to);
-	return at;
-}
-
-void position_check_to(const char *to)
-{
-	if (strcmp(to, "now") == 0 || strcmp(to, "oldest") == 0)
-		return;
-	if (strncmp(to, "seq:", 4) == 0)
-		(void)tool_number("--to=seq", to + 4, 0, UINT64_MAX / 2);
-	else if (strncmp(to, "time:", 5) == 0 || to[0] == '-')
-		(void)parse_when(to);
-	else
-		tool_fail_usage("--to: \"%s\" is not seq:N, oldest, now, time:T or -1h", to);
+	if (strcmp(to, "now") == 0)
+		ret->kind = TOOL_PLACE_END;
+	else if (!tool_place("--to", to, ret))
+		tool_fail_usage("--to: \"%s\" is not seq:N, oldest, now, time:T, -1h or -N", to);
 }
 
 static uint64_t target_of(struct bus *bus, const char *topic, const struct bus_position *p,
 			  const struct position_change *change)
 {
-	const char *to = change->to;
-	uint64_t seq;
+	const uint64_t value = change->to.value;
 
-	if (!to) {
-		if (change->skip > p->head_seq - p->seq)
+	if (!change->moves) {
+		if (change->skip > lag_of(p))
 			tool_fail(TOOL_FAILED,
 				  "cannot pass over %" PRIu64 " messages: \"%s\" has %" PRIu64
 				  " before it (--to=now passes over all of them)",
 				  change->skip, p->name, lag_of(p));
 		return p->seq + change->skip;
 	}
-	if (strcmp(to, "now") == 0)
-		return p->head_seq;
-	if (strcmp(to, "oldest") == 0)
+	switch (change->to.kind) {
+	case TOOL_PLACE_OLDEST:
 		return p->oldest_seq;
-	if (to[0] != 's')
-		return seq_at(bus, topic, p, parse_when(to));
-	seq = tool_number("--to=seq", to + 4, 0, UINT64_MAX / 2);
-	if (seq > p->head_seq)
+	case TOOL_PLACE_TIME:
+		return seq_at(bus, topic, p, value);
+	case TOOL_PLACE_BACK:
+		return value < p->head_seq ? p->head_seq - value : 0;
+	case TOOL_PLACE_SEQ:
+		if (value <= p->head_seq)
+			return value;
 		tool_fail(TOOL_FAILED,
 			  "cannot move \"%s\" to message %" PRIu64
 			  ": the stream's next message is %" PRIu64 " (--to=now goes there)",
-			  p->name, seq, p->head_seq);
-	return seq;
+			  p->name, value, p->head_seq);
+	case TOOL_PLACE_END:
+		break;
+	}
+	return p->head_seq;
 }
 
 /* "are" or "would be" done. */
@@ -266,7 +222,7 @@ int position_change(struct bus *bus, const char *topic, const char *name,
 	uint64_t to;
 	int err;
 
-	if (is_new && !change->to)
+	if (is_new && !change->moves)
 		tool_fail(TOOL_FAILED,
 			  "cannot %s durable subscription \"%s\": there is none on \"%s\"",
 			  change->remove ? "delete"
@@ -275,7 +231,7 @@ int position_change(struct bus *bus, const char *topic, const char *name,
 			  name, topic);
 	if (is_new)
 		ask_stream(bus, topic, name, &p);
-	if (!change->to && !change->skip && !change->remove) {
+	if (!change->moves && !change->skip && !change->remove) {
 		if (json)
 			tool_json_print(position_json(&p));
 		else

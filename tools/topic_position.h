@@ -6,17 +6,19 @@
 #define TOPIC_POSITION_H
 
 #include "tool.h"
+#include "tool_place.h"
 
 /* What `position` is to do; all zero: only to show it. */
 struct position_change {
-	const char *to; /* seq:N, oldest, now, time:T, -1h; NULL */
-	uint64_t skip;  /* messages */
+	bool moves;           /* to: */
+	struct tool_place to; /* or */
+	uint64_t skip;        /* messages */
 	bool remove;
 	bool execute; /* else it is only said what would happen */
 };
 
 /* Ends the program where that is no place (TOOL_USAGE). */
-void position_check_to(const char *to);
+void position_parse_to(const char *to, struct tool_place *ret);
 int position_list(struct bus *bus, const char *topic, bool json);
 json_t *position_json(const struct bus_position *position);
 int position_change(struct bus *bus, const char *topic, const char *name,

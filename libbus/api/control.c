@@ -138,6 +138,33 @@ static uint64_t patience(const struct bus *bus, const struct ctl_head *req)
 		       : bus->timeout_ns;
 }
 
+/*
+ * An answer to a request that we gave up. What it opened is nobody's, and would be counted, waited for and in the way of
+ * the next attempt for as long as the connection is there: it is closed. Nobody waits for the answer to that.
+ */
+static void close_late(struct bus *bus, struct control_packet *p, uint64_t deadline)
+{
+	struct ctl_pub_close pub = { .head = BUS__HEAD(CTL_PUB_CLOSE, ctl_pub_close) };
+	struct ctl_sub_close sub = { .head = BUS__HEAD(CTL_SUB_CLOSE, ctl_sub_close) };
+	struct ctl_pub_reply pub_reply;
+	struct ctl_sub_reply sub_reply;
+
+	control_close_fds(p);
+	if (ctl_fit(p->bytes, p->len) != 0)
+		return;
+	if (p->head.type == (CTL_REPLY | CTL_PUB_OPEN)) {
+		memcpy(&pub_reply, p->bytes, sizeof(pub_reply));
+		pub.pub_id = pub_reply.pub_id;
+		pub.head.req = ++bus->request_number;
+		(void)send_request(bus, &pub, deadline);
+	} else if (p->head.type == (CTL_REPLY | CTL_SUB_OPEN)) {
+		memcpy(&sub_reply, p->bytes, sizeof(sub_reply));
+		sub.sub_id = sub_reply.sub_id;
+		sub.head.req = ++bus->request_number;
+		(void)send_request(bus, &sub, deadline);
+	}
+}
+
 /* -EPIPE without a sentence: it hung up before it answered. */
 static int ask(struct bus *bus, struct ctl_head *head, void *reply, size_t reply_size, int *fds,
 	       int *nfds, uint64_t deadline)
@@ -152,7 +179,7 @@ static int ask(struct bus *bus, struct ctl_head *head, void *reply, size_t reply
 		if (err == 1) {
 			if (answers(&p.head, head))
 				return take_answer(bus, &p, head, reply, reply_size, fds, nfds);
-			control_close_fds(&p); /* to a request that we gave up */
+			close_late(bus, &p, deadline);
 			continue;
 		}
 		if (err == -EPIPE)

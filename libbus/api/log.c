@@ -36,8 +36,10 @@ const char *bus_log_fault_text(uint32_t fault)
 
 static int open_failed(struct bus_log *log, int err, const char *path, const char *tried)
 {
+	/* the path may be the log's own */
+	bus__fail(err, "cannot %s \"%s\": %s", tried, path, strerror(-err));
 	bus_log_close(log);
-	return bus__fail(err, "cannot %s \"%s\": %s", tried, path, strerror(-err));
+	return err;
 }
 
 /* busd holds the same lock for as long as it writes there. */

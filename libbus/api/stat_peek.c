@@ -177,8 +177,9 @@ static int find_all(const struct stat_view *view, const struct stat_board *board
 		if (bus__stat_board_ring(board, i, &line) == -ENOENT)
 			continue;
 		ring = bus__stat_view_ring(view, line.ring_id);
+		/* of a stream only where the board has its sources, which are read with it */
 		if (!ring || ring->topic_id != board->topic_id ||
-		    (bus__stat_board_stream(board) && !ring->stream))
+		    (bus__stat_board_stream(board) != 0) != (ring->stream != 0))
 			continue;
 		count += find_newest(ring, i, n, found + count);
 		/* keep the newest n, so that two n are always enough */

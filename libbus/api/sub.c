@@ -23,7 +23,7 @@ static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 			   : o->durable != NULL ? o->durable
 						: sub->bus->name;
 
-	if (o->start > BUS_START_SEQ || o->policy > BUS_LOSSY ||
+	if (o->start > BUS_START_BACK || o->policy > BUS_LOSSY ||
 	    (o->flags & ~(BUS_SUB_FD_THREAD | BUS_SUB_ACK)) != 0 || o->spin_ns < -1 ||
 	    o->max_rings > CURSOR_MAX_ENTRIES)
 		return bus__fail(-EINVAL, "bus_sub_open: bad options");
@@ -32,8 +32,15 @@ static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 			-EINVAL,
 			"\"%s\" may match several topics, and a number is one stream's: name that",
 			sub->like.pattern);
+	if (o->start_seq > UINT64_MAX / 2)
+		return bus__fail(-EINVAL, "bus_sub_open: no message has number %llu",
+				 (unsigned long long)o->start_seq);
 	if (o->start_seq != 0 && o->start != BUS_START_SEQ)
 		return bus__fail(-EINVAL, "bus_sub_open: start_seq without BUS_START_SEQ");
+	if (o->start_time_ns != 0 && o->start != BUS_START_TIME)
+		return bus__fail(-EINVAL, "bus_sub_open: start_time_ns without BUS_START_TIME");
+	if (o->start_back != 0 && o->start != BUS_START_BACK)
+		return bus__fail(-EINVAL, "bus_sub_open: start_back without BUS_START_BACK");
 	if (o->durable != NULL) {
 		int err = bus__durable_opts(sub, o);
 
@@ -44,6 +51,8 @@ static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 	}
 	sub->start = o->start;
 	sub->start_seq = o->start_seq;
+	sub->start_back = o->start_back;
+	sub->start_time_ns = o->start_time_ns;
 	sub->policy = o->policy;
 	sub->fd_thread = (o->flags & BUS_SUB_FD_THREAD) != 0;
 	sub->like.policy = o->policy;
@@ -116,11 +125,27 @@ static int join(struct bus_sub *sub)
 	return 0;
 }
 
+/*
+ * As busd has to know it: which rings that have ended are wanted, and that a number, or a distance from the end, is a
+ * stream's. A pattern with wildcards may match live topics too, which have none.
+ */
+static uint32_t start_told(const struct bus_sub *sub)
+{
+	switch (sub->start) {
+	case BUS_START_TIME:
+		return CTL_START_OLDEST;
+	case BUS_START_BACK:
+		return topic_is_wild(sub->like.pattern) ? CTL_START_OLDEST : CTL_START_SEQ;
+	default:
+		return sub->start;
+	}
+}
+
 static int subscribe(struct bus_sub *sub)
 {
 	struct ctl_sub_open req = { .head = BUS__HEAD(CTL_SUB_OPEN, ctl_sub_open),
 				    .flags = sub->policy == BUS_LOSSY ? BOARD_SUB_LOSSY : 0,
-				    .start = sub->start,
+				    .start = start_told(sub),
 				    .entries = sub->like.max_rings,
 				    .node = bus__node(),
 				    .line = sub->like.line };
@@ -201,6 +226,12 @@ static void free_sub(struct bus_sub *sub)
 	bus__sub_drop_formers(sub);
 	bus__past_sweep(bus);
 	pthread_mutex_unlock(&bus->lock);
+	while (sub->ends != NULL) {
+		struct sub_end *end = sub->ends;
+
+		sub->ends = end->next;
+		free(end);
+	}
 	free(sub->spare_former);
 	wake_fd_close(sub->fd);
 	wake_crowd_free(sub->crowd);
@@ -329,6 +360,7 @@ int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret)
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		ret->delivered += sub->rings[i]->rd.delivered;
 		ret->lost += sub->rings[i]->rd.lost;
+		ret->from_disk += sub->rings[i]->from_disk;
 	}
 	return 0;
 }

@@ -43,8 +43,10 @@ void bus__durable_begin(struct bus_sub *sub, uint64_t position)
 	sub->durable = sub->like.durable[0] != 0;
 	if (!sub->durable || position == 0)
 		return;
-	sub->start = BUS_START_SEQ;
-	sub->start_seq = position - 1;
+	if (sub->spare_former == NULL) { /* an heir goes on where the former busd's ring ends for it */
+		sub->start = BUS_START_SEQ;
+		sub->start_seq = position - 1;
+	}
 	sub->released = position;
 	bus__durable_ack(sub);
 }

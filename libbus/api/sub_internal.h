@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sub_internal.h - a subscription, as sub.c (open, close), sub_rings.c (what busd tells: rings,
- * evictions), sub_read.c (peek and release) and sub_wait.c (sleeping) see it.
+ * evictions), sub_begin.c (where it begins), sub_disk.c (what has left a stream's ring), sub_read.c (peek and release) and sub_wait.c (sleeping) see it.
  */
 #ifndef BUS_SUB_INTERNAL_H
 #define BUS_SUB_INTERNAL_H
@@ -33,14 +33,18 @@ struct sub_ring {
 	struct ring_reader rd;
 	struct sub_topic *topic;
 	uint32_t borrowed;
-	bool active;               /* false: a successor whose predecessor is not drained yet */
-	bool unbegun;              /* attached, and its cursor not written yet */
-	bool stale;                /* not told again yet, by a new worker of busd's */
-	bool ignored;              /* wrote what is not a message */
-	bool skips;                /* joins again, and has missed something */
-	bool chosen;               /* BUS_START_LAST: begins at its last message */
-	bool same_pids;            /* its busd's pids are ours */
+	bool active;    /* false: a successor whose predecessor is not drained yet */
+	bool unbegun;   /* attached, and its cursor not written yet */
+	bool stale;     /* not told again yet, by a new worker of busd's */
+	bool ignored;   /* wrote what is not a message */
+	bool skips;     /* joins again, and has missed something */
+	bool chosen;    /* BUS_START_LAST: begins at its last message */
+	bool same_pids; /* its busd's pids are ours */
+	bool from_disk; /* its next message is read from the stream's log: sub_disk.c */
+	bool voided; /* what was borrowed first was overwritten: void up to the last, then read again */
+	uint64_t after_ns; /* BUS_START_TIME: older ones are passed over until the first that is not; 0 */
 	struct sub_stream *stream; /* it is a stream's: sub_stream.c; else NULL */
+	struct sub_disk *disk;     /* of one on disk; else NULL */
 	uint32_t gen;              /* of busd */
 	uint64_t line;             /* what its publisher was called first, by whichever busd */
 	uint64_t prev_ring;
@@ -62,6 +66,7 @@ struct sub_ring {
 struct sub_run {
 	struct sub_ring *ring;
 	uint32_t count;
+	bool disk;     /* they were read from disk */
 	uint64_t lost; /* as told with the first of them */
 };
 
@@ -71,6 +76,14 @@ struct sub_former {
 	struct shm_map map;
 	struct cursor_segment *cursors;
 	struct sub_former *next;
+};
+
+/* How far a stream was read whose ring of a former busd has ended: the next busd's goes on there. */
+struct sub_end {
+	struct sub_end *next;
+	uint64_t seq;
+	uint32_t gen;
+	char topic[CTL_TOPIC_MAX];
 };
 
 /* What a subscription is opened with, at each busd. */
@@ -115,7 +128,7 @@ struct bus_sub {
 	struct cursor_segment *cursors;
 	uint32_t entries;
 	uint32_t start, policy;
-	uint64_t start_seq; /* BUS_START_SEQ */
+	uint64_t start_seq, start_back, start_time_ns; /* BUS_START_SEQ, BACK, TIME */
 	uint64_t spin_ns;
 	bool joined;
 	bool durable;      /* bus__durable_released() is to be called */
@@ -142,6 +155,7 @@ struct bus_sub {
 	struct sub_like like;
 	struct bus_sub *heirs, *later; /* opened at a newer busd, to be taken over; under bus->lock */
 	struct sub_former *formers, *spare_former;
+	struct sub_end *ends;
 	_Atomic uint32_t heir_there; /* or refusal */
 	int refusal;                 /* why a newer busd does not let us; under bus->lock */
 	bool refused;                /* the owner knows */
@@ -159,8 +173,6 @@ struct bus_sub {
 /* sub_rings.c. All are called by the owner thread. */
 /* busd rang: receive, attach, detach, join again after an eviction */
 void bus__sub_news(struct bus_sub *sub);
-void bus__sub_begin(struct bus_sub *sub);  /* join, step 1, of all rings attached so far */
-void bus__sub_joined(struct bus_sub *sub); /* join, step 3 */
 void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r);
 bool bus__sub_evicted(const struct sub_topic *topic);
 void bus__sub_drop_rings(struct bus_sub *sub);
@@ -168,14 +180,50 @@ void bus__sub_resolve_bells(struct bus_sub *sub, struct sub_ring *r); /* under b
 bool bus__sub_ring_place(struct bus_sub *sub, uint32_t count);        /* room for so many more */
 void bus__sub_ring_ends(struct sub_ring *r); /* nothing more comes there, whatever a board says */
 
+/* sub_begin.c */
+void bus__sub_begin(struct bus_sub *sub);  /* join, step 1, of all rings attached so far */
+void bus__sub_joined(struct bus_sub *sub); /* join, step 3 */
+/* Both of rings that were activated with the rest, but announced after our step 1. Not under bus->lock. */
+void bus__sub_begin_late(struct bus_sub *sub);
+
 /* sub_stream.c */
 /* A ring that is a stream's gets what its messages need; false: no memory, or a board that is none. */
 bool bus__sub_stream_attach(struct sub_ring *r, const struct bus__segment *ring,
 			    const struct bus__segment *board);
-void bus__sub_stream_begin(struct sub_ring *r, uint64_t seq); /* BUS_START_SEQ */
-void bus__sub_stream_free(struct sub_stream *stream);         /* NULL is allowed */
+void bus__sub_stream_begin(struct sub_ring *r, uint64_t seq); /* BUS_START_SEQ, of one in memory */
+/* Who published, by its number in the stream. Borrowed like a message. */
+const struct bus_peer *bus__sub_stream_who(struct sub_ring *r, uint32_t src, uint64_t src_seq);
+void bus__sub_stream_free(struct sub_stream *stream); /* NULL is allowed */
 /* What a stream's slot says more than another's of a message that was just looked at. */
 void bus__sub_stream_mark(struct sub_ring *r, const struct ring_peeked *p, struct bus_msg *msg);
+
+/* sub_disk.c: of rings that have one */
+/* A stream that is kept on disk gets what its log is read by. false: no memory. */
+bool bus__sub_disk_attach(struct sub_ring *r, const struct board_head *board);
+void bus__sub_disk_free(struct sub_disk *disk); /* NULL is allowed */
+/* Join, step 1: stands where the subscription is to begin. false: where any ring's would. */
+bool bus__sub_disk_begin(struct sub_ring *r);
+/* At the number behind the last one that a former busd's ring had for us. */
+void bus__sub_disk_begin_at(struct sub_ring *r, uint64_t seq);
+/* The ring was read until its end: noted for the next busd's. And is there one of a former busd's? */
+void bus__sub_disk_ended(struct sub_ring *r, uint64_t seq);
+void bus__sub_disk_go_on(struct bus_sub *sub, struct sub_ring *r);
+/* Lapped in the ring: goes on from disk. false: there is none, it is lost. Nothing is borrowed. */
+bool bus__sub_disk_enter(struct sub_ring *r);
+/*
+ * While from_disk: fills at most `room` messages and positions, and says how many. 0: none now; with *again: look
+ * again, the ring has it perhaps. -errno: nothing is lost by it.
+ */
+int bus__sub_disk_take(struct sub_ring *r, struct bus_msg *msgs, uint64_t *pos, int room,
+		       bool *again);
+void bus__sub_disk_untake(struct sub_ring *r); /* the last one */
+bool bus__sub_disk_ready(const struct sub_ring *r);
+uint64_t bus__sub_disk_due(const struct sub_ring *r); /* CLOCK_MONOTONIC: when it is again; 0: it is */
+/* Of n messages of one run that are given back, before the run is: are they good? */
+bool bus__sub_disk_whole(const struct sub_ring *r, bool disk, uint64_t pos);
+/* After it was: they were, or all that is borrowed from them on is void, and read again. */
+void bus__sub_disk_pass(struct sub_ring *r, uint32_t n, bool disk, uint64_t pos);
+void bus__sub_disk_void(struct sub_ring *r, uint32_t n, bool disk, uint64_t told);
 
 /* sub_durable.c */
 int bus__durable_opts(struct bus_sub *sub, const struct bus_sub_opts *o);

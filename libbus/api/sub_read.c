@@ -53,14 +53,15 @@ static inline void lend(struct bus_sub *sub, struct sub_ring *r, struct bus_msg 
 	sub->borrow_count += (uint32_t)n;
 	r->rd.expect_pos = sub->borrow_pos[borrow_index(sub, sub->borrow_count - 1)] +
 			   ring_need(0, first[n - 1].len);
-	if (sub->run_count != 0 && last->ring == r && lost == 0) {
+	if (sub->run_count != 0 && last->ring == r && last->disk == r->from_disk && lost == 0) {
 		last->count += (uint32_t)n;
 		return;
 	}
 	first->lost = lost;
 	r->rd.lost_unsaid = 0;
-	sub->runs[(sub->run_first + sub->run_count++) % BUS_BORROW_MAX] =
-		(struct sub_run){ .ring = r, .count = (uint32_t)n, .lost = lost };
+	sub->runs[(sub->run_first + sub->run_count++) % BUS_BORROW_MAX] = (struct sub_run){
+		.ring = r, .count = (uint32_t)n, .disk = r->from_disk, .lost = lost
+	};
 }
 
 /* The look that decides what the message at rd->ahead is; it is taken if it is one. */
@@ -204,6 +205,8 @@ static int ring_says(struct bus_sub *sub, struct sub_ring *r, enum ring_look loo
 			bus__sub_news(sub);
 			return sub->rejoin_owed ? 0 : 1;
 		}
+		if (bus__sub_disk_enter(r)) /* what has left the ring is on disk */
+			return 1;
 		ring_reader_lapped(&r->rd);
 		return 1;
 	case RING_UNSUPPORTED:
@@ -228,6 +231,40 @@ static inline void freshen(struct sub_topic *t)
 	}
 }
 
+/* BUS_START_TIME: passes over what is older, until the first that is not. Nothing was delivered yet. */
+static BUS_COLD void pass_early(struct sub_ring *r)
+{
+	struct ring_peeked p;
+
+	while (ring_reader_peek(&r->rd, &p) == RING_MESSAGE) {
+		uint64_t time = r->stream != NULL ? p.time
+						  : bus_counter_to_ns(&r->topic->cal, p.time);
+
+		if (time >= r->after_ns) {
+			r->after_ns = 0;
+			return;
+		}
+		r->rd.cur++;
+		r->rd.ahead++;
+		if (r->rd.cur - r->rd.flushed >= r->rd.flush_every)
+			ring_reader_flush(&r->rd);
+	}
+}
+
+static int look_at_disk(struct bus_sub *sub, struct sub_ring *r, struct bus_msg *msgs, int room,
+			bool *again)
+{
+	const uint32_t at = borrow_index(sub, sub->borrow_count);
+	int n;
+
+	if (room > (int)(BUS_BORROW_MAX - at))
+		room = (int)(BUS_BORROW_MAX - at);
+	n = bus__sub_disk_take(r, msgs, &sub->borrow_pos[at], room, again);
+	if (n > 0)
+		lend(sub, r, msgs, n);
+	return n;
+}
+
 /*
  * One look at one ring. > 0: messages; 0: nothing; 1 with *again: the ring list or its state
  * changed, look again; < 0.
@@ -239,8 +276,10 @@ static inline int look_at(struct bus_sub *sub, struct sub_ring *r, struct bus_ms
 	enum ring_look look;
 
 	*again = false;
-	if (bus_unlikely(!r->active || r->ignored))
+	if (bus_unlikely(!r->active || r->ignored || r->voided))
 		return 0;
+	if (bus_unlikely(r->from_disk))
+		return look_at_disk(sub, r, msgs, max < room ? max : room, again);
 	/* Most looks find nothing: the end of the ring and the like are looked for in one of 16. */
 	if (!ring_reader_came(&r->rd)) {
 		ring_reader_expect(&r->rd);
@@ -248,6 +287,8 @@ static inline int look_at(struct bus_sub *sub, struct sub_ring *r, struct bus_ms
 			return 0;
 	}
 	freshen(r->topic);
+	if (bus_unlikely(r->after_ns != 0))
+		pass_early(r);
 	n = take_run(sub, r, msgs, max < room ? max : room, &look);
 	if (bus_likely(n > 0))
 		return n;
@@ -375,14 +416,49 @@ static BUS_COLD void tell_again(struct ring_reader *rd, uint64_t k, uint64_t tol
 	ring_reader_flush(rd);
 }
 
+/*
+ * Of a stream on disk: what is not good is not lost, it is read again from there, and with it all that was borrowed
+ * behind it.
+ */
+static int release_kept(struct bus_sub *sub, struct sub_run *run, uint32_t n)
+{
+	struct sub_ring *r = run->ring;
+	uint64_t told = run->lost, pos = oldest_pos(sub);
+	bool disk = run->disk, good = bus__sub_disk_whole(r, disk, pos);
+
+	end_borrow(sub, run, n);
+	if (bus_likely(good)) {
+		bus__sub_disk_pass(r, n, disk, pos);
+		if (bus_unlikely(sub->durable))
+			bus__durable_released(sub, r->rd.cur);
+		return 0;
+	}
+	bus__sub_disk_void(r, n, disk, told);
+	return -ESTALE;
+}
+
+struct part {
+	struct sub_ring *ring;
+	uint64_t k, told, pos;
+	bool good, disk;
+};
+
+static BUS_COLD void settle_part(const struct part *part, bool stale)
+{
+	struct sub_ring *r = part->ring;
+
+	if (r->disk == NULL && stale)
+		tell_again(&r->rd, part->k, part->told, part->good);
+	else if (r->disk != NULL && stale)
+		bus__sub_disk_void(r, (uint32_t)part->k, part->disk, part->told);
+	else if (r->disk != NULL)
+		bus__sub_disk_pass(r, (uint32_t)part->k, part->disk, part->pos);
+}
+
 /* Messages of several runs: all are void if one is. */
 static BUS_COLD int release_runs(struct bus_sub *sub, uint32_t n)
 {
-	struct part {
-		struct ring_reader *rd;
-		uint64_t k, told;
-		bool good;
-	} parts[BUS_BORROW_MAX];
+	struct part parts[BUS_BORROW_MAX];
 	int count = 0;
 	bool stale = false;
 
@@ -391,16 +467,22 @@ static BUS_COLD int release_runs(struct bus_sub *sub, uint32_t n)
 		struct part *part = &parts[count++];
 		uint32_t k = run->count < n ? run->count : n;
 
-		*part = (struct part){ .rd = &run->ring->rd, .k = k, .told = run->lost };
-		part->good = ring_reader_release(part->rd, k, oldest_pos(sub));
+		*part = (struct part){ .ring = run->ring,
+				       .k = k,
+				       .told = run->lost,
+				       .pos = oldest_pos(sub),
+				       .disk = run->disk };
+		part->good = run->ring->disk != NULL
+				     ? bus__sub_disk_whole(run->ring, run->disk, part->pos)
+				     : ring_reader_release(&run->ring->rd, k, part->pos);
 		stale |= !part->good;
 		end_borrow(sub, run, k);
 		n -= k;
 	}
+	for (int i = 0; i < count; i++)
+		settle_part(&parts[i], stale);
 	if (!stale && sub->durable)
-		bus__durable_released(sub, parts[count - 1].rd->cur);
-	for (int i = 0; stale && i < count; i++)
-		tell_again(parts[i].rd, parts[i].k, parts[i].told, parts[i].good);
+		bus__durable_released(sub, parts[count - 1].ring->rd.cur);
 	return stale ? -ESTALE : 0;
 }
 
@@ -420,6 +502,8 @@ int bus_sub_release(struct bus_sub *sub, int n)
 	run = &sub->runs[sub->run_first];
 	if (bus_unlikely(run->count < (uint32_t)n))
 		return release_runs(sub, (uint32_t)n);
+	if (bus_unlikely(run->ring->disk != NULL))
+		return release_kept(sub, run, (uint32_t)n);
 	told = run->lost;
 	rd = &run->ring->rd;
 	good = ring_reader_release(rd, (uint64_t)n, oldest_pos(sub));
@@ -470,6 +554,8 @@ int bus_sub_recv(struct bus_sub *sub, void *buf, size_t size, struct bus_msg *ms
 			/* Not released: the same message again next time. */
 			run = &sub->runs[sub->run_first];
 			run->ring->rd.ahead--;
+			if (run->disk)
+				bus__sub_disk_untake(run->ring);
 			run->ring->rd.lost_unsaid += run->lost;
 			end_borrow(sub, run, 1);
 			msg->len += (uint32_t)head;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * sub_rings.c - which rings a subscription reads: attached and detached as busd tells, joined in
- * three steps, joined again after an eviction.
+ * sub_rings.c - which rings a subscription reads: attached and detached as busd tells, joined again
+ * after an eviction.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -271,6 +271,7 @@ static bool attach_ring(struct bus_sub *sub, const struct ctl_ev_ring *ev)
 	r->same_pids = bus->same_pids;
 	r->line = ev->line != 0 ? ev->line : ev->pub_id;
 	r->rd.late = ev->line != 0;
+	r->after_ns = sub->start_time_ns;
 	memcpy(r->name, ev->name, sizeof(r->name) - 1);
 	BUS_NEXT(if (ev->label != 0) snprintf(r->name, sizeof(r->name), "%.40s#%llu", ev->name,
 					      (unsigned long long)ev->label));
@@ -324,6 +325,7 @@ static void remove_ring(struct bus_sub *sub, struct sub_ring *r)
 	r->topic->rings--;
 	bus__segment_put(sub->bus, r->segment);
 	bus__segment_put(sub->bus, r->peer_segment);
+	bus__sub_disk_free(r->disk);
 	bus__sub_stream_free(r->stream);
 	free(r);
 }
@@ -352,6 +354,7 @@ void bus__sub_finish_ring(struct bus_sub *sub, struct sub_ring *r)
 	 */
 	bus_store_release(&r->rd.entry->cursor, CURSOR_PARKED);
 	pthread_mutex_lock(&bus->lock);
+	bus__sub_disk_ended(r, end);
 	remove_ring(sub, r);
 	if (former) {
 		drop_topics(sub);
@@ -369,128 +372,6 @@ void bus__sub_drop_rings(struct bus_sub *sub)
 		remove_ring(sub, sub->rings[sub->ring_count - 1]);
 	free(sub->rings);
 	sub->rings = NULL;
-}
-
-/* ---- joining ---- */
-
-/* The time stamp of a ring's newest message; 0: it has none. */
-static uint64_t newest_time(const struct sub_ring *r, uint64_t *seq)
-{
-	uint64_t head = bus_load_acquire(&r->rd.view.page->head);
-	const struct ring_slot *slot;
-
-	if (head <= r->rd.cur)
-		return 0;
-	*seq = head - 1;
-	slot = ring_slot_of(&r->rd.view, head - 1);
-	return bus_load_acquire(&slot->commit) >= head ? bus_load_relaxed(&slot->time) : 0;
-}
-
-/* BUS_START_LAST: of each topic's rings the one whose newest message is the newest begins there. */
-static void choose_last(struct bus_sub *sub, struct sub_topic *topic)
-{
-	struct sub_ring *best = NULL;
-	uint64_t best_time = 0, best_seq = 0;
-
-	for (uint32_t i = 0; i < sub->ring_count; i++) {
-		uint64_t seq = 0, time;
-
-		if (sub->rings[i]->topic != topic)
-			continue;
-		time = newest_time(sub->rings[i], &seq);
-		if (time > best_time) {
-			best = sub->rings[i];
-			best_time = time;
-			best_seq = seq;
-		}
-	}
-	if (best != NULL) {
-		best->chosen = true;
-		best->rd.cur = best->rd.ahead = best_seq;
-	}
-}
-
-/* A ring that follows one which we read: what lies between is not a start, it is a loss. */
-static void count_hole(struct sub_ring *r, uint64_t was)
-{
-	if (r->active)
-		return;
-	r->rd.lost += r->rd.cur - was;
-	r->rd.lost_unsaid += r->rd.cur - was;
-}
-
-/* Step 1 for one ring: writes its cursor and tags it. */
-static void begin(struct bus_sub *sub, struct sub_ring *r)
-{
-	uint64_t was = r->rd.cur;
-
-	if (sub->start == BUS_START_SEQ) {
-		bus__sub_stream_begin(r, sub->start_seq);
-	} else if (sub->start == BUS_START_OLDEST) {
-		ring_reader_begin_oldest(&r->rd);
-		count_hole(r, was);
-	} else if (!r->chosen) {
-		r->rd.cur = r->rd.ahead =
-			bus_max_u64(r->rd.cur, bus_load_acquire(&r->rd.view.page->head));
-	}
-	ring_reader_tag(&r->rd);
-}
-
-/*
- * Step 3 for one ring. What was overwritten before the publisher heard of us was never ours; after
- * a start in the past all that came since step 1 is.
- */
-static void joined(struct bus_sub *sub, struct sub_ring *r)
-{
-	if (sub->start == BUS_START_NOW) {
-		ring_reader_joined_now(&r->rd);
-	} else if (sub->start == BUS_START_SEQ) {
-		ring_reader_flush(&r->rd);
-	} else {
-		uint64_t was = r->rd.cur;
-
-		ring_reader_begin_oldest(&r->rd);
-		ring_reader_skip_gone(&r->rd);
-		count_hole(r, was);
-		ring_reader_flush(&r->rd);
-	}
-	r->unbegun = false;
-}
-
-void bus__sub_begin(struct bus_sub *sub)
-{
-	if (sub->start == BUS_START_LAST)
-		for (struct sub_topic *t = sub->topics; t != NULL; t = t->next)
-			choose_last(sub, t);
-	for (uint32_t i = 0; i < sub->ring_count; i++)
-		if (sub->rings[i]->unbegun)
-			begin(sub, sub->rings[i]);
-}
-
-void bus__sub_joined(struct bus_sub *sub)
-{
-	for (uint32_t i = 0; i < sub->ring_count; i++)
-		if (sub->rings[i]->unbegun)
-			joined(sub, sub->rings[i]);
-	sub->joined = true;
-}
-
-/* Rings that were activated with the rest, but announced after our step 1. Not under bus->lock. */
-static void begin_late(struct bus_sub *sub)
-{
-	for (uint32_t i = 0; i < sub->ring_count; i++) {
-		if (!sub->rings[i]->unbegun)
-			continue;
-		/*
-		 * BUS_START_LAST: it came after us, so its first message is newer than our last
-		 * one.
-		 */
-		if (sub->start == BUS_START_LAST)
-			ring_reader_tag(&sub->rings[i]->rd);
-		else
-			begin(sub, sub->rings[i]);
-		joined(sub, sub->rings[i]);
-	}
 }
 
 /* ---- evictions ---- */
@@ -693,7 +574,7 @@ void bus__sub_news(struct bus_sub *sub)
 	}
 	pthread_mutex_unlock(&bus->lock);
 	if (sub->joined) {
-		begin_late(sub);
+		bus__sub_begin_late(sub);
 		settle_ignored(sub);
 		look_for_evictions(sub);
 	}

@@ -39,6 +39,10 @@ bool bus__sub_stream_attach(struct sub_ring *r, const struct bus__segment *ring,
 	stream->sources = (const struct board_source *)(const void *)((const uint8_t *)board->base +
 								      BOARD_SOURCES_OFF);
 	stream->nobody.name = "";
+	if (!bus__sub_disk_attach(r, board->base)) {
+		free(stream);
+		return false;
+	}
 	r->stream = stream;
 	return true;
 }
@@ -126,7 +130,7 @@ static BUS_COLD const struct source *look_up(struct sub_ring *r, uint32_t src)
 }
 
 /* Nobody where busd has given the entry to another one since. */
-static const struct bus_peer *who(struct sub_ring *r, uint32_t src, uint64_t src_seq)
+const struct bus_peer *bus__sub_stream_who(struct sub_ring *r, uint32_t src, uint64_t src_seq)
 {
 	struct sub_stream *stream = r->stream;
 	const struct source *source = stream->known[src % BOARD_SOURCES];
@@ -144,5 +148,6 @@ void bus__sub_stream_mark(struct sub_ring *r, const struct ring_peeked *p, struc
 	const struct ring_slot *slot = ring_slot_of(&r->rd.view, p->seq);
 
 	msg->time_ns = p->time;
-	msg->from = who(r, (uint32_t)bus_load_relaxed(&slot->in[1]), bus_load_relaxed(&slot->in[0]));
+	msg->from = bus__sub_stream_who(r, (uint32_t)bus_load_relaxed(&slot->in[1]),
+					bus_load_relaxed(&slot->in[0]));
 }

@@ -165,6 +165,7 @@ static void take_rings(struct bus_sub *sub, struct bus_sub *heir)
 
 		r->sub = sub;
 		bus__sub_follow(sub, r);
+		bus__sub_disk_go_on(sub, r);
 		sub->rings[sub->ring_count++] = r;
 	}
 	free(heir->rings);
@@ -267,6 +268,14 @@ static bool was_never_used(const struct bus_sub *sub, const struct sub_ring *r)
 	       bus_load_acquire(&r->rd.view.page->begin_seq) == 0;
 }
 
+/* The uid is the kernel's word, the line only the publisher's. A stream on disk is the next busd's, too. */
+static bool is_continued(const struct sub_ring *before, const struct sub_ring *r)
+{
+	if (r->disk != NULL)
+		return before->disk != NULL && strcmp(before->topic->name, r->topic->name) == 0;
+	return before->line == r->line && before->peer.uid == r->peer.uid;
+}
+
 void bus__sub_follow(struct bus_sub *sub, struct sub_ring *r)
 {
 	if (!r->active) /* it follows one of the same busd */
@@ -274,9 +283,7 @@ void bus__sub_follow(struct bus_sub *sub, struct sub_ring *r)
 	for (uint32_t i = sub->ring_count; i > 0; i--) {
 		const struct sub_ring *before = sub->rings[i - 1];
 
-		/* the uid is the kernel's word, the line only the publisher's */
-		if (before->gen >= r->gen || before->line != r->line ||
-		    before->peer.uid != r->peer.uid)
+		if (before->gen >= r->gen || !is_continued(before, r))
 			continue;
 		r->prev_ring = before->rd.ring_id;
 		r->active = false;
@@ -290,6 +297,10 @@ void bus__sub_begin_follower(struct bus_sub *sub, struct sub_ring *r, uint64_t e
 
 	if (r->ignored)
 		return;
+	if (r->disk != NULL) {
+		bus__sub_disk_begin_at(r, end);
+		return;
+	}
 	if (was_never_used(sub, r))
 		bus__sub_ring_ends(r);
 	if (end >= rd->cur) {
@@ -323,8 +334,10 @@ static void bury(struct bus_sub *sub, uint64_t now)
 
 		if (!bus__is_over(sub->bus, r->gen) || !r->active || ring_reader_came(&r->rd))
 			continue;
-		if (was_never_used(sub, r) || (r->same_pids && r->peer.pid != (uint32_t)getpid() &&
-					       bus__process_died(r->peer.pid)))
+		/* a stream that another busd has is written by no former one */
+		if (was_never_used(sub, r) || (r->disk != NULL && find_follower(sub, r) != NULL) ||
+		    (r->same_pids && r->peer.pid != (uint32_t)getpid() &&
+		     bus__process_died(r->peer.pid)))
 			bus__sub_ring_ends(r);
 	}
 }

@@ -159,6 +159,12 @@ static bool rings_ready(struct bus_sub *sub)
 
 		if (!r->active || r->ignored)
 			continue;
+		if (bus_unlikely(r->from_disk)) {
+			if (!bus__sub_disk_ready(r))
+				continue;
+			sub->at = i;
+			return true;
+		}
 		ring_reader_skip_hole(&r->rd);
 		if (!ring_reader_ready(&r->rd))
 			continue;
@@ -227,6 +233,17 @@ static bool read_few(struct bus_sub *sub)
 	return sub->read_at_sleep - before <= BRIEF_FEW;
 }
 
+/* When the first of the rings that wait for their log is to be looked at again. */
+static uint64_t disk_due(const struct bus_sub *sub)
+{
+	uint64_t due = UINT64_MAX;
+
+	for (uint32_t i = 0; i < sub->ring_count; i++)
+		if (bus_unlikely(sub->rings[i]->from_disk))
+			due = bus_min_u64(due, bus__sub_disk_due(sub->rings[i]));
+	return due;
+}
+
 static uint64_t slice_end(struct bus_sub *sub, uint64_t now, bool briefly)
 {
 	if (briefly)
@@ -258,7 +275,7 @@ static int sleep_once(struct bus_sub *sub, uint64_t deadline, bool briefly)
 		return 0;
 	}
 	now = bus_monotonic_ns();
-	until = bus_min_u64(deadline, slice_end(sub, now, briefly));
+	until = bus_min_u64(bus_min_u64(deadline, slice_end(sub, now, briefly)), disk_due(sub));
 	bus_store_relaxed(&sub->cursors->sleeps, bus_load_relaxed(&sub->cursors->sleeps) + 1);
 	if (until > now)
 		err = wake_wait(sub->words, sub->word_count, (int64_t)(until - now), &sub->crowd);
@@ -321,7 +338,7 @@ static bool still_armed(const struct bus_sub *sub)
 
 void bus__sub_arm(struct bus_sub *sub)
 {
-	bool well, gone;
+	bool well, gone, waits;
 
 	if (still_armed(sub))
 		return;
@@ -329,6 +346,7 @@ void bus__sub_arm(struct bus_sub *sub)
 	bus__sub_look(sub, true);
 	well = bus__is_well(sub->bus);
 	gone = bus_load_acquire(&sub->bus->gone) != 0;
+	waits = disk_due(sub) != UINT64_MAX;
 	wake_fd_clear(sub->fd);
 	sub->armed = false;
 	if (read_bells(sub) == 0) {
@@ -336,7 +354,8 @@ void bus__sub_arm(struct bus_sub *sub)
 		/* A peer without a bell for us cannot wake us: readable until it has one. */
 		if (!something(sub) && !sub->words_stale && !sub->slice && !sub->inbox_stuck &&
 		    wake_fd_arm(sub->fd, sub->words, sub->word_count,
-				well && !gone ? sub->bus->ev : -1, well ? -1 : FD_SLICE_NS) == 0) {
+				well && !gone ? sub->bus->ev : -1,
+				well && !waits ? -1 : FD_SLICE_NS) == 0) {
 			sub->armed = true;
 			return;
 		}

@@ -453,14 +453,29 @@ void bus_pub_close(struct bus_pub *pub);
 /* ---- subscribing ---- */
 
 enum bus_start {
-	BUS_START_NOW = 0,    /* what is published from now on */
-	BUS_START_OLDEST = 1, /* the oldest that the rings still hold */
-	BUS_START_LAST = 2,   /* the last message of each matching topic, then what follows */
+	BUS_START_NOW = 0, /* what is published from now on */
+	BUS_START_OLDEST =
+		1, /* the oldest that the rings still hold; of a stream, that is kept on disk */
+	/* the last message of each matching topic that a ring still holds, then what follows */
+	BUS_START_LAST = 2,
 	/*
-	 * message number start_seq of one stream, and what follows; what is not in memory any more
-	 * counts as lost, and is said with the first message
+	 * message number start_seq of one stream, and what follows, from disk where the ring has it no
+	 * more. What is not kept any more counts as lost, and is said with the first message; a number
+	 * that has yet to come is waited for
 	 */
 	BUS_START_SEQ = 3,
+	/*
+	 * the first message of the time start_time_ns or later, and what follows; a time that has yet to
+	 * come is waited for. A stream is searched to its oldest message on disk, a live topic's rings
+	 * as far as they go back
+	 */
+	BUS_START_TIME = 4,
+	/*
+	 * start_back messages before the end of each stream that matches, as it is now, or what is left of
+	 * them; a live topic has no numbers: -EINVAL, and where a pattern with wildcards matches one, it is
+	 * read from now on
+	 */
+	BUS_START_BACK = 5,
 };
 
 enum bus_policy {
@@ -478,9 +493,11 @@ struct bus_sub_opts {
 	uint32_t policy;  /* enum bus_policy */
 	/* how long bus_sub_wait() polls before it sleeps; 0: 20 us, -1: never sleeps, 1: at once */
 	int64_t spin_ns;
-	uint32_t max_rings; /* rings (publishers) at a time, 0: 1024, at most 65,536 */
-	uint32_t flags;     /* BUS_SUB_* */
-	uint64_t start_seq; /* BUS_START_SEQ */
+	uint32_t max_rings;     /* rings (publishers) at a time, 0: 1024, at most 65,536 */
+	uint32_t flags;         /* BUS_SUB_* */
+	uint64_t start_seq;     /* BUS_START_SEQ */
+	uint64_t start_time_ns; /* BUS_START_TIME: Unix time */
+	uint64_t start_back;    /* BUS_START_BACK */
 	/*
 	 * a durable subscription of one stream on disk, under this name (1 to BUS_NAME_MAX bytes): see
 	 * bus_sub_settle(). NULL: it is none
@@ -493,8 +510,14 @@ struct bus_sub_opts {
  * themselves, from their first message on. Order holds per publisher, and over a stream. *ret is owned
  * by the caller until bus_sub_close() or bus_close().
  *
- * A stream waits for no subscriber, whatever its policy: who falls behind by more than the stream's
- * ring holds goes on at what is there, and `lost` counts the rest; bus_sub_release() may say -ESTALE.
+ * A stream waits for no subscriber, whatever its policy. Who falls behind by more than the stream's ring
+ * holds, or begins in the past, reads what has left the ring from disk, and comes back to the ring by itself:
+ * one sequence, in order, without gap or double. Nothing is lost to him but what is damaged on disk, or is not
+ * kept any more when he comes to it: `lost` counts that. Numbers that busd passed over after a crash were no
+ * message's, and do not count. The files are handed over by busd, one at a time; while it is away a reader of
+ * the disk goes on to the end of the file that it has, and waits. Reading from disk, bus_sub_peek() may block
+ * for as long as the disk, or busd's answer, takes. Of a stream in memory (BUS_SYNC_MEMORY) what has left
+ * the ring is lost.
  *  -EINVAL  pattern or opts
  *  -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT, -EMFILE  as bus_pub_open()
  * of a durable one:
@@ -519,7 +542,7 @@ struct bus_peer {
 };
 
 struct bus_msg {
-	/* len bytes, borrowed: in the ring itself, or (small ones) in the subscription */
+	/* len bytes, borrowed: in the ring itself, or (small ones, and those from disk) in the subscription */
 	const void *data;
 	uint32_t len;
 	uint32_t flags;
@@ -541,7 +564,7 @@ struct bus_msg {
  * Looks at the next messages without copying them. Fills at most max (at most BUS_BORROW_MAX are
  * borrowed at a time) and returns how many; 0: nothing there now. A second peek goes on behind what
  * is borrowed already. All pointers in msgs are valid until the message is released. Where the
- * subscriber is reliable the bytes cannot change; where it is lossy or was evicted they may be
+ * subscriber is reliable the bytes cannot change; where it is lossy or was evicted, and in a stream's ring, they may be
  * overwritten while you read, and release then says -ESTALE: treat them as volatile until it said
  * otherwise, or use bus_sub_recv().
  *
@@ -552,6 +575,7 @@ struct bus_msg {
  *  -EBADMSG  a publisher wrote something that is not a message; it is ignored from now on
  *  -EPROTONOSUPPORT  a message needs a newer library; it was skipped. Or all of a publisher's do:
  *            they are left out, and bus_why(NULL) names it
+ *  -EMFILE, -ENOMEM  the log of a stream cannot be read now; nothing was passed over: call again
  */
 int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CHECK;
 
@@ -559,6 +583,11 @@ int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CH
  * Gives back the n oldest borrowed messages. 0: they were good to the end. -ESTALE: at least one of
  * them was overwritten while you had it: the whole batch of n is void, it is counted as lost,
  * reading goes on with the next peek. -EINVAL: n is more than is borrowed.
+ *
+ * Of a stream on disk such a batch is not lost: all that is borrowed of the stream from its first message on is void,
+ * release says -ESTALE for the rest of it, too, and once that is given back the same messages come again, from
+ * disk. What was read from disk is never void. So who applies each message once it is released has each
+ * once.
  *
  * After BUS_START_OLDEST or BUS_START_LAST the first messages may be overwritten once by a
  * publisher that had not heard of this subscriber yet: -ESTALE and `lost` say so, as everywhere.
@@ -670,6 +699,8 @@ struct bus_sub_info {
 	uint64_t evictions;
 	uint32_t rings; /* attached now */
 	uint32_t borrowed;
+	uint32_t from_disk; /* streams of which the next message is on disk: there is more, if peek says 0 */
+	uint32_t pad;
 };
 int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret) BUS_MUST_CHECK;
 

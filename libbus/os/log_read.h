@@ -324,6 +324,8 @@ int log_reader_seek_end(struct log_reader *rd);
 
 /* To n messages before the end: numbers in declared holes do not count, damaged messages do. */
 int log_reader_seek_back(struct log_reader *rd, uint64_t n);
+/* The same as if the log ended before number `from`. */
+int log_reader_seek_back_from(struct log_reader *rd, uint64_t from, uint64_t n);
 
 /*
  * The next batch or the next gap; two gaps that touch and have one reason and file are one. Messages are

@@ -184,12 +184,17 @@ int log_reader_seek_end(struct log_reader *rd)
 
 int log_reader_seek_back(struct log_reader *rd, uint64_t n)
 {
+	return log_reader_seek_back_from(rd, UINT64_MAX, n);
+}
+
+int log_reader_seek_back_from(struct log_reader *rd, uint64_t from, uint64_t n)
+{
 	struct log_dir *dir = rd->dir;
 	size_t i;
 	int there;
 
 	log_reader_seek(rd, log_dir_oldest(dir));
-	for (there = to_segment(dir, UINT64_MAX, &i); there == 1; there = to_former(dir, &i)) {
+	for (there = to_segment(dir, from, &i); there == 1; there = to_former(dir, &i)) {
 		uint64_t base = dir->entries[i].base_seq, end;
 		int err = end_of(rd, i, &end);
 
@@ -197,6 +202,7 @@ int log_reader_seek_back(struct log_reader *rd, uint64_t n)
 			return err;
 		if (err)
 			continue;
+		end = bus_max_u64(base, bus_min_u64(end, from));
 		if (n <= end - base) {
 			rd->seq = end - n;
 			return 0;

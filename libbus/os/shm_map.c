@@ -22,16 +22,18 @@ int shm_map_segment(struct shm_map *ret, int fd, size_t size, bool writable)
 	return 0;
 }
 
-#define PREPARED_BYTES ((size_t)64 << 20)
+#define PREPARED_BYTES      ((size_t)64 << 20)
+#define PREPARED_READ_BYTES ((size_t)2 << 20)
 
 /*
  * A page's first touch is an exception, which costs a virtual machine up to 10 us, in the first lap of
  * whoever publishes or reads: they are taken all at once here, at less than 0.5 us each. Of a larger
- * ring too many would be unused for long. Kernels before 5.14 do not know it; the first lap pays then.
+ * ring too many would be unused for long; and a reader, to whom rings come while it reads others, is not
+ * held up for longer than a message may take. Kernels before 5.14 do not know it; the first lap pays then.
  */
 static void prepare_pages(void *p, size_t size, bool writable)
 {
-	if (size <= PREPARED_BYTES)
+	if (size <= (writable ? PREPARED_BYTES : PREPARED_READ_BYTES))
 		(void)madvise(p, size, writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
 }
 
@@ -40,7 +42,7 @@ static void prepare_pages(void *p, size_t size, bool writable)
  * copies. For huge pages the reservation is aligned to the offset's own alignment, which the kernel
  * wants of a fixed mapping.
  */
-int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable)
+int shm_map_ring_lazily(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable)
 {
 	const size_t huge = (size_t)2 << 20;
 	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
@@ -70,10 +72,18 @@ int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, b
 	}
 	madvise(base, geo->size, MADV_DONTFORK);
 	madvise(base + geo->size, geo->bytes, MADV_DONTFORK);
-	prepare_pages(base, total, writable);
 	ret->base = base;
 	ret->size = total;
 	return 0;
+}
+
+int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable)
+{
+	int err = shm_map_ring_lazily(ret, fd, geo, writable);
+
+	if (err == 0)
+		prepare_pages(ret->base, ret->size, writable);
+	return err;
 }
 
 void shm_unmap(struct shm_map *map)

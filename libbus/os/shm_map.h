@@ -27,6 +27,8 @@ int shm_map_segment(struct shm_map *ret, int fd, size_t size, bool writable);
  * checked.
  */
 int shm_map_ring(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable);
+/* The same; its pages come as they are touched: by who does not wait for that. */
+int shm_map_ring_lazily(struct shm_map *ret, int fd, const struct ring_geometry *geo, bool writable);
 
 void shm_unmap(struct shm_map *map);
 

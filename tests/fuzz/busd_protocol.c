@@ -229,9 +229,7 @@ static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 		msg.set.name[0] = (char)take(in);
 		msg.set.flags = take(in) & 3;
 		break;
-	case CTL_OBSERVE:
-		put_topic(msg.observe.pattern, in);
-		break;
+	case CTL_OBSERVE: /* its pattern lies in the same place */
 	case CTL_TOPIC_NEXT:
 		put_topic(msg.next.pattern, in);
 		break;

@@ -132,7 +132,8 @@ expect 0 'to message 23000$' bus-topic position t fresh --to=time:"$(date -u -d 
 middle=$(bus-sub t --durable=m --from=seq:20000 --count=1 -f '%T')
 expect 0 'to message 20000$' bus-topic position t fresh --to=time:"$middle"
 expect 2 'is not seq:N' bus-topic position t a --to=there
-expect 2 'is no time' bus-topic position t a --to=time:noon
+expect 2 'to' bus-topic position t a --to=time:noon
+expect 0 'to message 22990$' bus-topic position t fresh --to=-10
 expect 2 'exclude each other' bus-topic position t a --to=now --delete
 expect 2 'execute: what' bus-topic position t a --execute
 
@@ -158,6 +159,10 @@ at=$(position t all seq)
 if [ "$at" -lt "$low" ] || [ "$at" -gt "$read_" ] || [ "$at" -le 3000 ]; then
   note_failure "after the loss of busd it is at $at: on disk was $low, read were messages below $read_"
 fi
+bus-sub t --durable=all --timeout=300ms >>all.out 2>all.err
+grep -q 'lost' all.err && note_failure "after the loss of busd: $(cat all.err)"
+cmp -s <(grep -v worker all.out | sort -n | uniq) <(seq 3001 20000) || note_failure "from disk came $(grep -v worker all.out | sort -n | uniq | wc -l) lines, not 17000"
+same "at the end" 23000 "$(position t all seq)"
 same "others" "23000 False" "$(position t w seq) $(position t w held)"
 same "the removed one" "" "$(position t a seq)"
 

@@ -21,6 +21,12 @@ $make_log streams/b 10 256 65536
 expect 0 'streams/a: topic rig.log, 1000 messages .* in 4 segments: sound' bus-fsck streams
 expect 0 'streams/b: topic rig.log, 10 messages .* in 1 segment: sound' bus fsck streams
 expect 0 'streams/b:' bus-fsck streams/a streams/b
+# names that are no UTF-8, or would command the terminal
+odd=$'odd\xff\e[31m'
+cp -r streams/a "$odd"
+expect 0 '"directory_base64"' bus-fsck --json "$odd"
+bus-fsck "$odd" | grep -q $'\e' && note_failure "an escape sequence reaches the terminal"
+rm -r "$odd"
 
 # one byte of a message, of slots in a row, a file away
 slots=12288

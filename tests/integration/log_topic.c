@@ -160,7 +160,7 @@ static void kept_from_under(void)
 {
 	struct bus_topic_info info = { .name = "t.shor" };
 	struct bus_log_gap gap;
-	struct bus_log *log;
+	struct bus_log *log, *waits;
 	struct bus_msg msg;
 	uint32_t at = 0;
 	uint64_t oldest;
@@ -169,6 +169,8 @@ static void kept_from_under(void)
 	publish("t.short", 0, 30000);
 	log = open_log("t.short");
 	expect(log, 0, 0);
+	waits = open_log("t.short");
+	read_to(waits, 0, 30000);
 	publish("t.short", 30000, 100000);
 	for (int i = 0; i < 500; i++, rig_sleep_ms(10)) {
 		strcpy(info.name, "t.shor");
@@ -187,6 +189,11 @@ static void kept_from_under(void)
 	EQUAL(gap.from, 2 * SEGMENT);
 	EQUAL(gap.to, oldest);
 	bus_log_close(log);
+	/* what came into its file after it had stood at the end is in it */
+	for (uint64_t i = 30000; i < 2 * SEGMENT; i++)
+		expect(waits, i, 0);
+	expect(waits, oldest, oldest - 2 * SEGMENT);
+	bus_log_close(waits);
 	log = open_log("t.short");
 	OK(bus_log_seek(log, BUS_LOG_OLDEST, 0));
 	expect(log, oldest, 0);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Proves: on a stream all subscribers see one order, with numbers from 0, keys and headers, and who
- * published; a wildcard reads streams and live topics together; a number to start from is found, or what is
- * missing counted; a slow reader is lapped and counts, and never holds a publisher up; an acknowledgement
+ * published; a wildcard reads streams and live topics together; a number to start from is found; a slow
+ * reader is lapped, misses nothing, and never holds a publisher up; an acknowledgement
  * is not before its time, a worker that stands still holds publishers up by their policy and nobody else;
  * a name is one publisher: not twice at a time, and on from where it stood; who has nothing on disk
  * says so; a stream that is removed is read to its end; names and numbers of a thousand publishers.
@@ -132,7 +132,6 @@ static void a_number(void)
 	struct bus_pub *pub;
 	struct bus_sub *sub;
 	struct bus_msg msg;
-	uint64_t first;
 
 	make("n", 64);
 	pub = publisher("n", NULL);
@@ -152,12 +151,8 @@ static void a_number(void)
 		while (bus_pub_send(pub, "x", 1) == -EAGAIN)
 			rig_sleep_ms(1);
 	sent(pub);
-	sub = subscribe("n", BUS_START_SEQ, 17); /* not there any more */
-	rig_next(sub, &msg);
-	first = msg.seq;
-	CHECK(first > 17 && first <= 542 - 32);
-	EQUAL(msg.lost, first - 17);
-	OK(bus_sub_release(sub, 1));
+	sub = subscribe("n", BUS_START_SEQ, 17); /* not in the ring any more */
+	expect(sub, "x", 17);
 	bus_sub_close(sub);
 	EQUAL(bus_sub_open(&sub, bus, "w.live", BUS_OPTS(sub, .start = BUS_START_SEQ)), -EINVAL);
 	CHECK(strstr(bus_why(bus), "no stream \"w.live\"") != NULL);
@@ -181,7 +176,7 @@ static void a_slow_reader(void)
 	sent(pub);
 	while (seen < 20000) {
 		rig_next(sub, &msg);
-		EQUAL(msg.seq, seen + msg.lost);
+		EQUAL(msg.seq, seen);
 		EQUAL(*(const int *)msg.data, msg.seq);
 		seen = msg.seq + 1;
 		OK(bus_sub_release(sub, 1));
@@ -287,6 +282,9 @@ static void a_thousand(void)
 		OK(bus_pub_open(&pub, bus, "many", BUS_OPTS(pub, .slots = 16, .bytes = 4096)));
 		snprintf(text, sizeof(text), "%d", i);
 		send_text(pub, text);
+		/* places are free again once what came by them is on disk: else the named one's would be taken */
+		if (i % 128 == 0)
+			OK(bus_pub_wait(pub, BUS_LEVEL_DURABLE, 1, -1));
 		bus_pub_close(pub);
 	}
 	sub = subscribe("many", BUS_START_OLDEST, 0);

@@ -2,7 +2,8 @@
 # Proves: a million lines published with --wait=durable and --name, all of busd and the publisher killed by -9
 # in the midst of it, started and published again: the log has the input byte for byte, nothing missing, nothing
 # twice. What was acknowledged as durable is in the log whenever busd is killed. A worker killed again and
-# again under load costs nothing, on disk either; policies none and interval likewise.
+# again under load costs nothing, on disk either; policies none and interval likewise. Messages with keys and headers
+# of any length are in the log as they were sent.
 # timeout: 240
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
@@ -18,7 +19,7 @@ start_busd
 publish() { exec bus-pub "$1" --stdin=lines --wait=durable --name=me --resume "${@:3}" <"$2" 2>pub.log; }
 some_durable() { [ "$(info big durable_seq)" -gt 150000 ]; }
 bus-topic create big --stream || exit 1
-publish big lines --rate=100k &
+publish big lines --rate=40k &
 pub=$!
 wait_for "some of it on disk" some_durable
 kill -STOP $pub
@@ -35,6 +36,21 @@ grep -q "has the first" pub.log || note_failure "the publisher was not told wher
 log_of big >got
 cmp got lines || note_failure "the log differs from the input: $(wc -l <got) lines"
 expect 0 'sound' bus-fsck "$TMPDIR/data/streams/big"
+
+# ---- keys and headers of any length, in the slot and beside it
+bus-topic create keyed --stream || exit 1
+key=
+for i in {1..26}; do
+  key+=k
+  printf '%s\n' "" "$i" "a line of $i" | bus-pub keyed --stdin=lines --key="$key" --wait=durable 2>pub.log ||
+    note_failure "key of $i bytes: $(cat pub.log)"
+  bus-pub keyed "$i" -H "h:$key" --wait=durable || note_failure "header of $i bytes"
+done
+kill_all
+expect 0 'sound' bus-fsck "$TMPDIR/data/streams/keyed"
+log_of keyed >got
+cmp got <(for i in {1..26}; do printf '%s\n' "" "$i" "a line of $i" "$i"; done) || note_failure "keyed: $(head -c 300 gaps.txt)"
+start_busd
 
 # ---- what was said to be durable is there
 bus-topic create said --stream || exit 1

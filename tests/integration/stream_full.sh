@@ -1,7 +1,7 @@
 #!/bin/bash
 # Proves: a disk that is full stops the streams on it and nothing else: their publishers wait, live topics and
 # streams in memory go on, it is counted and shown; once there is room all goes on by itself, and the log
-# has everything, once.
+# has everything, once. busd can be stopped meanwhile, and no number that was seen is given again.
 # timeout: 120
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
@@ -37,4 +37,30 @@ log_of t | grep -v '^.\{64\}' >got
 # the one that gave up sent some, of its own; mine are there in order, once
 cmp got lines || note_failure "the log has $(wc -l <got) of $(wc -l <lines) lines"
 grep -q 'is written again' busd.log || note_failure "its end is not in busd's log: $(cat busd.log)"
+
+# stopped while the disk is full: what was numbered and seen is no number of the next busd's
+head -c 30M /dev/zero >data/filler 2>/dev/null
+bus-sub t -f '%s\n' >seen 2>/dev/null &
+sub=$!
+pubs=()
+for i in 1 2 3 4; do
+  bus-pub t --full=block --full-time=forever --count=100000 --size=64 --slots=4096 --bytes=256K 2>/dev/null &
+  pubs+=($!)
+done
+behind() { [ $(($(info t head_seq) - $(info t durable_seq))) -ge 4000 ]; }
+wait_for "the disk to be full again" info_is t state full
+wait_for "the ring to be full too" behind
+wait_for "it to be read" test -s seen
+began=$(date +%s)
+kill "$busd"
+wait "$busd" || note_failure "busd did not leave in order: $?"
+[ $(($(date +%s) - began)) -lt 15 ] || note_failure "busd took $(($(date +%s) - began)) s to leave"
+grep -q 'busd leaves before all of it is on disk' busd.log || note_failure "busd does not say what it leaves: $(cat busd.log)"
+sleep 0.5 # what was numbered at the end is read
+kill $sub "${pubs[@]}" 2>/dev/null
+wait $sub "${pubs[@]}" 2>/dev/null
+rm data/filler
+start_busd
+next=$(info t head_seq)
+[ "$(tail -n 1 seen)" -lt "$next" ] || note_failure "number $(tail -n 1 seen) was seen, and the next busd goes on at $next"
 finish

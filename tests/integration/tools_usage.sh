@@ -56,10 +56,10 @@ expect 2 '--slots: 5 is not between' bus-pub t m --slots=5
 # bus-sub
 expect 2 'no PATTERN' bus-sub
 expect 2 'one PATTERN' bus-sub a b
-expect 2 '--from=seq: "x" is not' bus-sub t --from=seq:x
-expect 2 'what is on disk is not read' bus-sub t --from=time:2024-05-01
-expect 2 'what is on disk is not read' bus-sub t --from=-1h
-expect 2 '--from: "then" is not one of' bus-sub t --from=then
+expect 2 '--from: "x" is not' bus-sub t --from=seq:x
+expect 2 '--from' bus-sub t --from=time:2024-13-01
+expect 2 '--from' bus-sub t --from=-1y
+expect 2 '--from: "then" is no place: now, last, oldest' bus-sub t --from=then
 expect 2 'nothing is remembered' bus-sub t --group=g
 expect 2 'nothing is remembered' bus-sub t --ack=auto
 expect 2 '%x is unknown' bus-sub t -f '%x'

@@ -283,6 +283,82 @@ static void nonsense_is_seen(void **state)
 	}
 }
 
+/* A head of any length: padded in the stream, as a reader of the log wants it; its bytes and the payload's stay. */
+static bool head_arrives(uint32_t head_len, uint32_t len, bool inside)
+{
+	struct world *w = make_world();
+	struct ring_pub *pub = &w->in[1].pub;
+	struct ring_message m = { .head_len = head_len, .key_len = head_len, .len = len };
+	uint8_t bytes[256], padded[256] = { 0 };
+	const struct ring_view *v = &w->out.writer.view;
+	struct log_slot slot;
+	uint32_t room;
+	bool right;
+
+	for (uint32_t i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i + 1);
+	memset(v->payload, 0xee, 256); /* what a message before left there */
+	if (inside)
+		memcpy(m.in, bytes, head_len + len);
+	else
+		memcpy(ring_pub_at(pub), bytes, head_len + len);
+	assert_int_equal(rig_room(&w->in[1], 256), RING_ROOM);
+	if (inside)
+		ring_pub_commit(pub, &m);
+	else
+		ring_pub_commit_words(pub, 0, ring_pack_lens(len, head_len, head_len), 0, 256, len);
+	assert_int_equal(take(w, 1, 0), SEQUENCER_TOOK);
+	memcpy(&slot, ring_slot_of(v, 0), sizeof(slot));
+	room = (uint16_t)(slot.lens >> 32);
+	memcpy(padded, bytes, head_len);
+	right = slot.commit == 1 && room % RING_HEAD_ALIGN == 0 && room >= head_len &&
+		room < head_len + RING_HEAD_ALIGN && (uint8_t)(slot.lens >> 48) == head_len &&
+		(uint32_t)slot.lens == len && memcmp(v->payload, padded, room) == 0 &&
+		memcmp(v->payload + room, bytes + head_len, len) == 0;
+	free_world(w);
+	return right;
+}
+
+static void heads_are_padded(void **state)
+{
+	(void)state;
+	for (uint32_t head = 0; head <= RING_INLINE_MAX; head++)
+		for (uint32_t len = 0; head + len <= RING_INLINE_MAX; len++)
+			if (head + len > 0)
+				assert_true(head_arrives(head, len, true));
+	for (uint32_t head = 0; head <= 64; head++) /* libbus pads these; others need not */
+		assert_true(head_arrives(head, 70, false));
+	sequencer_mutant.head_as_it_is = true;
+	assert_false(head_arrives(5, 5, true));
+	assert_false(head_arrives(5, 70, false));
+	sequencer_mutant.head_as_it_is = false;
+}
+
+/* A stream's log takes no message of more than a quarter of its ring; no sound publisher sends one. */
+static enum sequencer_look take_large(uint32_t head_len, uint32_t len)
+{
+	struct world *w = make_world();
+	enum sequencer_look look;
+
+	assert_int_equal(rig_send(&w->in[1], 100), RING_ROOM);
+	bus_store_relaxed(&ring_slot_of(&w->in[1].writer.view, 0)->lens,
+			  ring_pack_lens(len, head_len, 0));
+	look = take(w, 1, 0);
+	free_world(w);
+	return look;
+}
+
+static void too_long_is_seen(void **state)
+{
+	(void)state;
+	assert_int_equal(take_large(0, 65536 / 4), SEQUENCER_TOOK);
+	assert_int_equal(take_large(0, 65536 / 4 + 1), SEQUENCER_BROKEN);
+	assert_int_equal(take_large(65535, 1), SEQUENCER_BROKEN);
+	sequencer_mutant.any_length = true;
+	assert_int_equal(take_large(0, 65536 / 4 + 1), SEQUENCER_TOOK);
+	sequencer_mutant.any_length = false;
+}
+
 static void an_end_is_seen(void **state)
 {
 	struct world *w = make_world();
@@ -325,6 +401,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(deaths_cost_nothing), cmocka_unit_test(each_rule_is_needed),
 		cmocka_unit_test(overwriting_is_seen), cmocka_unit_test(nonsense_is_seen),
+		cmocka_unit_test(heads_are_padded),    cmocka_unit_test(too_long_is_seen),
 		cmocka_unit_test(an_end_is_seen),      cmocka_unit_test(the_gate_holds),
 	};
 
