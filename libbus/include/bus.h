@@ -601,14 +601,16 @@ int bus_sub_release(struct bus_sub *sub, int n) BUS_MUST_CHECK;
  * machine died meanwhile. One process holds a name at a time; who dies holds it no more. A name
  * belongs to the user who used it first: another one needs the right to administer the topic (root has it).
  *
+ * A name that is begun by a time, or so many messages before the end, where those lie on disk, stands at the oldest
+ * message until the first release: the place is looked for when it is read.
+ *
  * What is released is acknowledged; with BUS_SUB_ACK what was released when bus_sub_ack() is called,
  * for who copies messages, releases them, and has done with them later (bus_sub_recv() always
  * releases). busd takes it from there some times a second, at the close, and when the process dies, to
  * the last release; it is written as the stream's sync policy says (none: the kernel writes it when it
  * likes). So each message is read at least once: after a loss of busd, or of the machine, those that
- * were released lately come again. None is passed over; but neither a stream's ring nor its retention
- * waits for durable subscriptions: what cannot be had any more from where one stands (as of
- * BUS_START_SEQ) is in `lost` of the first message.
+ * were released lately come again. None is passed over; but a stream's retention does not wait
+ * for durable subscriptions: what it removed meanwhile is in `lost` of the first message.
  *
  * This call returns once all that is acknowledged so far is on disk, whatever the policy is.
  *  -ETIMEDOUT  not within timeout_ns; it will be, as soon as the disk allows
