@@ -6,6 +6,7 @@
 #include "alloc.h"
 
 #include "log.h"
+#include "position.h"
 #include "registry.h"
 #include "request.h"
 #include "server.h"
@@ -45,6 +46,7 @@ void job_free(struct job *job)
 {
 	if (job->stream_dir >= 0)
 		close(job->stream_dir);
+	position_drop(job->hold);
 	segment_unref(job->seg);
 	free(job);
 }

@@ -44,8 +44,10 @@ struct job {
 	uint8_t uuid[LOG_UUID_BYTES];
 	bool on_disk; /* its directory is made first, in */
 	const char *data_dir;
-	int stream_dir;        /* -1: not there; the job's */
-	struct spill_ask *ask; /* parked: what the stream's writer was asked */
+	int stream_dir;                /* -1: not there; the job's */
+	struct spill_ask *ask;         /* parked: what the stream's writer was asked, */
+	struct position_ask *position; /* or this */
+	struct hold *hold;             /* of a durable subscription */
 	bool parked;
 	int32_t node;
 	BUS_NEXT(uint64_t label;)

@@ -16,6 +16,7 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -206,6 +207,16 @@ void client_doom(struct client *client, const char *format, ...)
 		log_debug("client %s left", client_label(client));
 	client->doomed = true;
 	list_append(&client->busd->doomed, &client->doomed_link);
+}
+
+bool client_has_died(const struct client *client)
+{
+	struct pollfd process = { .fd = client->process.fd, .events = POLLIN };
+	struct pollfd ctl = { .fd = client->ctl.fd, .events = POLLRDHUP };
+
+	return client->doomed ||
+	       (process.fd >= 0 && poll(&process, 1, 0) > 0 && process.revents & POLLIN) ||
+	       (ctl.fd >= 0 && poll(&ctl, 1, 0) > 0 && ctl.revents & (POLLRDHUP | POLLHUP));
 }
 
 static void client_free(struct client *client)

@@ -86,6 +86,8 @@ struct client *client_new(struct busd *busd);
 void client_accept(struct busd *busd, int fd);
 /* Ends the connection; the reason is logged ("" or NULL: an ordinary leave). */
 void client_doom(struct client *client, const char *format, ...) BUS_PRINTF(2, 3);
+/* Has its process ended, or hung up, and the loop has just not come to that? */
+bool client_has_died(const struct client *client);
 /* Frees all doomed clients and all that was theirs. */
 void client_free_doomed(struct busd *busd);
 /* The handshake deadline of the oldest newcomer, after those who missed theirs were dropped. */

@@ -92,7 +92,8 @@ struct ctl_hello_reply greet_reply(const struct client *client, const struct ctl
 		.busd_bell_id = client->user->busd_bell->info.segment_id,
 		.busd_pid = client->busd->pid,
 		.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
-		.features = CTL_FEATURE_NAMESPACES | CTL_FEATURE_STREAMS | CTL_FEATURE_LOGS,
+		.features = CTL_FEATURE_NAMESPACES | CTL_FEATURE_STREAMS | CTL_FEATURE_LOGS |
+			    CTL_FEATURE_POSITIONS,
 		.instance = client->busd->instance,
 		.version = BUSD_VERSION,
 	};

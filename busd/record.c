@@ -241,6 +241,7 @@ void record_sub(struct sub *sub)
 
 	memcpy(body.pattern, sub->pattern, sizeof(body.pattern));
 	memcpy(body.name, sub->name, sizeof(body.name));
+	memcpy(body.durable, sub->durable, sizeof(body.durable));
 	PUT(sub->client->busd, &sub->place, RECORD_SUB, body);
 }
 

@@ -141,6 +141,7 @@ struct record_sub {
 	struct record_segment seg;
 	char pattern[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX];
+	char durable[CTL_NAME_MAX]; /* "": it is none */
 };
 
 struct record_member {

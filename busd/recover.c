@@ -77,7 +77,7 @@ static int find_end(struct recovered *rec, struct io *io, const struct log_segme
 static bool is_ours_to_remove(const struct log_entry *e)
 {
 	static const char *const names[] = { "snapshot.new", LOG_SOURCES_NAME ".new",
-					     LOG_NUMBERS_NAME ".new" };
+					     LOG_NUMBERS_NAME ".new", LOG_POSITIONS_NAME ".new" };
 
 	/*
 	 * Under these names nothing ever counted: a segment is renamed before its first message, and only the directory's

@@ -20,6 +20,7 @@
 
 struct stream;
 struct feed;
+struct hold;
 
 struct topic {
 	struct busd *busd;
@@ -114,6 +115,9 @@ struct sub {
 	uint32_t req;  /* the request that opened it */
 	uint64_t line; /* what it says that it continues, from a former busd */
 	uint64_t place;
+	/* a durable one (position.h); "" and NULL: it is none */
+	char durable[CTL_NAME_MAX];
+	struct hold *hold;
 };
 
 /* A subscription's part in one topic. */

@@ -6,6 +6,7 @@
 #include "greet.h"
 #include "log.h"
 #include "observe.h"
+#include "position.h"
 #include "pub.h"
 #include "query.h"
 #include "record.h"
@@ -34,7 +35,7 @@ struct text_field {
 /* How long it is says control_size.h. */
 struct request_kind {
 	enum client_state state; /* in which it may be sent */
-	struct text_field texts[2];
+	struct text_field texts[3];
 	int (*serve)(struct client *client, const void *msg, struct why *why);
 };
 
@@ -54,7 +55,8 @@ static const struct request_kind kinds[CTL_TYPE_COUNT] = {
 	[CTL_PUB_CLOSE] = { CLIENT_ATTACHED, { { 0 } }, pub_close },
 	[CTL_EVICT] = { CLIENT_ATTACHED, { { 0 } }, pub_evict },
 	[CTL_SUB_OPEN] = { CLIENT_ATTACHED,
-			   { TEXT(ctl_sub_open, pattern), TEXT(ctl_sub_open, name) },
+			   { TEXT(ctl_sub_open, pattern), TEXT(ctl_sub_open, name),
+			     TEXT(ctl_sub_open, durable) },
 			   sub_open },
 	[CTL_SUB_JOIN] = { CLIENT_ATTACHED, { { 0 } }, sub_join },
 	[CTL_SUB_REJOIN] = { CLIENT_ATTACHED, { { 0 } }, sub_rejoin },
@@ -67,6 +69,13 @@ static const struct request_kind kinds[CTL_TYPE_COUNT] = {
 				 { TEXT(ctl_namespace_next, after) },
 				 query_namespace_next },
 	[CTL_LOG_SEGMENT] = { CLIENT_ATTACHED, { TEXT(ctl_log_segment, topic) }, query_log_segment },
+	[CTL_SUB_SETTLE] = { CLIENT_ATTACHED, { { 0 } }, position_settle },
+	[CTL_POSITION_NEXT] = { CLIENT_ATTACHED,
+				{ TEXT(ctl_position_next, topic), TEXT(ctl_position_next, after) },
+				position_next },
+	[CTL_POSITION_SET] = { CLIENT_ATTACHED,
+			       { TEXT(ctl_position_set, topic), TEXT(ctl_position_set, name) },
+			       position_set },
 	[CTL_LEAVE] = { CLIENT_ATTACHED, { { 0 } }, greet_leave },
 };
 

@@ -469,6 +469,7 @@ static bool restore_sub(struct busd *busd, const void *record, uint64_t place)
 	sub->space = space;
 	memcpy(sub->pattern, body->pattern, sizeof(sub->pattern));
 	memcpy(sub->name, body->name, sizeof(sub->name));
+	memcpy(sub->durable, body->durable, sizeof(sub->durable));
 	sub->wild = topic_is_wild(sub->pattern);
 	sub->active = body->active;
 	sub->starved = body->starved;

@@ -286,6 +286,7 @@ static void run(struct spill_disk *d)
 		publish(d);
 		show(d);
 		keep_limits(d, now);
+		wait = bus_min_u64(wait, spill_positions_run(d, now));
 		if (wait)
 			sleep_until(d, wait);
 		io_poll(d->io, 0);
@@ -300,6 +301,7 @@ static void *disk_main(void *arg)
 	if (spill_open_log(d)) {
 		d->durable = UINT64_MAX; /* said once more at least */
 		run(d);
+		spill_positions_finish(d);
 		log_file_close(d->log);
 		d->log = NULL;
 	}
@@ -331,6 +333,7 @@ int spill_disk_new(struct spill_disk **ret, const struct spill_disk_opts *opts, 
 	pthread_mutex_init(&d->lock, NULL);
 	list_init(&d->asks);
 	list_init(&d->answers);
+	position_desk_init(&d->desk);
 	log->sync = d->settings.log.sync;
 	log->interval_ns = d->settings.log.interval_ns;
 	log->max_age_ns = d->settings.log.max_age_ns;
@@ -463,6 +466,7 @@ void spill_disk_free(struct spill_disk *disk)
 		sources_close(&disk->sources);
 		retention_free(&disk->retention);
 	}
+	position_desk_free(&disk->desk);
 	io_free(disk->io);
 	if (disk->o.dir >= 0)
 		close(disk->o.dir);

@@ -4,6 +4,7 @@
 #define BUSD_SPILL_DISK_INTERNAL_H
 
 #include "spill_disk.h"
+#include "spill_position.h"
 
 #include <pthread.h>
 
@@ -34,6 +35,7 @@ struct spill_disk {
 	bool retire;
 	pthread_mutex_t lock; /* over the queues, and `mute` */
 	struct list asks, answers;
+	struct position_desk desk;
 	bool mute;                            /* it ends: nothing is said to be durable any more */
 	_Atomic uint64_t kept[BOARD_SOURCES]; /* of each source: its messages below are in the log */
 };

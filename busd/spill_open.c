@@ -124,6 +124,7 @@ bool spill_open_log(struct spill_disk *d)
 		}
 		spill_set_state(d, BOARD_LOG_STOPPED, why.text);
 		spill_answer_all(d, why.text);
+		spill_positions_refuse(d, why.text);
 		if (!said)
 			log_error("stream \"%s\" cannot be written: %s; tried again until it can",
 				  d->topic, why.text);

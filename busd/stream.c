@@ -5,6 +5,7 @@
 #include "change.h"
 #include "log.h"
 #include "observe.h"
+#include "position.h"
 #include "record.h"
 #include "server.h"
 #include "share.h"
@@ -338,6 +339,7 @@ static struct stream *new_stream(struct topic *topic)
 		return NULL;
 	stream->topic = topic;
 	list_init(&stream->parked);
+	list_init(&stream->holds);
 	list_init(&stream->work.feeds);
 	list_init(&stream->work.link);
 	list_init(&stream->ending);
@@ -472,7 +474,7 @@ bool stream_restart(struct topic *topic, struct why *why)
 		  why) < 0)
 		return false;
 	count_uses(stream);
-	return read_again(stream, own, why) == 0;
+	return read_again(stream, own, why) == 0 && position_restore(topic, why) == 0;
 }
 
 void stream_free(struct topic *topic)

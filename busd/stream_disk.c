@@ -7,6 +7,7 @@
 
 #include "alloc.h"
 #include "log.h"
+#include "position.h"
 #include "record.h"
 #include "request.h"
 #include "user.h"
@@ -218,6 +219,7 @@ void stream_take_answers(struct topic *topic)
 		}
 		spill_ask_free(ask);
 	}
+	position_take_answers(topic);
 }
 
 /* ---- ending ---- */

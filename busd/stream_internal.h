@@ -16,7 +16,8 @@ struct stream {
 	uint32_t member_room;
 	uint32_t uses[BOARD_SOURCES]; /* publishers, rings and jobs that have the source */
 	uint32_t hint;                /* where to look for one that may be used again */
-	struct list parked;           /* jobs that wait for a source */
+	struct list parked;           /* jobs that wait for a source, or for the writer's answer */
+	struct list holds;            /* of durable subscriptions (position.h) */
 	struct spill_disk *disk;      /* NULL: in memory */
 	struct segment *disk_seg;     /* it writes from there */
 	struct list ending;           /* busd.streams_ending: its writer is to end */
@@ -24,6 +25,8 @@ struct stream {
 
 /* The thread has something to say. */
 void stream_settled(struct busd *busd, struct watch *watch, uint32_t events);
+/* The job is about to go on. */
+void stream_unpark(struct job *job);
 /* Who waits for a source gets none any more. */
 void stream_refuse_parked(struct stream *stream);
 /* Sources that nobody has, once all publishers and rings are restored. */

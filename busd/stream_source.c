@@ -12,9 +12,9 @@
 #include "alloc.h"
 #include "log.h"
 #include "request.h"
+#include "spill_position.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 
 static struct board_source *source_at(const struct stream *stream, uint32_t i)
@@ -122,22 +122,11 @@ static struct pub *holder(const struct stream *stream, uint32_t i)
 	return NULL;
 }
 
-/* Has it ended, and the loop has just not come to that? */
-static bool has_died(const struct client *client)
-{
-	struct pollfd process = { .fd = client->process.fd, .events = POLLIN };
-	struct pollfd ctl = { .fd = client->ctl.fd, .events = POLLRDHUP };
-
-	return client->doomed ||
-	       (process.fd >= 0 && poll(&process, 1, 0) > 0 && process.revents & POLLIN) ||
-	       (ctl.fd >= 0 && poll(&ctl, 1, 0) > 0 && ctl.revents & (POLLRDHUP | POLLHUP));
-}
-
 static int wait_for(struct stream *stream, uint32_t i, struct job *job, struct why *why)
 {
 	struct pub *pub = holder(stream, i);
 
-	if (pub && !has_died(pub->client))
+	if (pub && !client_has_died(pub->client))
 		return because(
 			why, EBUSY,
 			"publisher \"%s\" is open on stream \"%s\" (by %s); close it there, or take another name",
@@ -229,6 +218,9 @@ void stream_unpark(struct job *job)
 	if (job->ask)
 		job->ask->job = NULL;
 	job->ask = NULL;
+	if (job->position)
+		job->position->job = NULL;
+	job->position = NULL;
 }
 
 static void go_on(struct job *job, int rc, uint64_t first_seq)

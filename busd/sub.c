@@ -8,6 +8,7 @@
 #include "log.h"
 #include "namespace.h"
 #include "observe.h"
+#include "position.h"
 #include "record.h"
 #include "stream.h"
 
@@ -76,6 +77,7 @@ static struct sub *sub_new(struct client *client, struct job *job)
 	list_append(&client->subs, &sub->client_link);
 	client->sub_count++;
 	busd->sub_count++;
+	position_give(job, sub);
 	record_sub(sub);
 	return sub;
 }
@@ -86,6 +88,7 @@ void sub_free(struct sub *sub)
 	struct busd *busd = client->busd;
 	struct member *member;
 
+	position_drop(sub->hold);
 	for_each(member, &sub->members, sub_link)
 		member_free(member);
 	event_cancel_about(client, sub->id);
@@ -150,7 +153,8 @@ static void answer_opened(struct sub *sub, uint32_t req, uint32_t rings)
 				       .segment_id = sub->seg->info.segment_id,
 				       .size = sub->seg->info.size,
 				       .entries = sub->entries,
-				       .rings = rings };
+				       .rings = rings,
+				       .position = position_of(sub) };
 
 	client_reply(sub->client, &reply, &sub->seg->rw_fd, 1);
 }
@@ -161,6 +165,7 @@ static void opened(struct client *client, struct job *job)
 	struct sub *sub = NULL;
 	int rc = job->rc;
 
+	position_let_go(job);
 	if (client && rc == 0)
 		rc = namespace_enter(client, job->space, &job->why);
 	if (client && rc == 0) {
@@ -193,6 +198,10 @@ static bool opened_before(struct client *client, const struct ctl_sub_open *open
 
 		if (sub->req != open->head.req || sub->active)
 			continue;
+		if (sub->durable[0]) { /* where it stands is asked again */
+			sub_free(sub);
+			return false;
+		}
 		for_each(member, &sub->members, sub_link)
 			for_each(reader, &member->readers, member_link)
 				rings++;
@@ -263,8 +272,14 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 	job->plan = (struct segment_plan){ .kind = CTL_SEG_CURSOR,
 					   .size = sizeof(struct cursor_segment) +
 						   (size_t)entries * sizeof(struct cursor_entry) };
-	alloc_build(job);
-	return 0;
+	if (!open->durable[0]) {
+		alloc_build(job);
+		return 0;
+	}
+	rc = position_begin(job, open->durable, why);
+	if (rc < 0)
+		job_free(job);
+	return rc;
 }
 
 /* From now on publishers wait for it (or wake it), each from where busd finds its ring now. */
@@ -348,6 +363,7 @@ int sub_join(struct client *client, const void *msg, struct why *why)
 		activate(member);
 	}
 	observe_cursors(sub);
+	position_joined(sub);
 	answer_ok(client, &join->head);
 	return 0;
 }

@@ -1,10 +1,11 @@
-# make crashdisk: a stream's log on a disk that crashes at any operation, in any way (tests/disk/crash.c).
+# make crashdisk: a stream's log on a disk that crashes at any operation, in any way (tests/disk/crash.c), and the
+# positions of its durable subscriptions (tests/disk/positions.c).
 # make diskerrors: the same log, and operation N fails, for every N; and a file system that is full (tests/disk/errors.c).
 
 .PHONY: crashdisk diskerrors
 
 DISK_DIR   := $(BUILD)/tests/disk
-DISK_PROGS := $(DISK_DIR)/crash $(DISK_DIR)/errors
+DISK_PROGS := $(DISK_DIR)/crash $(DISK_DIR)/errors $(DISK_DIR)/positions
 DISK_OBJS  := $(call obj,$(wildcard tests/disk/*.c))
 MORE_PROGRAMS += $(DISK_PROGS)
 
@@ -22,6 +23,7 @@ tests: $(DISK_PROGS)
 crashdisk: $(DISK_PROGS) ## a log on a disk that loses, tears and mixes up what was not synced (SECONDS=100, SEED=1)
 	@timeout -k 5 $$(( $(or $(SECONDS),100) + 60 )) $(DISK_DIR)/crash --seconds $(or $(SECONDS),100) \
 		$(if $(SEED),--seed $(SEED))
+	@$(DISK_DIR)/positions $(if $(SEED),--seed $(SEED))
 
 diskerrors: $(DISK_PROGS) ## the same log where operation N fails, for every N, and a full file system
 	@BUS_BUILD=$(BUILD) timeout -k 5 300 tests/crash/diskerrors.sh full

@@ -18,6 +18,7 @@
 #include "stat_source.h"
 #include "stat_top.h"
 #include "tool.h"
+#include "topic_position.h"
 
 #define BETWEEN_NS 500000000 /* the two snapshots that make a rate */
 #define PEEK_MAX   100000
@@ -124,6 +125,27 @@ static int show_all(const struct job *job)
 	return stat_source_close(&source);
 }
 
+/* Held or not: who is not there has no row among the subscribers. */
+static void show_positions(const struct stat_source *source, const char *topic)
+{
+	struct bus_position p = { .name = "" };
+
+	if (!source->bus || bus_position_next(source->bus, topic, &p) <= 0)
+		return;
+	printf("\ndurable subscriptions\n");
+	position_list(source->bus, topic, false);
+}
+
+static json_t *positions_json(const struct stat_source *source, const char *topic)
+{
+	struct bus_position p = { .name = "" };
+	json_t *array = json_array();
+
+	while (source->bus && bus_position_next(source->bus, topic, &p) > 0)
+		json_array_append_new(array, position_json(&p));
+	return array;
+}
+
 static int show_topic(const struct job *job)
 {
 	const struct stat_topic *topic;
@@ -140,10 +162,15 @@ static int show_topic(const struct job *job)
 			  job->argument);
 	}
 	if (job->json) {
+		json_t *o = stat_json_topic(topic);
+
+		json_object_set_new(o, "positions", positions_json(&source, job->argument));
 		stat_source_warn(&source, take);
-		tool_json_print(stat_source_mark(&source, stat_json_topic(topic)));
+		tool_json_print(stat_source_mark(&source, o));
 	} else {
 		stat_show_topic(&source, topic, take);
+		if (topic->now.log.state != BUS_LOG_NONE)
+			show_positions(&source, job->argument);
 	}
 	stat_take_free(take);
 	return stat_source_close(&source);

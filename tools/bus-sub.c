@@ -196,7 +196,12 @@ static void set_option(struct job *job, int opt)
 	case OPT_ACK:
 		refuse_stream_option("--ack");
 	case OPT_DURABLE:
-		refuse_stream_option("--durable");
+		if (!*optarg || strlen(optarg) > BUS_NAME_MAX)
+			tool_fail_usage("--durable: 1 to %d bytes are allowed, not %zu",
+					BUS_NAME_MAX, strlen(optarg));
+		job->opts.durable = optarg;
+		job->opts.flags |= BUS_SUB_ACK;
+		break;
 	}
 }
 
@@ -289,6 +294,9 @@ static void flush(struct job *job)
 {
 	int err = tool_output_flush(&job->out);
 
+	/* what is not written yet comes again if we die here */
+	if (!err && job->opts.durable)
+		err = bus_sub_ack(job->sub);
 	if (!err || err == -EINTR)
 		return;
 	if (err == -EPIPE) {

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "tool.h"
+#include "topic_position.h"
 
 enum {
 	OPT_SLOTS = TOOL_LONG,
@@ -24,6 +25,10 @@ enum {
 	OPT_MAX_AGE,
 	OPT_MAX_MESSAGES,
 	OPT_SYNC,
+	OPT_TO,
+	OPT_SKIP,
+	OPT_DELETE,
+	OPT_EXECUTE,
 };
 
 static const struct tool_option options[] = {
@@ -37,7 +42,7 @@ static const struct tool_option options[] = {
 	  "create: rings in huge pages; or-not: in ordinary ones where\nthe pool is short" },
 	{ OPT_EXCLUSIVE, "exclusive", NULL, "create: fail where the topic exists" },
 	{ OPT_FORCE, "force", NULL, "rm: also while the topic is in use" },
-	{ OPT_JSON, "json", NULL, "ls, info: as JSON" },
+	{ OPT_JSON, "json", NULL, "ls, info, positions: as JSON" },
 	{ OPT_STREAM, "stream", NULL,
 	  "create: all publishers' messages in one order, numbered, on\ndisk (see busd(8), --data-dir)" },
 	{ OPT_STREAM_SLOTS, "stream-slots", "N", "create --stream: messages that it holds (65536)" },
@@ -46,14 +51,21 @@ static const struct tool_option options[] = {
 	{ OPT_MAX_MESSAGES, "max-messages", "N", "create --stream: how many are kept" },
 	{ OPT_SYNC, "sync", "HOW",
 	  "create --stream: none, interval:MS, batch (default): when\nmessages are durable; memory: they are not on disk" },
+	{ OPT_TO, "to", "WHERE",
+	  "position: move it to seq:N, oldest, now (behind the last\nmessage), time:T, -1h or -N; one that is not there is made" },
+	{ OPT_SKIP, "skip", "N", "position: pass over N messages" },
+	{ OPT_DELETE, "delete", NULL, "position: delete it" },
+	{ OPT_EXECUTE, "execute", NULL, "position: do it; else it is only said what would happen" },
 	{ 0 },
 };
 
 static const struct tool tool = {
 	"bus-topic",
-	"create [OPTION...] TOPIC\nrm [--force] TOPIC\nls [--json] [PATTERN]\ninfo [--json] TOPIC",
+	"create [OPTION...] TOPIC\nrm [--force] TOPIC\nls [--json] [PATTERN]\ninfo [--json] TOPIC\n"
+	"positions [--json] TOPIC\nposition [--to WHERE|--skip N|--delete] [--execute] TOPIC NAME",
 	"Creates, removes, lists and describes topics. Publishing creates a topic too;\n"
-	"such a one goes with its last user, one that was created stays.",
+	"such a one goes with its last user, one that was created stays. Shows and moves\n"
+	"the positions of durable subscriptions.",
 	options,
 };
 
@@ -62,6 +74,9 @@ struct job {
 	bool force, json;
 	bool settings_given;     /* options that only create knows */
 	const char *stream_only; /* one that only a stream takes; NULL */
+	const char *name;        /* of a durable subscription */
+	struct position_change change;
+	const char *change_given; /* an option of `position`; NULL */
 };
 
 /* ---- command line ---- */
@@ -114,8 +129,39 @@ static void check_stream(struct job *job)
 	}
 }
 
+static void set_change(struct job *job, int opt)
+{
+	struct position_change *change = &job->change;
+
+	switch (opt) {
+	case OPT_TO:
+		position_parse_to(optarg, &change->to);
+		change->moves = true;
+		job->change_given = "--to";
+		break;
+	case OPT_SKIP:
+		change->skip = tool_number("--skip", optarg, 1, UINT64_MAX / 2);
+		job->change_given = "--skip";
+		break;
+	case OPT_DELETE:
+		change->remove = true;
+		job->change_given = "--delete";
+		break;
+	case OPT_EXECUTE:
+		change->execute = true;
+		job->change_given = job->change_given ? job->change_given : "--execute";
+		break;
+	}
+	if (change->moves + (change->skip != 0) + change->remove > 1)
+		tool_fail_usage("--to, --skip and --delete exclude each other");
+}
+
 static void set_option(struct job *job, int opt)
 {
+	if (opt >= OPT_TO) {
+		set_change(job, opt);
+		return;
+	}
 	if (opt != OPT_FORCE && opt != OPT_JSON)
 		job->settings_given = true;
 	switch (opt) {
@@ -362,15 +408,27 @@ static int info_of(struct bus *bus, const struct job *job, const char *topic)
 	return TOOL_DONE;
 }
 
+static int positions(struct bus *bus, const struct job *job, const char *topic)
+{
+	return position_list(bus, topic, job->json);
+}
+
+static int position(struct bus *bus, const struct job *job, const char *topic)
+{
+	return position_change(bus, topic, job->name, &job->change, job->json);
+}
+
 static const struct command {
 	const char *name;
 	int (*run)(struct bus *bus, const struct job *job, const char *topic);
-	bool topic_needed, takes_settings, takes_force, takes_json;
+	bool topic_needed, takes_settings, takes_force, takes_json, takes_name;
 } commands[] = {
-	{ "create", create, true, true, false, false },
-	{ "rm", rm, true, false, true, false },
-	{ "ls", ls, false, false, false, true },
-	{ "info", info_of, true, false, false, true },
+	{ "create", create, true, true, false, false, false },
+	{ "rm", rm, true, false, true, false, false },
+	{ "ls", ls, false, false, false, true, false },
+	{ "info", info_of, true, false, false, true, false },
+	{ "positions", positions, true, false, false, true, false },
+	{ "position", position, true, false, false, true, true },
 };
 
 static const struct command *find_command(const char *name)
@@ -378,15 +436,23 @@ static const struct command *find_command(const char *name)
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
 		if (strcmp(commands[i].name, name) == 0)
 			return &commands[i];
-	tool_fail_usage("\"%s\" is not one of create, rm, ls, info", name);
+	tool_fail_usage("\"%s\" is not one of create, rm, ls, info, positions, position", name);
 }
 
 /* The topic, NULL: none given. */
-static const char *check_arguments(const struct command *command, const struct job *job, int argc,
+static const char *check_arguments(const struct command *command, struct job *job, int argc,
 				   char **argv)
 {
 	const char *topic = optind < argc ? argv[optind++] : NULL;
 
+	if (command->takes_name && optind < argc)
+		job->name = argv[optind++];
+	if (command->takes_name && !job->name)
+		tool_fail_usage("%s: TOPIC and NAME are needed", command->name);
+	if (job->change_given && !command->takes_name)
+		tool_fail_usage("%s does not take %s", command->name, job->change_given);
+	if (job->change.execute && !job->change.moves && !job->change.skip && !job->change.remove)
+		tool_fail_usage("--execute: what? --to, --skip or --delete");
 	if (optind < argc)
 		tool_fail_usage("%s takes one topic, \"%s\" is too much", command->name,
 				argv[optind]);
@@ -416,7 +482,7 @@ int main(int argc, char **argv)
 	while ((opt = tool_next_option(argc, argv)) != -1)
 		set_option(&job, opt);
 	if (optind == argc)
-		tool_fail_usage("no command given: create, rm, ls or info");
+		tool_fail_usage("no command given: create, rm, ls, info, positions or position");
 	command = find_command(argv[optind++]);
 	check_stream(&job);
 	topic = check_arguments(command, &job, argc, argv);

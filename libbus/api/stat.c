@@ -478,8 +478,9 @@ int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len)
 {
 	const struct bus_stat_topic *topics = NULL;
 	struct bus_stat_namespace *spaces = NULL;
+	struct stat_absent *absent = NULL;
 	struct bus_stat_daemon daemon;
-	int err = 0, space_count = 0, n;
+	int err = 0, space_count = 0, absent_count = 0, n;
 	uint64_t now_ns;
 
 	n = bus_stat_refresh(stat, &topics, &now_ns);
@@ -487,14 +488,19 @@ int bus_stat_metrics(struct bus_stat *stat, const char **text, size_t *len)
 		return n;
 	if (stat->bus)
 		err = bus_stat_daemon(stat->bus, &daemon);
-	if (err == 0 && stat->bus)
+	if (err >= 0 && stat->bus)
 		err = space_count = bus__stat_namespaces(stat->bus, &spaces);
-	if (err < 0)
+	if (err >= 0 && stat->bus)
+		err = absent_count = bus__stat_absent(stat->bus, topics, n, &absent);
+	if (err < 0) {
+		free(spaces);
 		return err;
+	}
 	free(stat->text);
 	stat->text = NULL;
 	err = bus__stat_openmetrics(stat->bus ? &daemon : NULL, topics, n, spaces, space_count,
-				    &stat->text, len);
+				    absent, absent_count, &stat->text, len);
+	free(absent);
 	free(spaces);
 	if (err < 0)
 		return bus__fail(err, "cannot write metrics: out of memory");

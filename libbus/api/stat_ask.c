@@ -155,3 +155,41 @@ int bus__stat_namespaces(struct bus *bus, struct bus_stat_namespace **ret)
 	*ret = all;
 	return count;
 }
+
+static int add_absent(struct stat_absent **all, int *count, const struct stat_absent *one)
+{
+	struct stat_absent *larger;
+
+	if (*count % 16 == 0) {
+		larger = realloc(*all, (size_t)(*count + 16) * sizeof(*larger));
+		if (!larger)
+			return -ENOMEM;
+		*all = larger;
+	}
+	(*all)[(*count)++] = *one;
+	return 0;
+}
+
+int bus__stat_absent(struct bus *bus, const struct bus_stat_topic *topics, int topic_count,
+		     struct stat_absent **ret)
+{
+	struct stat_absent *all = NULL;
+	int count = 0, err;
+
+	if (!(bus_load_relaxed(&bus->features) & CTL_FEATURE_POSITIONS))
+		return 0;
+	for (int i = 0; i < topic_count; i++) {
+		struct stat_absent one = { .topic = i };
+
+		/* whoever may not subscribe sees the topic, and not who reads it */
+		while (topics[i].log.state != BUS_LOG_NONE &&
+		       (err = bus_position_next(bus, topics[i].name, &one.position)) > 0) {
+			if (one.position.held || add_absent(&all, &count, &one) == 0)
+				continue;
+			free(all);
+			return bus__fail(-ENOMEM, "cannot list positions: out of memory");
+		}
+	}
+	*ret = all;
+	return count;
+}

@@ -162,13 +162,24 @@ int bus__stat_peek(const struct stat_view *view, const struct stat_board *board,
 		   struct stat_peeked *ret);
 void bus__stat_peeked_free(struct stat_peeked *peeked);
 
+/* A durable subscription that nobody holds: no memory tells of it. */
+struct stat_absent {
+	int topic; /* of the snapshot */
+	struct bus_position position;
+};
+
 /*
  * A snapshot as OpenMetrics text, to be freed by the caller. daemon NULL: none answers, and nothing is
- * said of namespaces either. -ENOMEM.
+ * said of namespaces either. absent: by topic. -ENOMEM.
  */
 int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus_stat_topic *topics,
 			  int topic_count, const struct bus_stat_namespace *spaces, int space_count,
-			  char **text, size_t *len);
+			  const struct stat_absent *absent, int absent_count, char **text,
+			  size_t *len);
+
+/* Those of all streams in a snapshot, to be freed. How many; -errno. None of what may not be seen. */
+int bus__stat_absent(struct bus *bus, const struct bus_stat_topic *topics, int topic_count,
+		     struct stat_absent **ret);
 
 /* All that there are, to be freed. How many; -errno. None where busd is too old to say. */
 int bus__stat_namespaces(struct bus *bus, struct bus_stat_namespace **ret);

@@ -29,6 +29,8 @@ struct exposition {
 	int topic_count;
 	const struct bus_stat_namespace *spaces;
 	int space_count;
+	const struct stat_absent *absent;
+	int absent_count;
 };
 
 static void begin_family(struct exposition *e, enum metric_id id)
@@ -362,6 +364,22 @@ static void put_sub(struct exposition *e, enum metric_id id, const struct bus_st
 	}
 }
 
+/* By its name, without a pid: nobody holds it. */
+static void put_absent(struct exposition *e, enum metric_id id, const struct stat_absent *absent)
+{
+	const struct bus_stat_topic *t = &e->topics[absent->topic];
+	const struct bus_position *p = &absent->position;
+	const uint64_t now = bus_realtime_ns();
+
+	begin_sample(e, id);
+	put_peer(e, t, "subscriber", p->name, false, 0, 0);
+	fputc('}', e->out);
+	if (id == METRIC_LAG_MESSAGES)
+		put_count(e, p->head_seq > p->seq ? p->head_seq - p->seq : 0);
+	else
+		put_seconds(e, p->unread_ns && now > p->unread_ns ? now - p->unread_ns : 0);
+}
+
 static void put_family(struct exposition *e, enum metric_id id)
 {
 	begin_family(e, id);
@@ -397,17 +415,23 @@ static void put_family(struct exposition *e, enum metric_id id)
 			break;
 		}
 	}
+	for (int i = 0; i < e->absent_count; i++)
+		if (id == METRIC_LAG_MESSAGES || id == METRIC_LAG_SECONDS)
+			put_absent(e, id, &e->absent[i]);
 }
 
 int bus__stat_openmetrics(const struct bus_stat_daemon *daemon, const struct bus_stat_topic *topics,
 			  int topic_count, const struct bus_stat_namespace *spaces, int space_count,
-			  char **text, size_t *len)
+			  const struct stat_absent *absent, int absent_count, char **text,
+			  size_t *len)
 {
 	struct exposition e = { .daemon = daemon,
 				.topics = topics,
 				.topic_count = topic_count,
 				.spaces = spaces,
-				.space_count = space_count };
+				.space_count = space_count,
+				.absent = absent,
+				.absent_count = absent_count };
 	char *made = NULL;
 	size_t size = 0;
 	bool failed;

@@ -19,10 +19,12 @@ static_assert((int)BUS_START_NOW == (int)CTL_START_NOW &&
 
 static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 {
-	const char *name = o->name != NULL ? o->name : sub->bus->name;
+	const char *name = o->name != NULL      ? o->name
+			   : o->durable != NULL ? o->durable
+						: sub->bus->name;
 
 	if (o->start > BUS_START_BACK || o->policy > BUS_LOSSY ||
-	    (o->flags & ~BUS_SUB_FD_THREAD) != 0 || o->spin_ns < -1 ||
+	    (o->flags & ~(BUS_SUB_FD_THREAD | BUS_SUB_ACK)) != 0 || o->spin_ns < -1 ||
 	    o->max_rings > CURSOR_MAX_ENTRIES)
 		return bus__fail(-EINVAL, "bus_sub_open: bad options");
 	if (o->start == BUS_START_SEQ && topic_is_wild(sub->like.pattern))
@@ -39,6 +41,14 @@ static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 		return bus__fail(-EINVAL, "bus_sub_open: start_time_ns without BUS_START_TIME");
 	if (o->start_back != 0 && o->start != BUS_START_BACK)
 		return bus__fail(-EINVAL, "bus_sub_open: start_back without BUS_START_BACK");
+	if (o->durable != NULL) {
+		int err = bus__durable_opts(sub, o);
+
+		if (err < 0)
+			return err;
+	} else if (o->flags & BUS_SUB_ACK) {
+		return bus__fail(-EINVAL, "bus_sub_open: BUS_SUB_ACK is for a durable subscription");
+	}
 	sub->start = o->start;
 	sub->start_seq = o->start_seq;
 	sub->start_back = o->start_back;
@@ -144,6 +154,10 @@ static int subscribe(struct bus_sub *sub)
 	int fds[CTL_MAX_FDS], nfds = CTL_MAX_FDS, err;
 
 	sub->gen = bus__settle(bus);
+	err = bus__durable_check(sub);
+	if (err < 0)
+		return err;
+	memcpy(req.durable, sub->like.durable, sizeof(req.durable));
 	memcpy(req.pattern, sub->like.pattern, sizeof(req.pattern));
 	memcpy(req.name, sub->like.name, sizeof(req.name));
 	err = bus__request_of(bus, sub->gen, &req, &reply, sizeof(reply), fds, &nfds);
@@ -165,6 +179,8 @@ static int subscribe(struct bus_sub *sub)
 	err = map_cursors(sub, &reply, fds[0]);
 	if (err == 0)
 		err = await_rings(sub, reply.rings);
+	if (err == 0)
+		bus__durable_begin(sub, reply.position);
 	return err < 0 ? err : join(sub);
 }
 
@@ -295,6 +311,8 @@ int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
 	opening(bus, 1);
 	err = subscribe(sub);
 	opening(bus, -1);
+	if (err == 0)
+		err = bus__durable_joined(sub);
 	if (err < 0) {
 		bus__sub_discard(sub);
 		return err;

@@ -92,6 +92,7 @@ struct sub_like {
 	uint32_t policy, max_rings;
 	char pattern[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX];
+	char durable[CTL_NAME_MAX]; /* "": it is none */
 };
 
 struct bus_sub {
@@ -130,6 +131,10 @@ struct bus_sub {
 	uint64_t start_seq, start_back, start_time_ns; /* BUS_START_SEQ, BACK, TIME */
 	uint64_t spin_ns;
 	bool joined;
+	bool durable;      /* bus__durable_released() is to be called */
+	bool acks_apart;   /* BUS_SUB_ACK */
+	uint64_t released; /* messages below were released as good, + 1; 0: it has not begun */
+	uint64_t acked;    /* and acknowledged */
 	struct sub_topic *topics;
 	struct bus__inbox inbox;
 	/* sleeping */
@@ -219,6 +224,32 @@ bool bus__sub_disk_whole(const struct sub_ring *r, bool disk, uint64_t pos);
 /* After it was: they were, or all that is borrowed from them on is void, and read again. */
 void bus__sub_disk_pass(struct sub_ring *r, uint32_t n, bool disk, uint64_t pos);
 void bus__sub_disk_void(struct sub_ring *r, uint32_t n, bool disk, uint64_t told);
+
+/* sub_durable.c */
+int bus__durable_opts(struct bus_sub *sub, const struct bus_sub_opts *o);
+/* Before the request: may it be asked? */
+int bus__durable_check(const struct bus_sub *sub);
+/* busd has said where it stands, + 1; 0: nowhere yet. Before the join. */
+void bus__durable_begin(struct bus_sub *sub, uint64_t position);
+/* It has joined, by its owner: one that is new stands somewhere from here on. */
+int bus__durable_joined(struct bus_sub *sub);
+/* It has other cursors now, of another busd. */
+void bus__durable_move(struct bus_sub *sub);
+
+static inline void bus__durable_ack(struct bus_sub *sub)
+{
+	sub->acked = sub->released;
+	/* who sees it knows that the messages were used: busd, and through it a later holder */
+	bus_store_release(&sub->cursors->acked, sub->acked);
+}
+
+/* Messages below seq were released as good. */
+static inline void bus__durable_released(struct bus_sub *sub, uint64_t seq)
+{
+	sub->released = seq + 1;
+	if (!sub->acks_apart)
+		bus__durable_ack(sub);
+}
 
 /* sub.c */
 /*

@@ -429,6 +429,8 @@ static int release_kept(struct bus_sub *sub, struct sub_run *run, uint32_t n)
 	end_borrow(sub, run, n);
 	if (bus_likely(good)) {
 		bus__sub_disk_pass(r, n, disk, pos);
+		if (bus_unlikely(sub->durable))
+			bus__durable_released(sub, r->rd.cur);
 		return 0;
 	}
 	bus__sub_disk_void(r, n, disk, told);
@@ -479,6 +481,8 @@ static BUS_COLD int release_runs(struct bus_sub *sub, uint32_t n)
 	}
 	for (int i = 0; i < count; i++)
 		settle_part(&parts[i], stale);
+	if (!stale && sub->durable)
+		bus__durable_released(sub, parts[count - 1].ring->rd.cur);
 	return stale ? -ESTALE : 0;
 }
 
@@ -504,8 +508,11 @@ int bus_sub_release(struct bus_sub *sub, int n)
 	rd = &run->ring->rd;
 	good = ring_reader_release(rd, (uint64_t)n, oldest_pos(sub));
 	end_borrow(sub, run, (uint32_t)n);
-	if (bus_likely(good))
+	if (bus_likely(good)) {
+		if (bus_unlikely(sub->durable))
+			bus__durable_released(sub, rd->cur);
 		return 0;
+	}
 	tell_again(rd, (uint64_t)n, told, false);
 	return -ESTALE;
 }

@@ -192,6 +192,7 @@ static void take(struct bus_sub *sub, struct bus_sub *heir)
 	sub->rings_told = heir->rings_told;
 	sub->pending = sub->pending != 0 ? sub->pending : heir->pending;
 	sub->ungated = sub->resuming = sub->inbox_stuck = false;
+	bus__durable_move(sub);
 	take_topics(sub, heir);
 	take_rings(sub, heir);
 	while ((event = bus__inbox_take(&heir->inbox)) != NULL)

@@ -115,6 +115,14 @@
  *   what the next file's header says (prev_end); below `written` all is in the files. One that
  *   retention removes stays readable to who has it open.
  *
+ * ---- A durable subscription
+ *   SUB_OPEN with a name, on one stream on disk. The answer says where the name stands; nowhere: the
+ *   subscription begins as it likes. It stores in its cursor segment (acked) up to where it has done with
+ *   the messages, and busd takes that from there. SUB_SETTLE is answered once what acked said is on
+ *   disk, or after a second: the answer's value says up to where that is, + 1. One that is new asks
+ *   so before its bus_sub_open() returns. POSITION_NEXT and POSITION_SET show and change where names
+ *   stand that nobody holds. Only where HELLO's answer has CTL_FEATURE_POSITIONS.
+ *
  * ---- Membership
  *   A change of who gates or who must be woken on a topic gets a number = the topic's epoch + 1.
  *   CTL_EV_MEMBER messages with that number go to each publisher of the topic, an OP_NONE one where
@@ -191,6 +199,9 @@ enum ctl_type {
 	CTL_LEAVE,
 	CTL_NAMESPACE_NEXT,
 	CTL_LOG_SEGMENT,
+	CTL_SUB_SETTLE,
+	CTL_POSITION_NEXT,
+	CTL_POSITION_SET,
 	CTL_TYPE_COUNT,
 
 	CTL_EV_SEGMENT = 0x100,
@@ -241,6 +252,7 @@ struct ctl_hello {
 #define CTL_FEATURE_NAMESPACES 1u
 #define CTL_FEATURE_STREAMS    2u
 #define CTL_FEATURE_LOGS       4u /* LOG_SEGMENT */
+#define CTL_FEATURE_POSITIONS  8u
 #define CTL_HELLO_RESUME       1u /* it was attached, by this token, and the worker died */
 
 struct ctl_hello_reply {
@@ -261,11 +273,15 @@ struct ctl_hello_reply {
 
 /*
  * Answers without content: TOPIC_CREATE, TOPIC_REMOVE, PUB_CLOSE, SUB_CLOSE, SUB_JOIN, SUB_REJOIN,
- * ATTACH, UNOBSERVE, LEAVE.
+ * ATTACH, UNOBSERVE, LEAVE, SUB_SETTLE, POSITION_SET.
  */
 struct ctl_ok {
 	struct ctl_head head;
-	uint64_t value; /* TOPIC_CREATE: 1 made now, 0 was there with the same settings */
+	/*
+	 * TOPIC_CREATE: 1 made now, 0 was there with the same settings; SUB_SETTLE: messages below are
+	 * acknowledged on disk, + 1
+	 */
+	uint64_t value;
 };
 
 /* A topic's settings; zero means the default (TOPIC_CREATE, PUB_OPEN) */
@@ -453,7 +469,8 @@ struct ctl_sub_open {
 	int32_t node;
 	char pattern[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX];
-	uint64_t line; /* 0, or what it continues: see "Another busd" */
+	uint64_t line;              /* 0, or what it continues: see "Another busd" */
+	char durable[CTL_NAME_MAX]; /* "": it is none */
 };
 
 /* fd 0: the cursor segment, read-write. */
@@ -465,6 +482,7 @@ struct ctl_sub_reply {
 	uint32_t entries;
 	/* CTL_EV_RING messages sent before this answer (or queued: wait for so many) */
 	uint32_t rings;
+	uint64_t position; /* durable: the first message that is not acknowledged, + 1; 0: it is new */
 };
 
 struct ctl_sub_join {
@@ -558,6 +576,44 @@ struct ctl_log_segment_reply {
 	uint32_t segments;
 	uint32_t pad;
 };
+
+/*
+ * POSITION_NEXT: the first durable subscription of a stream that sorts (strcmp) after `after`. A name
+ * that is empty in the answer: no more.
+ */
+struct ctl_position_next {
+	struct ctl_head head;
+	char topic[CTL_TOPIC_MAX];
+	char after[CTL_NAME_MAX];
+};
+
+struct ctl_position_next_reply {
+	struct ctl_head head;
+	uint64_t seq;                  /* the first message that is not acknowledged */
+	uint64_t kept_seq;             /* the same, as it is on disk */
+	uint64_t head_seq, oldest_seq; /* of the stream: the next message; the oldest that is kept */
+	uint64_t unread_ns; /* when the first one came that is there and not acknowledged; 0: none */
+	uint64_t moved_ns;  /* Unix; when seq last changed */
+	uint64_t created_ns;
+	uint64_t sub_id; /* of its holder; 0: nobody holds it */
+	uint32_t uid;    /* whose it is */
+	uint32_t holder_pid, holder_uid;
+	uint32_t pad;
+	char name[CTL_NAME_MAX];
+	char holder[CTL_NAME_MAX]; /* the name of its process */
+};
+
+/* A durable subscription that nobody holds: from where it stands to elsewhere, or away. */
+struct ctl_position_set {
+	struct ctl_head head;
+	char topic[CTL_TOPIC_MAX];
+	char name[CTL_NAME_MAX];
+	uint64_t from, to; /* from: -ESTALE if it stands elsewhere */
+	uint32_t flags;    /* CTL_POSITION_* */
+	uint32_t pad;
+};
+#define CTL_POSITION_REMOVE 1u
+#define CTL_POSITION_NEW    2u /* there is none of that name */
 
 /* INFO: busd itself. The request is a bare head. */
 struct ctl_info_reply {

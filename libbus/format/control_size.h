@@ -54,6 +54,9 @@ static inline struct ctl_size ctl_size_of_request(uint32_t type)
 		CTL_SIZE(CTL_LEAVE, ctl_head, req);
 		CTL_SIZE(CTL_NAMESPACE_NEXT, ctl_namespace_next, after);
 		CTL_SIZE(CTL_LOG_SEGMENT, ctl_log_segment, topic);
+		CTL_SIZE(CTL_SUB_SETTLE, ctl_sub_close, sub_id);
+		CTL_SIZE(CTL_POSITION_NEXT, ctl_position_next, after);
+		CTL_SIZE(CTL_POSITION_SET, ctl_position_set, pad);
 	}
 	return (struct ctl_size){ 0, 0 };
 }
@@ -73,6 +76,9 @@ static inline struct ctl_size ctl_size_of_reply(uint32_t type)
 		CTL_SIZE(CTL_INFO, ctl_info_reply, pad);
 		CTL_SIZE(CTL_NAMESPACE_NEXT, ctl_namespace_next_reply, name);
 		CTL_SIZE(CTL_LOG_SEGMENT, ctl_log_segment_reply, pad);
+		CTL_SIZE(CTL_SUB_SETTLE, ctl_ok, value);
+		CTL_SIZE(CTL_POSITION_NEXT, ctl_position_next_reply, holder);
+		CTL_SIZE(CTL_POSITION_SET, ctl_ok, value);
 		CTL_SIZE(CTL_ATTACH, ctl_ok, value);
 		CTL_SIZE(CTL_TOPIC_CREATE, ctl_ok, value);
 		CTL_SIZE(CTL_TOPIC_REMOVE, ctl_ok, value);

@@ -172,6 +172,36 @@ struct log_numbers {
 };
 static_assert(sizeof(struct log_numbers) == 40, "no gaps");
 
+/*
+ * How far each durable subscription has come (LOG_POSITIONS_NAME): pairs of records, each record in a sector of its
+ * own, pair i at i x 2 x LOG_POSITION_BYTES. Of the good ones of a pair the one with the higher `gen` counts; what
+ * follows on it is written over the other one, so that a torn write leaves the former position. A log is read without it.
+ */
+#define LOG_POSITIONS_NAME   "positions"
+#define LOG_POSITION_MAGIC   UINT64_C(0x30534f504d535542) /* "BUSMPOS0" */
+#define LOG_POSITION_BYTES   512 /* a sector: written whole or not at all */
+#define LOG_POSITIONS_MAX    256 /* pairs */
+#define LOG_POSITION_NAME    63  /* bytes of a name */
+#define LOG_POSITION_REMOVED 1u  /* the pair is free; its numbers say nothing */
+
+struct log_position {
+	uint64_t magic;
+	uint8_t uuid[LOG_UUID_BYTES];
+	uint64_t gen;        /* of the pair, from 1 */
+	uint64_t seq;        /* all messages below are acknowledged */
+	uint64_t moved_ns;   /* Unix: when seq last changed */
+	uint64_t created_ns; /* Unix */
+	uint32_t pair;       /* where it belongs: one that lies elsewhere does not count */
+	uint32_t uid;        /* whose name it is */
+	uint32_t flags;      /* LOG_POSITION_* */
+	uint32_t name_len;
+	char name[LOG_POSITION_NAME + 1];
+	uint32_t pad;
+	uint32_t crc; /* CRC32C of all before it */
+};
+static_assert(sizeof(struct log_position) == 144, "no gaps");
+static_assert(sizeof(struct log_position) <= LOG_POSITION_BYTES, "a record is a sector");
+
 #define LOG_DEFAULT_SLOTS (UINT64_C(1) << 19) /* 32 MiB of slots */
 #define LOG_DEFAULT_BYTES (UINT64_C(96) << 20)
 #define LOG_MAX_SLOTS     (UINT64_C(1) << 26)

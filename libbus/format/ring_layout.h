@@ -165,6 +165,7 @@ static inline uint64_t ring_pack_attrs(uint32_t flags, uint32_t key_hash)
  * | ring_id   | subscriber | that ring's publisher      | release after the cursor it tags |
  * | cursor    | subscriber | that ring's publisher, busd | release, then fence W2 |
  * | lost, ... | subscriber | tools                      | relaxed, for show |
+ * | acked     | subscriber | busd, of a durable subscription | release, after the messages were used |
  */
 struct cursor_entry {
 	_Atomic uint64_t ring_id;   /* 0: free */
@@ -186,7 +187,8 @@ struct cursor_segment {
 	_Atomic uint64_t sleeps; /* for show */
 	/* for show: of rings that were read to their end, so that no loss is forgotten */
 	_Atomic uint64_t past_lost, past_delivered;
-	uint64_t pad1[11];
+	_Atomic uint64_t acked; /* durable: messages below are acknowledged; + 1, 0: it has not begun */
+	uint64_t pad1[10];
 	struct cursor_entry entry[];
 };
 static_assert(offsetof(struct cursor_segment, entry) == BUS_LINE_PAIR,

@@ -484,6 +484,7 @@ enum bus_policy {
 };
 
 #define BUS_SUB_FD_THREAD 1u /* bus_sub_fd(): a thread waits, never the kernel's io_uring */
+#define BUS_SUB_ACK       2u /* durable: what is released is acknowledged by bus_sub_ack() only */
 
 struct bus_sub_opts {
 	size_t size;
@@ -497,6 +498,11 @@ struct bus_sub_opts {
 	uint64_t start_seq;     /* BUS_START_SEQ */
 	uint64_t start_time_ns; /* BUS_START_TIME: Unix time */
 	uint64_t start_back;    /* BUS_START_BACK */
+	/*
+	 * a durable subscription of one stream on disk, under this name (1 to BUS_NAME_MAX bytes): see
+	 * bus_sub_settle(). NULL: it is none
+	 */
+	const char *durable;
 };
 
 /*
@@ -514,6 +520,12 @@ struct bus_sub_opts {
  * the ring is lost.
  *  -EINVAL  pattern or opts
  *  -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT, -EMFILE  as bus_pub_open()
+ * of a durable one:
+ *  -EBUSY   somebody else holds that name; bus_why() says which process
+ *  -EACCES  the name belongs to another user
+ *  -EDQUOT  the stream has as many names as it may
+ *  -ENOENT  there is no such stream  -EOPNOTSUPP  a live topic, or a stream in memory
+ *  -EIO     where the name stands cannot be read, or the stream's disk fails
  */
 int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
 		 const struct bus_sub_opts *opts) BUS_MUST_CHECK;
@@ -581,6 +593,78 @@ int bus_sub_peek(struct bus_sub *sub, struct bus_msg *msgs, int max) BUS_MUST_CH
  * publisher that had not heard of this subscriber yet: -ESTALE and `lost` say so, as everywhere.
  */
 int bus_sub_release(struct bus_sub *sub, int n) BUS_MUST_CHECK;
+
+/*
+ * A durable subscription (bus_sub_opts.durable) has a name, and busd keeps for that how far it has come: the
+ * first message that was not released. Opened for the first time it begins as opts.start says, and the name is on disk
+ * when bus_sub_open() returns; later it begins where it stood, whatever opts.start says, and whether reader, busd or
+ * machine died meanwhile. One process holds a name at a time; who dies holds it no more. A name
+ * belongs to the user who used it first: another one needs the right to administer the topic (root has it).
+ *
+ * A name that is begun by a time, or so many messages before the end, where those lie on disk, stands at the oldest
+ * message until the first release: the place is looked for when it is read.
+ *
+ * What is released is acknowledged; with BUS_SUB_ACK what was released when bus_sub_ack() is called,
+ * for who copies messages, releases them, and has done with them later (bus_sub_recv() always
+ * releases). busd takes it from there some times a second, at the close, and when the process dies, to
+ * the last release; it is written as the stream's sync policy says (none: the kernel writes it when it
+ * likes). So each message is read at least once: after a loss of busd, or of the machine, those that
+ * were released lately come again. None is passed over; but a stream's retention does not wait
+ * for durable subscriptions: what it removed meanwhile is in `lost` of the first message.
+ *
+ * This call returns once all that is acknowledged so far is on disk, whatever the policy is.
+ *  -ETIMEDOUT  not within timeout_ns; it will be, as soon as the disk allows
+ *  -EINVAL     the subscription is not durable
+ *  -EIO        the stream's disk fails: bus_why() says how
+ *  -ESHUTDOWN  the stream was removed
+ *  -EPIPE      busd has gone; -ECHILD
+ */
+int bus_sub_settle(struct bus_sub *sub, int64_t timeout_ns) BUS_MUST_CHECK;
+
+/* All that was released is acknowledged. No system call. 0; -EINVAL: it is not durable; -ECHILD. */
+int bus_sub_ack(struct bus_sub *sub) BUS_MUST_CHECK;
+
+/* Where a durable subscription stands. */
+struct bus_position {
+	char name[BUS_NAME_MAX + 1];
+	uint32_t uid;  /* whose it is */
+	uint32_t held; /* 1: by the process that follows */
+	uint32_t holder_pid, holder_uid;
+	char holder[BUS_NAME_MAX + 1]; /* its connection's name */
+	uint64_t seq;                  /* the first message that is not released */
+	uint64_t kept_seq;             /* the same, as it is on disk */
+	uint64_t head_seq;   /* of the stream: number of the next message; seq is at most that */
+	uint64_t oldest_seq; /* the oldest that is kept; what lies between seq and that is lost */
+	uint64_t unread_ns; /* Unix: when the first one came that is kept and not released; 0: none */
+	uint64_t moved_ns; /* Unix: when seq last changed */
+	uint64_t created_ns;
+};
+
+/*
+ * Walks the durable subscriptions of a stream, held or not, in the order of strcmp: set info->name to "" to
+ * begin. 1: *info is the next one; 0: no more (info untouched).
+ *  -ENOENT      there is no such stream      -EACCES  no right to subscribe to it
+ *  -EOPNOTSUPP  a live topic, or a stream in memory; or busd is too old
+ *  -EIO, -EPIPE, -ETIMEDOUT
+ */
+int bus_position_next(struct bus *bus, const char *topic, struct bus_position *info) BUS_MUST_CHECK;
+
+#define BUS_POSITION_REMOVE 1u /* the name is free; `to` says nothing */
+#define BUS_POSITION_NEW    2u /* there is none of that name: it is made; `from` says nothing */
+
+/*
+ * Moves a durable subscription that nobody holds from where it stands to message `to`, or makes it, or
+ * removes it (flags). On disk when this returns 0.
+ *  -EBUSY   somebody holds it     -ESTALE  it does not stand at `from`: look again
+ *  -ENOENT  no such name, or stream          -EEXIST  NEW, and it is there
+ *  -EINVAL  name, flags, or beyond the stream's end
+ *  -EACCES  it belongs to another user, or no right to subscribe
+ *  -EDQUOT  NEW: the stream has as many names as it may
+ *  -ETIMEDOUT  it is done, and not on disk yet
+ *  others as bus_position_next()
+ */
+int bus_position_set(struct bus *bus, const char *topic, const char *name, uint64_t from,
+		     uint64_t to, uint32_t flags) BUS_MUST_CHECK;
 
 /*
  * Copies the next message into buf and releases it: what it returns is whole. 1: *msg describes it

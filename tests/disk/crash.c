@@ -6,6 +6,7 @@
  *	all below durable is there, byte for byte      nothing that was not published is
  *	no number stands for two messages              no damage is reported where there is none
  *	the last number of each named publisher is right, its src too
+ *	no durable subscription stands where a message would be passed over
  *	a name that was found, and may be given out, is found again
  *
  *	crash [--short] [--seconds N] [--seed N] [--rounds N]
@@ -46,6 +47,7 @@ static bool crash_point(struct run *run, uint64_t with, uint64_t event, uint64_t
 	unsigned n;
 
 	life_open(run, with);
+	run->reads = with % 2;
 	run->disk.crash_at = event;
 	life_event = event;
 	life_live(run, messages);
@@ -75,6 +77,7 @@ static void several_lives(struct run *run, uint64_t with)
 	const uint64_t lives = (life_open(run, with), 2 + disk_random(&run->disk, 5));
 	char path[96];
 
+	run->reads = with % 3 != 0;
 	for (uint64_t life = 0; life < lives; life++) {
 		run->disk.crash_at =
 			1 + disk_random(&run->disk, disk_random(&run->disk, 2) ? 40 : 400);

@@ -117,6 +117,30 @@ static void check_sources(const struct run *run, const struct sources *s, const 
 	}
 }
 
+/*
+ * Whoever goes on where it stands misses nothing: no message gets a number below that. (busd lowers such a one; here the
+ * order alone has to do.)
+ */
+static void check_reader(struct positions *positions, uint64_t next)
+{
+	const struct position *pos = positions_find(positions, "reader");
+
+	CHECK(!pos || pos->seq <= next, "the reader is at %llu, and the next message is %llu",
+	      U(pos->seq), U(next));
+}
+
+static void read_all(struct run *run)
+{
+	struct position *pos = positions_find(&run->positions, "reader");
+
+	if (!pos)
+		pos = positions_add(&run->positions, "reader", 1, 1);
+	if (!pos || run->rig.head <= run->begin) /* of a log whose first segment never counted */
+		return;
+	positions_move(pos, run->rig.head, 1);
+	positions_write(&run->positions, run->opts.policy != LOG_SYNC_NONE, run->now);
+}
+
 /* A start on `disk`, where `run` says what was promised; nothing is changed for the run. */
 void life_check_start(const struct run *run, struct crash_disk *disk)
 {
@@ -142,6 +166,14 @@ void life_check_start(const struct run *run, struct crash_disk *disk)
 	CHECK(start.seq >= run->rig.seen, "numbers go on at %llu, %llu were given", U(start.seq),
 	      U(run->rig.seen));
 	check_sources(run, &sources, next);
+	if (run->reads) {
+		static struct positions found;
+
+		CHECK(positions_open(&found, &disk->io, disk->dir, rec.uuid, &why) == 0, "%s",
+		      why.text);
+		check_reader(&found, start.seq);
+		positions_close(&found);
+	}
 	sources_close(&sources);
 	retention_free(&retention);
 }
@@ -185,6 +217,7 @@ static bool give_names(struct run *run)
 
 static void end_life(struct run *run)
 {
+	positions_close(&run->positions);
 	sources_close(&run->sources);
 	retention_free(&run->retention);
 }
@@ -235,6 +268,14 @@ static bool begin_life(struct run *run)
 		      run->rec.end_seq,
 	      "the log ends before %llu", U(run->rec.end_seq));
 	check_sources(run, &run->sources, next);
+	if (run->reads &&
+	    positions_open(&run->positions, &run->disk.io, run->disk.dir, run->rec.uuid, &why) < 0) {
+		CHECK(disk_is_ill(&run->disk), "%s", why.text);
+		end_life(run);
+		return false;
+	}
+	if (run->reads)
+		check_reader(&run->positions, run->ring_stays ? run->rig.head : start.seq);
 	if (!give_names(run)) {
 		end_life(run);
 		return false;
@@ -290,6 +331,8 @@ void life_live(struct run *run, uint64_t messages)
 		else
 			log_file_flush(run->log);
 		log_file_run(run->log, run->now);
+		if (run->reads)
+			read_all(run);
 		run->states |= 1u << log_file_state(run->log);
 		/* where a life begins there is nothing to promise yet */
 		if (log_file_durable(run->log) > run->begin)

@@ -8,6 +8,7 @@
 
 #include "lib/crash_disk.h"
 #include "lib/log_ring.h"
+#include "positions.h"
 #include "recover.h"
 
 #define RING_SLOTS 16
@@ -32,6 +33,9 @@ struct run {
 	uint32_t src_seen;   /* no src above was given */
 	bool ring_stays;     /* the next life finds the ring */
 	bool ring_lives;     /* there is one */
+	/* a durable subscription that acknowledges all that it can have read, durable or not */
+	bool reads;
+	struct positions positions;
 };
 
 /* What a failure says, to be tried again. */

@@ -145,32 +145,36 @@ static void put_topic(char *to, struct input *in)
 	strcpy(to, names[take(in) % BUS_ARRAY_LEN(names)]);
 }
 
+static const uint16_t sizes[CTL_TYPE_COUNT] = {
+	[CTL_TOPIC_CREATE] = sizeof(struct ctl_topic_create),
+	[CTL_TOPIC_REMOVE] = sizeof(struct ctl_topic_remove),
+	[CTL_TOPIC_NEXT] = sizeof(struct ctl_topic_next),
+	[CTL_PUB_OPEN] = sizeof(struct ctl_pub_open),
+	[CTL_PUB_READY] = sizeof(struct ctl_pub_ready),
+	[CTL_PUB_GROW] = sizeof(struct ctl_pub_grow),
+	[CTL_PUB_CLOSE] = sizeof(struct ctl_pub_close),
+	[CTL_EVICT] = sizeof(struct ctl_evict),
+	[CTL_SUB_OPEN] = sizeof(struct ctl_sub_open),
+	[CTL_SUB_JOIN] = sizeof(struct ctl_sub_join),
+	[CTL_SUB_REJOIN] = sizeof(struct ctl_sub_join),
+	[CTL_SUB_CLOSE] = sizeof(struct ctl_sub_close),
+	[CTL_OBSERVE] = sizeof(struct ctl_observe),
+	[CTL_UNOBSERVE] = sizeof(struct ctl_head),
+	[CTL_CLIENT_NEXT] = sizeof(struct ctl_client_next),
+	[CTL_INFO] = sizeof(struct ctl_head),
+	[CTL_NAMESPACE_NEXT] = sizeof(struct ctl_namespace_next),
+	[CTL_LOG_SEGMENT] = sizeof(struct ctl_log_segment),
+	[CTL_SUB_SETTLE] = sizeof(struct ctl_sub_close),
+	[CTL_POSITION_NEXT] = sizeof(struct ctl_position_next),
+	[CTL_POSITION_SET] = sizeof(struct ctl_position_set),
+};
+
 /*
  * A request of the right form; what is in it comes from the input. by: as another version has it, so much
  * longer, with or without something there.
  */
 static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 {
-	static const uint16_t sizes[CTL_TYPE_COUNT] = {
-		[CTL_TOPIC_CREATE] = sizeof(struct ctl_topic_create),
-		[CTL_TOPIC_REMOVE] = sizeof(struct ctl_topic_remove),
-		[CTL_TOPIC_NEXT] = sizeof(struct ctl_topic_next),
-		[CTL_PUB_OPEN] = sizeof(struct ctl_pub_open),
-		[CTL_PUB_READY] = sizeof(struct ctl_pub_ready),
-		[CTL_PUB_GROW] = sizeof(struct ctl_pub_grow),
-		[CTL_PUB_CLOSE] = sizeof(struct ctl_pub_close),
-		[CTL_EVICT] = sizeof(struct ctl_evict),
-		[CTL_SUB_OPEN] = sizeof(struct ctl_sub_open),
-		[CTL_SUB_JOIN] = sizeof(struct ctl_sub_join),
-		[CTL_SUB_REJOIN] = sizeof(struct ctl_sub_join),
-		[CTL_SUB_CLOSE] = sizeof(struct ctl_sub_close),
-		[CTL_OBSERVE] = sizeof(struct ctl_observe),
-		[CTL_UNOBSERVE] = sizeof(struct ctl_head),
-		[CTL_CLIENT_NEXT] = sizeof(struct ctl_client_next),
-		[CTL_INFO] = sizeof(struct ctl_head),
-		[CTL_NAMESPACE_NEXT] = sizeof(struct ctl_namespace_next),
-		[CTL_LOG_SEGMENT] = sizeof(struct ctl_log_segment),
-	};
 	union {
 		struct ctl_head head;
 		struct ctl_topic_create create;
@@ -181,6 +185,8 @@ static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 		struct ctl_observe observe;
 		struct ctl_topic_next next;
 		struct ctl_log_segment segment;
+		struct ctl_position_next position;
+		struct ctl_position_set set;
 		struct {
 			struct ctl_head head;
 			uint64_t ids[3];
@@ -214,6 +220,14 @@ static void ask(struct speaker *speaker, struct input *in, uint8_t by)
 		msg.sub.flags = take(in) & 3;
 		msg.sub.start = take(in) & 3;
 		msg.sub.entries = take(in) & 7;
+		break;
+	case CTL_POSITION_NEXT:
+		put_topic(msg.position.topic, in);
+		break;
+	case CTL_POSITION_SET:
+		put_topic(msg.set.topic, in);
+		msg.set.name[0] = (char)take(in);
+		msg.set.flags = take(in) & 3;
 		break;
 	case CTL_OBSERVE: /* its pattern lies in the same place */
 	case CTL_TOPIC_NEXT:

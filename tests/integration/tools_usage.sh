@@ -62,7 +62,6 @@ expect 2 '--from' bus-sub t --from=-1y
 expect 2 '--from: "then" is no place: now, last, oldest' bus-sub t --from=then
 expect 2 'nothing is remembered' bus-sub t --group=g
 expect 2 'nothing is remembered' bus-sub t --ack=auto
-expect 2 'nothing is remembered' bus-sub t --durable=d
 expect 2 '%x is unknown' bus-sub t -f '%x'
 expect 2 '% *is unknown' bus-sub t -f 'abc%'
 expect 2 '\\q is unknown' bus-sub t -f '\q'

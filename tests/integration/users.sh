@@ -83,4 +83,26 @@ same "what Alice is told of a stream that is not there" "$(as $alice bus-replay 
 expect 4 'no right to publish' as $bob bus-replay orders.day --from=seq:0 --into=orders.copy
 same "nothing came of it" 0 "$(bus-replay orders.copy | wc -l)"
 
+# a durable subscription is its user's; who administers the topic may have it, too
+stop_busd
+run_busd "
+socket_mode: 0666
+data_dir: $TMPDIR/users.data
+rules:
+  - topics: orders.>
+    allow: {subscribe: [$alice, $bob]}"
+bus-topic create orders.all --stream || exit 1
+bus-pub orders.all --count=10 x --wait=durable
+expect 0 x as $alice bus-sub orders.all --durable=mine --from=oldest --count=3
+expect 4 "belongs to another user \(uid $alice; this is uid $bob\)" as $bob bus-sub orders.all --durable=mine
+expect 4 'belongs to another user' as $bob bus-topic position orders.all mine --to=oldest --execute
+expect 4 'belongs to another user' as $bob bus-topic position orders.all mine --delete --execute
+expect 4 'no right to subscribe' as 41003 bus-topic positions orders.all
+expect 4 'no right to subscribe' as 41003 bus-topic positions orders.none
+expect 0 'passed over' bus-topic position orders.all mine --skip=2 --execute
+expect 0 '"seq": ?5,' as $bob bus-topic positions orders.all --json
+expect 0 'repeated' as $alice bus-topic position orders.all mine --to=seq:1 --execute
+expect 0 x bus-sub orders.all --durable=mine --count=1
+expect 0 '"user": ?"'$alice'"' bus-topic positions orders.all --json
+
 finish

@@ -95,8 +95,9 @@ static void expose(struct lines *l, int topic_count)
 	char *at, *line;
 
 	l->count = 0;
-	assert_int_equal(
-		bus__stat_openmetrics(&daemon_, topics, topic_count, NULL, 0, &l->text, &len), 0);
+	assert_int_equal(bus__stat_openmetrics(&daemon_, topics, topic_count, NULL, 0, NULL, 0,
+					       &l->text, &len),
+			 0);
 	assert_int_equal(len, strlen(l->text));
 	assert_int_equal(l->text[len - 1], '\n');
 	at = l->text;
