@@ -111,6 +111,7 @@ fi
 cmp -s got all || note_failure "--speed=original: other messages"
 
 # signals
+rm -f got # so that what is waited for is not in it yet
 bus-replay --dir=log --from=seq:100 --speed=0.0000001x >got 2>said &
 pid=$!
 wait_for "the first message" grep -q 'message 100' got
