@@ -78,7 +78,7 @@ bus-topic create orders.day --stream && bus-topic create orders.copy --stream ||
 seq 1 100 | as $alice bus-pub orders.day --wait=durable || note_failure "Alice may not publish into the stream"
 same "Bob's replay" "$(seq 1 100 | sha256sum)" "$(as $bob bus-replay orders.day | sha256sum)"
 expect 1 'there is no stream "orders.day" that this user' as $alice bus-replay orders.day
-same "what Alice is told of a stream that is not there" "$(as $alice bus-replay orders.day 2>&1 | sed 's/day/none/')" \
+same "what Alice is told of a stream that is not there" "$(as $alice bus-replay orders.day 2>&1 | sed 's/day/none/g')" \
   "$(as $alice bus-replay orders.none 2>&1)"
 expect 4 'no right to publish' as $bob bus-replay orders.day --from=seq:0 --into=orders.copy
 same "nothing came of it" 0 "$(bus-replay orders.copy | wc -l)"
