@@ -62,12 +62,13 @@ static void note_sources(struct log_file *log)
 
 static void count_sync(struct log_file *log, const struct lane *lane)
 {
-	const uint64_t us = (log->now - bus_min_u64(log->now, lane->began_ns)) / 1000;
+	const uint64_t ns = log->now - bus_min_u64(log->now, lane->began_ns), us = ns / 1000;
 	unsigned bucket = us ? 63 - (unsigned)__builtin_clzll(us) : 0;
 
 	if (bucket >= LOG_HISTOGRAM)
 		bucket = LOG_HISTOGRAM - 1;
 	log->counts.sync_us[bucket]++;
+	log->counts.sync_ns += ns;
 	log->counts.syncs++;
 }
 

@@ -49,6 +49,9 @@ enum board_log_state {
 	BOARD_LOG_STOPPED = 5, /* it cannot go on: `why` */
 };
 
+/* How long syncs took: place i counts those of 2^i to 2^(i+1) - 1 us, the first one shorter ones too, the last longer ones. */
+#define BOARD_SYNC_PLACES 26
+
 /* How a stream is kept, and how that goes; for tools. Written by the stream's writer in busd. */
 struct board_log {
 	/* as asked: constant */
@@ -66,6 +69,9 @@ struct board_log {
 	char io[16];
 	char io_why[160];
 	char why[200];
+	/* since this worker writes it; relaxed. The time is stored first, so that no sync is without it */
+	_Atomic uint64_t sync_ns;
+	_Atomic uint64_t sync_us[BOARD_SYNC_PLACES];
 };
 static_assert(sizeof(struct board_log) % 8 == 0, "no gap behind it");
 
