@@ -125,7 +125,8 @@ struct board_head {
 	/* high-water mark of the sources */
 	_Atomic uint32_t sources_used;
 	uint64_t stream_bytes;
-	uint64_t pad7[5];
+	uint8_t stream_uuid[16]; /* the same for as long as it is kept, at any busd; zeros: not said */
+	uint64_t pad7[3];
 	/* messages below it are on disk; 0 where BOARD_TOPIC_DISK is not set. Release */
 	_Atomic uint64_t durable_seq;
 	/*
