@@ -273,8 +273,7 @@ void stream_answered(struct job *job, const struct spill_ask *answer)
 	} else if (bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE ||
 		   may_be_used_again(stream, i)) {
 		/* one without a name is new, and begins where it likes: it may come from another busd */
-		make_new(stream, i, answer->src,
-			 named ? answer->next : job->plan.ring_first_seq);
+		make_new(stream, i, answer->src, named ? answer->next : job->plan.ring_first_seq);
 		take(stream, i, job, named, &first_seq);
 	} else if (answer->known) {
 		rc = because(
