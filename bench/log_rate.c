@@ -2,11 +2,12 @@
 /*
  * log_rate.c - how fast a stream's log is written, each figure beside the raw disk's in the same run: make bench-log.
  *
- *	log_rate [--dir DIR] [--seconds N] [--rounds N] [--threads]
+ *	log_rate [--dir DIR] [--seconds N] [--rounds N] [--only batch|none|one] [--threads]
  *
  * What is measured is busd's writer alone, fed from a ring in memory by the same thread: no sequencer, no publishers.
  * Raw: a file that was written before, overwritten by pwritev2 with RWF_DSYNC in pieces of the size that the log's
- * commits had; and for one message at a time, 64 bytes overwritten, then fdatasync.
+ * commits had; for one message at a time, 64 bytes overwritten, then fdatasync; and for policy none, a plain pwrite of
+ * as many bytes, from memory of the ring's size, into files that are allocated and never synced.
  */
 #include "log_file.h"
 #include "recover.h"
@@ -16,6 +17,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -23,6 +25,7 @@
 
 #define MUST(cond) ((cond) ? (void)0 : stop(__LINE__, #cond))
 #define RAW_BYTES  (UINT64_C(128) << 20)
+#define WARM_BYTES (UINT64_C(3) << 30)
 #define ROUNDS_MAX 64
 
 static void stop(int line, const char *what)
@@ -56,6 +59,20 @@ static void empty(const char *path)
 	closedir(list);
 }
 
+/*
+ * Memory for the page cache, of which the machine has just seen as much used: a virtual machine gives free memory back
+ * to its host, and what it then takes again costs ten times what writing into it does.
+ */
+static void warm(uint64_t bytes)
+{
+	char *at = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	MUST(at != MAP_FAILED);
+	for (uint64_t i = 0; i < bytes; i += 4096)
+		at[i] = 1;
+	munmap(at, bytes);
+}
+
 /* ---- the log ---- */
 
 struct feed {
@@ -67,7 +84,7 @@ struct feed {
 };
 
 struct result {
-	double messages_s, bytes_s;
+	double messages_s, bytes_s, bytes;
 	double commit_bytes, each_us;
 };
 
@@ -152,7 +169,8 @@ static void run_log(struct result *ret, uint32_t len, enum log_policy policy, bo
 	const uint64_t done = log_file_gate(log) - first;
 
 	ret->messages_s = (double)done / took;
-	ret->bytes_s = (double)done * (len + RING_SLOT_BYTES) / took;
+	ret->bytes = (double)done * (len + RING_SLOT_BYTES);
+	ret->bytes_s = ret->bytes / took;
 	ret->commit_bytes = c->commits ? (double)c->bytes / (double)c->commits : 0;
 	ret->each_us = took * 1e6 / (double)bus_max_u64(done, 1);
 	if (c->errors || c->full)
@@ -235,6 +253,38 @@ static double run_raw(int fd, double commit_bytes, unsigned depth)
 	return (double)bytes * 1e9 / (double)(now_ns() - begun);
 }
 
+/* Bytes a second into the page cache: files of a segment's size, allocated, written in pieces, not synced. */
+static double run_plain(uint64_t ring_bytes, uint64_t total)
+{
+	const uint64_t segment = LOG_DEFAULT_BYTES + LOG_DEFAULT_SLOTS * RING_SLOT_BYTES;
+	const uint64_t piece = UINT64_C(1) << 20;
+	char *data = malloc(ring_bytes);
+	uint64_t begun, took, bytes = 0;
+	char name[64];
+	int files = 0, dir = open(parent, O_RDONLY | O_DIRECTORY);
+
+	MUST(data && dir >= 0);
+	memset(data, 'w', ring_bytes);
+	begun = now_ns();
+	while (bytes < total) {
+		int fd;
+
+		snprintf(name, sizeof(name), "plain.%d", files++);
+		fd = openat(dir, name, O_RDWR | O_CREAT | O_TRUNC, 0600);
+		MUST(fd >= 0 && fallocate(fd, 0, 0, (off_t)segment) == 0);
+		for (uint64_t at = 0; at < segment && bytes < total; at += piece) {
+			MUST(pwrite(fd, data + at % ring_bytes, piece, (off_t)at) == (ssize_t)piece);
+			bytes += piece;
+		}
+		close(fd);
+	}
+	took = now_ns() - begun;
+	close(dir);
+	empty(parent);
+	free(data);
+	return (double)bytes * 1e9 / (double)took;
+}
+
 /* us for 64 bytes, overwritten, and fdatasync */
 static double run_raw_one(int fd)
 {
@@ -294,59 +344,117 @@ static void batch_line(struct series *s, unsigned n, uint32_t len)
 	       median(s->raw1, n) / 1e6, median(s->ratio, n), median(s->raw2, n) / 1e6);
 }
 
+static void none_round(struct series *s, unsigned i, uint32_t len)
+{
+	struct result r;
+
+	warm(WARM_BYTES);
+	run_log(&r, len, LOG_SYNC_NONE, false);
+	s->messages_s[i] = r.messages_s;
+	s->bytes_s[i] = r.bytes_s;
+	warm(WARM_BYTES);
+	s->raw1[i] = run_plain(UINT64_C(16) << 20, (uint64_t)r.bytes);
+	s->ratio[i] = r.bytes_s / s->raw1[i];
+}
+
+static void none_line(struct series *s, unsigned n, uint32_t len, double wanted)
+{
+	const double rate = median(s->messages_s, n);
+
+	printf("none,  %4u B   %9.2f M/s %8.0f MB/s   %.2f GB/s of payload (at least %.2f)\n", len,
+	       rate / 1e6, median(s->bytes_s, n) / 1e6, rate * len / 1e9, wanted);
+	printf("  pwrite, never synced      %8.0f MB/s   x %.2f (%.2f to %.2f)\n",
+	       median(s->raw1, n) / 1e6, median(s->ratio, n), s->ratio[0], s->ratio[n - 1]);
+}
+
+static void one_round(struct series *s, unsigned i, int raw)
+{
+	struct result r;
+
+	run_log(&r, 64, LOG_SYNC_BATCH, true);
+	s->commit[i] = r.each_us;
+	s->raw1[i] = run_raw_one(raw);
+	s->ratio[i] = s->commit[i] / s->raw1[i];
+}
+
+static void one_line(struct series *s, unsigned n)
+{
+	printf("one at a time   %9.0f us   raw overwrite + fdatasync %.0f us   x %.2f (at most 1.3)\n",
+	       median(s->commit, n), median(s->raw1, n), median(s->ratio, n));
+}
+
+static unsigned rounds = 3;
+static const char *only;
+
+static void parse(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (strcmp(argv[i], "--threads") == 0) {
+			choice = IO_THREAD;
+			continue;
+		}
+		if (value && strcmp(argv[i], "--dir") == 0) {
+			parent = value;
+		} else if (value && strcmp(argv[i], "--seconds") == 0) {
+			seconds_ns = (uint64_t)(strtod(value, NULL) * 1e9);
+		} else if (value && strcmp(argv[i], "--rounds") == 0) {
+			rounds = (unsigned)strtoul(value, NULL, 0);
+		} else if (value && strcmp(argv[i], "--only") == 0) {
+			only = value;
+		} else {
+			fprintf(stderr, "log_rate [--dir DIR] [--seconds N] [--rounds N] "
+					"[--only batch|none|one] [--threads]\n");
+			exit(2);
+		}
+		i++;
+	}
+	if (rounds < 1 || rounds > ROUNDS_MAX || seconds_ns == 0) {
+		fprintf(stderr, "log_rate: 1 to %d rounds of some time\n", ROUNDS_MAX);
+		exit(2);
+	}
+}
+
+static bool wanted(const char *what)
+{
+	return !only || strcmp(only, what) == 0;
+}
+
 int main(int argc, char **argv)
 {
-	static struct series small, large;
-	double none64[ROUNDS_MAX], none1k[ROUNDS_MAX], one[ROUNDS_MAX], raw_one[ROUNDS_MAX];
-	double one_ratio[ROUNDS_MAX];
-	unsigned rounds = 3;
-	struct result r;
+	static struct series batch64, batch1k, none64, none1k, one;
+	char path[256];
 	int raw;
 
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--dir") == 0 && i + 1 < argc) {
-			parent = argv[++i];
-		} else if (strcmp(argv[i], "--seconds") == 0 && i + 1 < argc) {
-			seconds_ns = (uint64_t)(strtod(argv[++i], NULL) * 1e9);
-		} else if (strcmp(argv[i], "--rounds") == 0 && i + 1 < argc) {
-			rounds = (unsigned)strtoul(argv[++i], NULL, 0);
-		} else if (strcmp(argv[i], "--threads") == 0) {
-			choice = IO_THREAD;
-		} else {
-			fprintf(stderr,
-				"log_rate [--dir DIR] [--seconds N] [--rounds N] [--threads]\n");
-			return 2;
-		}
-	}
-	if (rounds < 1 || rounds > ROUNDS_MAX) {
-		fprintf(stderr, "log_rate: 1 to %d rounds\n", ROUNDS_MAX);
-		return 2;
-	}
+	parse(argc, argv);
 	MUST(mkdir(parent, 0700) == 0 || errno == EEXIST);
 	raw = raw_file();
 	for (unsigned i = 0; i < rounds; i++) {
-		batch_round(&small, i, 64, raw);
-		batch_round(&large, i, 1024, raw);
-		run_log(&r, 64, LOG_SYNC_NONE, false);
-		none64[i] = r.messages_s;
-		run_log(&r, 1024, LOG_SYNC_NONE, false);
-		none1k[i] = r.bytes_s;
-		run_log(&r, 64, LOG_SYNC_BATCH, true);
-		one[i] = r.each_us;
-		raw_one[i] = run_raw_one(raw);
-		one_ratio[i] = one[i] / raw_one[i];
+		if (wanted("batch")) {
+			batch_round(&batch64, i, 64, raw);
+			batch_round(&batch1k, i, 1024, raw);
+		}
+		if (wanted("none")) {
+			none_round(&none64, i, 64);
+			none_round(&none1k, i, 1024);
+		}
+		if (wanted("one"))
+			one_round(&one, i, raw);
 	}
 	printf("A stream's log, in %s: medians of %u rounds of %.1f s; MB/s with slots\n", parent,
 	       rounds, (double)seconds_ns / 1e9);
-	batch_line(&small, rounds, 64);
-	batch_line(&large, rounds, 1024);
-	printf("none,    64 B   %9.2f M/s\n", median(none64, rounds) / 1e6);
-	printf("none,  1024 B                 %8.0f MB/s\n", median(none1k, rounds) / 1e6);
-	printf("one at a time   %9.0f us   raw overwrite + fdatasync %.0f us   x %.2f (at most 1.3)\n",
-	       median(one, rounds), median(raw_one, rounds), median(one_ratio, rounds));
+	if (wanted("batch")) {
+		batch_line(&batch64, rounds, 64);
+		batch_line(&batch1k, rounds, 1024);
+	}
+	if (wanted("none")) {
+		none_line(&none64, rounds, 64, 0.64);
+		none_line(&none1k, rounds, 1024, 1.5);
+	}
+	if (wanted("one"))
+		one_line(&one, rounds);
 	close(raw);
-	char path[256];
-
 	snprintf(path, sizeof(path), "%s.raw", parent);
 	unlink(path);
 	return 0;

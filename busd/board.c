@@ -165,6 +165,7 @@ int board_make(struct topic *topic, const struct bus_calibration *cal, struct wh
 	head->features = topic_is_stream(topic) ? BOARD_FEATURE_STREAM : 0;
 	head->topic_id = topic->id;
 	head->created_ns = topic->created_ns;
+	memcpy(head->stream_uuid, topic->uuid, sizeof(head->stream_uuid));
 	snprintf(head->topic, sizeof(head->topic), "%s", topic->name);
 	put_busd(head, topic->busd);
 	board_settings(topic);

@@ -17,7 +17,7 @@
 /* While a sync is under way, less than this waits for its end, so that the next one finds it in one write. */
 #define WORTH_BYTES (UINT64_C(256) << 10)
 /* What gathers with policy none before it is synced: a crash of the machine costs no more, and a roll waits for less. */
-#define NONE_BYTES (UINT64_C(32) << 20)
+#define NONE_BYTES (UINT64_C(8) << 20)
 /* Without messages, a mark follows the last commit by so much. */
 #define MARK_NS 5000000u
 
@@ -62,12 +62,13 @@ static void note_sources(struct log_file *log)
 
 static void count_sync(struct log_file *log, const struct lane *lane)
 {
-	const uint64_t us = (log->now - bus_min_u64(log->now, lane->began_ns)) / 1000;
+	const uint64_t ns = log->now - bus_min_u64(log->now, lane->began_ns), us = ns / 1000;
 	unsigned bucket = us ? 63 - (unsigned)__builtin_clzll(us) : 0;
 
 	if (bucket >= LOG_HISTOGRAM)
 		bucket = LOG_HISTOGRAM - 1;
 	log->counts.sync_us[bucket]++;
+	log->counts.sync_ns += ns;
 	log->counts.syncs++;
 }
 
@@ -85,8 +86,30 @@ static void lane_done(struct io_request *req)
 							     : "syncing messages");
 }
 
+static void take_sync(struct log_file *log, const struct lane *lane)
+{
+	count_sync(log, lane);
+	log->last_sync = log->now;
+	if (lane->covers > log->durable) {
+		log->durable = lane->covers;
+		log->durable_pos = lane->covers_pos;
+		log->counts.commits++;
+		log->backoff = 0;
+	}
+}
+
+static void retire_aside(struct log_file *log)
+{
+	if (!log->aside_busy || !log->aside.ended)
+		return;
+	log->aside_busy = log->sync_busy = false;
+	if (!log->failing)
+		take_sync(log, &log->aside);
+}
+
 static void retire(struct log_file *log)
 {
+	retire_aside(log);
 	while (log->lane_count && log->lanes[log->lane_first % LANES].ended) {
 		const struct lane *lane = &log->lanes[log->lane_first % LANES];
 
@@ -98,20 +121,12 @@ static void retire(struct log_file *log)
 			continue;
 		log->written = lane->to;
 		log->written_pos = lane->to_pos;
-		if (lane->syncs) {
-			count_sync(log, lane);
-			log->last_sync = log->now;
-			if (lane->covers > log->durable) {
-				log->durable = lane->covers;
-				log->durable_pos = lane->covers_pos;
-				log->counts.commits++;
-				log->backoff = 0;
-			}
-		}
+		if (lane->syncs)
+			take_sync(log, lane);
 		/* Before the gate is seen to have moved: the slots are still theirs. */
 		note_sources(log);
 	}
-	if (log->failing && log->lane_count == 0)
+	if (log->failing && log->lane_count == 0 && !log->aside_busy)
 		log_roll_give_up(log);
 }
 
@@ -172,20 +187,38 @@ static uint64_t batch_end(const struct log_file *log)
 
 static bool sync_is_due(const struct log_file *log)
 {
-	if (log->next == log->durable)
+	if (log->opts.policy == LOG_SYNC_NONE || log->next == log->durable)
 		return false;
-	if (log->flush_to > log->durable)
+	if (log->flush_to > log->durable || log->opts.policy == LOG_SYNC_BATCH)
 		return true;
-	switch (log->opts.policy) {
-	case LOG_SYNC_BATCH:
-		return true;
-	case LOG_SYNC_INTERVAL:
-		return log->now - log->last_sync >= log->opts.interval_ns;
-	case LOG_SYNC_NONE:
-		break;
-	}
-	return log->next_pos - log->durable_pos + (log->next - log->durable) * RING_SLOT_BYTES >=
-	       NONE_BYTES;
+	return log->now - log->last_sync >= log->opts.interval_ns;
+}
+
+/*
+ * Policy none: what is written leaves the ring, so no write may wait for a sync, not even in the order of lanes. The
+ * disk is kept busy while a segment fills, so that little is left for the roll to wait for.
+ */
+static void sync_aside(struct log_file *log)
+{
+	struct lane *aside = &log->aside;
+	const uint64_t bytes = log->written_pos - log->durable_pos +
+			       (log->written - log->durable) * RING_SLOT_BYTES;
+
+	if (log->opts.policy != LOG_SYNC_NONE || log->sync_busy || log->failing ||
+	    log->roll != ROLL_NO || log->cur.fd < 0 || log->written == log->durable)
+		return;
+	if (log->flush_to <= log->durable && bytes < NONE_BYTES)
+		return;
+	io_begin(&aside->req, lane_done, aside);
+	io_add(&aside->req, IO_DATASYNC, log->cur.fd, NULL, 0, 0);
+	aside->log = log;
+	/* what lanes still write is not in it */
+	aside->covers = log->written;
+	aside->covers_pos = log->written_pos;
+	aside->ended = false;
+	aside->began_ns = log->now;
+	log->aside_busy = log->sync_busy = true;
+	io_submit(log->io, &aside->req);
 }
 
 static void add_messages(struct log_file *log, struct lane *lane)
@@ -259,7 +292,7 @@ static bool write_some(struct log_file *log)
 	bytes = to > log->next ? end_of(log, to - 1) - slot_of(log, log->next)->pos +
 					 (to - log->next) * RING_SLOT_BYTES
 			       : 0;
-	if (to > log->next && log->sync_busy && bytes < WORTH_BYTES)
+	if (to > log->next && log->sync_busy && !log->aside_busy && bytes < WORTH_BYTES)
 		return false;
 	/* As if it were written already: a sync goes in one request with what it is for. */
 	const uint64_t next = log->next;
@@ -294,6 +327,7 @@ uint64_t log_file_run(struct log_file *log, uint64_t now_ns)
 	log_roll_run(log);
 	while (write_some(log))
 		continue;
+	sync_aside(log);
 	log_roll_run(log);
 	mark_when_idle(log);
 
@@ -435,8 +469,8 @@ void log_file_close(struct log_file *log)
 {
 	if (!log)
 		return;
-	while (log->lane_count || log->ahead_busy || log->roll_busy || log->seal_busy ||
-	       log->numbers_busy) {
+	while (log->lane_count || (log->aside_busy && !log->aside.ended) || log->ahead_busy ||
+	       log->roll_busy || log->seal_busy || log->numbers_busy) {
 		io_poll(log->io, 100);
 		while (log->lane_count && log->lanes[log->lane_first % LANES].ended) {
 			log->lane_first++;

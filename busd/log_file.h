@@ -74,7 +74,7 @@ enum log_state {
 
 /* With LOG_SYNC_NONE: how many numbers are reserved at a time, at most. */
 #define LOG_NUMBERS_STEP (UINT64_C(1) << 24)
-#define LOG_HISTOGRAM    32 /* bucket i: 2^i to 2^(i+1) - 1 us */
+#define LOG_HISTOGRAM    26 /* bucket i: 2^i to 2^(i+1) - 1 us; that of the last is longer */
 
 struct log_counts {
 	uint64_t bytes;    /* of messages written, slots included */
@@ -88,7 +88,8 @@ struct log_counts {
 	uint64_t written_again; /* messages that went to a fresh segment because of that */
 	uint64_t lost; /* policy none only: messages whose writing failed once they had left the ring */
 	uint64_t zeroed;                 /* bytes of zeros written ahead */
-	uint64_t sync_us[LOG_HISTOGRAM]; /* how long commits took, from their submission */
+	uint64_t sync_us[LOG_HISTOGRAM]; /* how long syncs took, with the writes before them in the request */
+	uint64_t sync_ns;                /* all of them together */
 };
 
 struct log_file;

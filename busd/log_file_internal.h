@@ -50,7 +50,9 @@ struct log_file {
 
 	struct lane lanes[LANES]; /* in the order of their beginning: lanes[lane_first % LANES], ... */
 	unsigned lane_first, lane_count;
-	bool sync_busy;
+	struct lane aside; /* policy none: a sync that no write waits for */
+	bool aside_busy;   /* it is under way */
+	bool sync_busy;    /* a sync is, in a lane or aside */
 	uint64_t last_sync, last_commit_bytes;
 
 	struct log_out cur, ahead, old; /* written; the next one; being sealed */

@@ -210,7 +210,7 @@ static int check_stream(const struct topic *topic, const struct ctl_pub_open *op
 		return because(why, EINVAL, "unknown flags %#x of a publisher", open->flags);
 	if (open->settings.flags & CTL_TOPIC_STREAM && !stream)
 		return because(why, ENOENT, "there is no stream \"%s\" here", open->topic);
-	if (stream && open->line)
+	if (stream && open->line) /* a library that does not know how to go on with a stream */
 		return because(
 			why, ENOENT,
 			"the busd with which it published on stream \"%s\" has gone; opened again by its name, it is told where it stands",

@@ -64,6 +64,18 @@ static uint64_t lag_bytes(const struct spill_disk *d)
 	return last->pos - first->pos + (uint32_t)last->lens + (d->head - d->gate) * RING_SLOT_BYTES;
 }
 
+static_assert(BOARD_SYNC_PLACES == LOG_HISTOGRAM, "the board has the writer's buckets");
+
+static void show_syncs(struct board_log *log, const struct log_counts *counts)
+{
+	if (bus_load_relaxed(&log->syncs) == counts->syncs)
+		return;
+	bus_store_relaxed(&log->sync_ns, counts->sync_ns);
+	for (unsigned i = 0; i < LOG_HISTOGRAM; i++)
+		bus_store_relaxed(&log->sync_us[i], counts->sync_us[i]);
+	bus_store_relaxed(&log->syncs, counts->syncs);
+}
+
 static void show(struct spill_disk *d)
 {
 	static const enum board_log_state states[] = {
@@ -82,7 +94,7 @@ static void show(struct spill_disk *d)
 	bus_store_relaxed(&log->lost, counts->lost);
 	bus_store_relaxed(&log->poisoned, counts->poisoned);
 	bus_store_relaxed(&log->commits, counts->commits);
-	bus_store_relaxed(&log->syncs, counts->syncs);
+	show_syncs(log, counts);
 	spill_set_state(d, states[state], log_file_why(d->log));
 	if (stuck && !d->stuck)
 		log_error("stream \"%s\": %s; its publishers wait until that is over", d->topic,

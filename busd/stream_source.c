@@ -203,7 +203,7 @@ int stream_open_source(struct job *job, bool named, uint64_t *first_seq, struct 
 			 bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE
 				 ? (uint32_t)i
 				 : source->src + BOARD_SOURCES,
-			 0);
+			 named ? 0 : *first_seq);
 	}
 	take(stream, (uint32_t)i, job, named, first_seq);
 	return 0;
@@ -266,7 +266,8 @@ void stream_answered(struct job *job, const struct spill_ask *answer)
 		rc = stream_open_source(job, true, &first_seq, &job->why);
 	} else if (bus_load_relaxed(&source->state) == BOARD_SOURCE_FREE ||
 		   may_be_used_again(stream, i)) {
-		make_new(stream, i, answer->src, answer->next);
+		/* one without a name is new, and begins where it likes: it may come from another busd */
+		make_new(stream, i, answer->src, named ? answer->next : job->plan.ring_first_seq);
 		take(stream, i, job, named, &first_seq);
 	} else if (answer->known) {
 		rc = because(

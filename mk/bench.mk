@@ -3,10 +3,12 @@
 #   bench/figures.c        the two-process figures, with their targets
 #   bench/gbench.cc        what single calls cost (Google Benchmark over bench/harness.c)
 #   bench/worker_restart.sh  round trips while busd's worker is killed (make bench-restart)
+#   bench/beside_spill.sh  latencies beside a stream that is written to disk, and of its readers (make bench-beside)
+#   bench/log_start.sh     how long busd takes to start with 10 GB of log (make bench-start)
 #   tests/progs/log_speed.c  CRC32C, and a log read from the page cache
 #   bench/ring_variants.c  what each part of the ring's protocol costs (run by hand)
 
-.PHONY: bench bench-doc bench-restart
+.PHONY: bench bench-doc bench-restart bench-start bench-beside
 
 BENCH_DIR   := $(BUILD)/bench
 BENCH_PROGS := $(BENCH_DIR)/figures $(BENCH_DIR)/ring_variants $(BENCH_DIR)/gbench
@@ -42,9 +44,17 @@ bench: all $(BENCH_PROGS) $(BUILD)/tests/progs/log_speed ## speed beside the mac
 		--benchmark_out=$(BENCH_DIR)/gbench.json --benchmark_out_format=json
 	@echo; echo 'A log, read from the page cache:'
 	@$(BUILD)/tests/progs/log_speed
+	@echo; echo 'Beside a stream that is written to disk:'
+	@BUS_BUILD=$(BUILD) PAIRS=5 SECONDS_EACH=1 bench/beside_spill.sh
+
+bench-beside: all ## latency of a live topic, and of a stream's reader, with spilling on and off (a minute)
+	@BUS_BUILD=$(BUILD) bench/beside_spill.sh
 
 bench-restart: all ## what a pair of attached processes notices while busd's worker is killed (a minute)
 	@BUS_BUILD=$(BUILD) bench/worker_restart.sh
+
+bench-start: all ## how long busd takes to start with a log of 10 GB on disk (GB=n, DIR=elsewhere than /var/tmp; a minute)
+	@BUS_BUILD=$(BUILD) bench/log_start.sh
 
 bench-doc: ## put the figures of the last `make bench` into docs/benchmarks.md
 	@scripts/bench-doc.sh $(BENCH_DIR)/results.md docs/benchmarks.md

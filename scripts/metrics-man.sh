@@ -13,7 +13,7 @@ table() {
     awk -F'|' '
       BEGIN { print ".Bl -tag -width Ds" }
       {
-        name = "bus_" $1 ($2 == "counter" ? "_total" : $2 == "info" ? "_info" : "")
+        name = "bus_" $1 ($2 == "counter" ? "_total" : $2 == "info" ? "_info" : $2 == "histogram" ? "_bucket" : "")
         gsub(/,/, ", ", $3)
         print ".It Li " name ($3 == "" ? "" : " Brq Li " $3)
         print $5 "."

@@ -307,8 +307,9 @@ static _Noreturn void fail_send(struct job *job, int err, const struct bus_out *
 			  tool_seconds((uint64_t)(job->opts.full_ns ? job->opts.full_ns : 10000000000))
 				  .s,
 			  job->topic);
-	if (err == -EDQUOT || err == -ENOMEM ||
-	    err == -EMFILE) /* the ring had to grow: busd said why not */
+	/* the ring had to grow, and busd said why not; or another busd does not let it go on */
+	if (err == -EDQUOT || err == -ENOMEM || err == -EMFILE || err == -ENOENT || err == -EBUSY ||
+	    err == -EACCES)
 		tool_fail_bus(job->bus, err, "publish to \"%s\" (%s)", job->topic, what);
 	tool_fail_errno(err, "publish to \"%s\" (%s)", job->topic, what);
 }

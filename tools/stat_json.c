@@ -51,6 +51,32 @@ static void set_process(json_t *object, uint64_t id, uint32_t pid, const char *n
 	set_name(object, "user", tool_user(uid).s);
 }
 
+/* As the metric has it, but each bucket by itself. */
+static json_t *syncs_json(const struct bus_stat_log *log)
+{
+	json_t *o = json_object(), *buckets = json_array();
+	uint64_t count = 0;
+
+	for (int i = 0; i < BUS_STAT_SYNC_PLACES; i++) {
+		json_t *bucket = json_object();
+
+		count += log->sync_us[i];
+		if (log->sync_us[i] == 0) {
+			json_decref(bucket);
+			continue;
+		}
+		set(bucket, "below",
+		    i + 1 < BUS_STAT_SYNC_PLACES ? json_real((double)(UINT64_C(2) << i) / 1e6)
+						 : json_null());
+		set_count(bucket, "count", log->sync_us[i]);
+		json_array_append_new(buckets, bucket);
+	}
+	set_count(o, "count", count);
+	set(o, "sum", json_real((double)log->sync_ns / 1e9));
+	set(o, "buckets", buckets);
+	return o;
+}
+
 static void set_log(json_t *o, const struct bus_stat_log *log)
 {
 	set_name(o, "sync", tool_sync(log->sync, log->sync_interval_ns).s);
@@ -64,6 +90,7 @@ static void set_log(json_t *o, const struct bus_stat_log *log)
 	set_count(o, "spill_full", log->full);
 	set_count(o, "spill_lost", log->lost);
 	set_count(o, "spill_syncs", log->syncs);
+	set(o, "spill_fsync_seconds", syncs_json(log));
 	set_name(o, "io", log->io);
 	set_name(o, "io_why", log->io_why);
 	set_name(o, "log_why", log->why);

@@ -321,6 +321,36 @@ void stat_show_all(const struct stat_source *source, const struct stat_take *tak
 		printf("%s%s\n", first ? "\n" : "", line);
 }
 
+/* The bound below which that part of the syncs stayed, "128 us"; of none "-". */
+static void sync_bound(const struct bus_stat_log *log, double part, char *buf, size_t size)
+{
+	uint64_t all = 0, sum = 0;
+	int i = 0;
+
+	for (int k = 0; k < BUS_STAT_SYNC_PLACES; k++)
+		all += log->sync_us[k];
+	while (i < BUS_STAT_SYNC_PLACES - 1 && (double)(sum + log->sync_us[i]) < part * (double)all)
+		sum += log->sync_us[i++];
+	if (i + 1 == BUS_STAT_SYNC_PLACES)
+		snprintf(buf, size, "more than a minute");
+	else if (i < 9)
+		snprintf(buf, size, "%" PRIu64 " us", UINT64_C(2) << i);
+	else
+		snprintf(buf, size, "%.3g ms", (double)(UINT64_C(2) << i) / 1e3);
+}
+
+static void show_syncs(const struct bus_stat_log *log)
+{
+	char half[32], most[32];
+
+	if (log->syncs == 0)
+		return;
+	sync_bound(log, 0.5, half, sizeof(half));
+	sync_bound(log, 0.99, most, sizeof(most));
+	printf("\n%" PRIu64 " syncs, half of them within %s, 99 %% within %s", log->syncs, half,
+	       most);
+}
+
 static void show_log(const struct bus_stat_log *log)
 {
 	printf("\non disk from %" PRIu64 " on, durable below %" PRIu64 ", %s in %" PRIu64
@@ -332,6 +362,7 @@ static void show_log(const struct bus_stat_log *log)
 	if (log->errors || log->full || log->why[0])
 		printf("\nthe disk reported %" PRIu64 " errors, %" PRIu64 " times no room: %s",
 		       log->errors, log->full, log->why);
+	show_syncs(log);
 }
 
 void stat_show_topic(const struct stat_source *source, const struct stat_topic *topic,

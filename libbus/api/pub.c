@@ -649,6 +649,7 @@ void bus_pub_close(struct bus_pub *pub)
 	if (pub == NULL || pub->magic != BUS__PUB_MAGIC)
 		return;
 	pub->claimed = false;
+	bus__pub_linger(pub);
 	pub->magic = 0;
 	ring_pub_final(&pub->ring);
 	bus__pub_wake_news(pub); /* sleepers look at final_seq; also when busd is away */

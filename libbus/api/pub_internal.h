@@ -86,7 +86,13 @@ struct bus_pub {
 	bool same_pids;    /* busd's pids are ours */
 	uint32_t failures; /* to open an heir, in a row */
 	int refusal;       /* why a newer busd does not let us */
-	int32_t numa;      /* as asked when it was opened */
+	/* of a stream: pub_resume.c */
+	bool hung_up; /* the connection was lost, at that number */
+	uint64_t hung_up_at, held_since;
+	bool held;                /* its busd is dead: `stay` gates the ring */
+	uint64_t held_at;         /* the next number when that was seen */
+	struct cursor_entry stay; /* written by nobody else */
+	int32_t numa;             /* as asked when it was opened */
 	char topic[CTL_TOPIC_MAX];
 	char name[CTL_NAME_MAX];
 	char refusal_why[CTL_WHY_MAX];
@@ -159,6 +165,17 @@ bool bus__pub_hurry(struct bus_pub *pub);
 uint64_t bus__pub_former_progress(const struct bus_pub *pub);
 void bus__pub_drop_formers(struct bus_pub *pub, bool all);
 uint32_t bus__pub_oldest(const struct bus_pub *pub); /* generation that it needs; under lock */
+/* pub_resume.c: a stream's publisher. Before it opens an heir, then of that: 0, or why it is refused. */
+int bus__pub_may_resume(struct bus_pub *pub);
+int bus__pub_check_heir(struct bus_pub *pub, const struct bus_pub *heir);
+/* What the log does not have goes from its old ring to the heir's. false: not all of it yet. */
+bool bus__pub_bring(struct bus_pub *pub, struct bus_pub *heir);
+/* After each look: notes when the connection was lost, and waits a little for it. */
+void bus__pub_look_at_stream(struct bus_pub *pub);
+/* Before it is closed: what a dead busd had not on disk is brought to the next one, if that comes in time. */
+void bus__pub_linger(struct bus_pub *pub);
+/* Its busd is dead: nothing is written over that may have to be sent again. */
+void bus__pub_hold(struct bus_pub *pub);
 /* Members of a dead busd's ring that are dead gate no more. */
 void bus__pub_bury(struct bus_pub *pub);
 

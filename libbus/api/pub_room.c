@@ -337,6 +337,9 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need)
 
 	pub->stamp_left = 0; /* whoever comes here may have paused */
 	bus__mend(pub->bus); /* a publisher that never waits comes by here 8 times a lap */
+	if (pub->source != NULL && pub->named && !pub->held)
+		bus__look(pub->bus,
+			  true); /* before it writes over what a busd that died had not on disk */
 	if (bus_unlikely(bus__is_over(pub->bus, pub->gen)))
 		bus__pub_look(pub);
 	if (pub->refusal != 0)

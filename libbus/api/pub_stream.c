@@ -96,7 +96,11 @@ static int lost_hope(struct bus_pub *pub)
 	bus__pub_look(pub);
 	if (pub->refusal != 0)
 		return bus__fail(pub->refusal, "%s", pub->refusal_why);
-	if (bus__is_over(pub->bus, pub->gen))
+	if (!bus__is_over(pub->bus, pub->gen))
+		return 0;
+	/* on disk: the next busd knows, and what it does not have it gets from us; if it comes soon */
+	if (bus_load_acquire(&pub->bus->gone) || bus__pub_may_resume(pub) < 0 ||
+	    bus_monotonic_ns() - pub->held_since > pub->bus->timeout_ns)
 		return bus__fail(
 			-EPIPE,
 			"the busd that had stream \"%s\" in its memory is dead: how far the messages came is not known",

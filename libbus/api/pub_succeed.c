@@ -45,6 +45,10 @@ void bus__pub_bury(struct bus_pub *pub)
 {
 	uint64_t now = bus_monotonic_ns();
 
+	if (pub->source != NULL) {
+		bus__pub_hold(pub); /* its one member is the dead busd's */
+		return;
+	}
 	if (now - pub->buried_at < BURY_NS)
 		return;
 	pub->buried_at = now;
@@ -157,10 +161,13 @@ static struct bus_pub *new_heir(struct bus_pub *pub, int *err)
 			return NULL;
 		heir->bus = pub->bus;
 		bus__inbox_init(&heir->inbox);
-		heir->line = pub->line;
+		/* who reads a stream knows its publishers by their sources */
+		heir->line = pub->source == NULL ? pub->line : 0;
+		heir->named = pub->named;
 		memcpy(heir->topic, pub->topic, sizeof(heir->topic));
 		memcpy(heir->name, pub->name, sizeof(heir->name));
-		*err = bus__pub_open_ring(heir, &settings, pub->ring.n);
+		*err = bus__pub_open_ring(heir, &settings,
+					  pub->source == NULL ? pub->ring.n : pub->held_at);
 		if (*err == 0)
 			return heir;
 		bus__pub_discard(heir);
@@ -174,11 +181,21 @@ static struct bus_pub *new_heir(struct bus_pub *pub, int *err)
 
 static bool open_heir(struct bus_pub *pub, uint64_t now)
 {
-	int err;
+	int err = 0;
 
 	if (now < pub->heir_after)
 		return false;
-	pub->heir = new_heir(pub, &err);
+	if (pub->source != NULL)
+		err = bus__pub_may_resume(pub);
+	if (err == 0)
+		pub->heir = new_heir(pub, &err);
+	if (pub->heir != NULL && pub->source != NULL) {
+		err = bus__pub_check_heir(pub, pub->heir);
+		if (err < 0) {
+			bus__pub_discard(pub->heir);
+			pub->heir = NULL;
+		}
+	}
 	if (pub->heir != NULL) {
 		pub->heir_since = bus_monotonic_ns();
 		pub->failures = 0;
@@ -233,6 +250,7 @@ static void become(struct bus_pub *pub, struct bus_pub *heir)
 	pub->number = heir->number;
 	pub->news_waited = 0;
 	pub->removed = heir->removed;
+	pub->held = false;
 }
 
 /*
@@ -247,7 +265,8 @@ static void go_over(struct bus_pub *pub, uint64_t now)
 	if (former == NULL)
 		return;
 	ring_pub_wait_end(&pub->ring);
-	ring_pub_begin(&heir->ring, pub->ring.n);
+	if (pub->source == NULL)
+		ring_pub_begin(&heir->ring, pub->ring.n);
 	ring_pub_final(&pub->ring);
 	bus__pub_wake_news(pub);
 	pthread_mutex_lock(&pub->bus->lock);
@@ -273,14 +292,29 @@ static void follow(struct bus_pub *pub)
 	uint64_t now = bus_monotonic_ns();
 
 	if (pub->heir != NULL && pub->heir->gen != bus__gen(bus)) {
+		const bool in_doubt = pub->source != NULL && !pub->named &&
+				      pub->heir->ring.n != pub->held_at;
+
 		bus__pub_discard(pub->heir); /* that busd died, too */
 		pub->heir = NULL;
+		if (in_doubt) {
+			refuse(pub, bus__fail(-ENOENT,
+					      "two busds died before stream \"%s\" had taken what a publisher without a name "
+					      "sent it",
+					      pub->topic));
+			return;
+		}
 	}
 	if (bus_load_acquire(&bus->lost) || (pub->heir == NULL && !open_heir(pub, now)))
 		return;
 	if (bus_load_acquire(pub->heir->ring.epoch) != pub->heir->ring.seen &&
 	    !bus__pub_news(pub->heir))
 		return;
+	if (pub->source != NULL) { /* its ring had one reader, and that is dead */
+		if (bus__pub_bring(pub, pub->heir))
+			go_over(pub, now);
+		return;
+	}
 	/* who joined at the dead busd, and is not known yet, is waited for as well */
 	bus__pub_receive(pub);
 	now = bus_monotonic_ns();
@@ -296,11 +330,15 @@ void bus__pub_look(struct bus_pub *pub)
 	bool well;
 
 	bus__look(bus, false);
+	if (pub->source != NULL && !pub->hung_up)
+		bus__pub_look_at_stream(pub);
 	if (bus__is_over(bus, pub->gen))
 		bus__pub_bury(pub);
 	if (pub->gen != bus__gen(bus) && !pub->claimed && !pub->broken && !pub->removed &&
 	    pub->refusal == 0 && bus_load_acquire(&bus->gone) == 0)
 		follow(pub);
+	if (pub->source != NULL)
+		bus__pub_look_at_stream(pub);
 	if (pub->formers != NULL) {
 		pthread_mutex_lock(&bus->lock);
 		bus__pub_drop_formers(pub, false);

@@ -173,6 +173,8 @@ static void read_text(const struct board_log *log, const char *from, char *to, s
 	to[size - 1] = 0;
 }
 
+static_assert(BUS_STAT_SYNC_PLACES == BOARD_SYNC_PLACES, "what is shown is what is there");
+
 void bus__stat_board_log(const struct board_head *head, struct bus_stat_log *ret)
 {
 	const struct board_log *log = &head->log;
@@ -192,7 +194,10 @@ void bus__stat_board_log(const struct board_head *head, struct bus_stat_log *ret
 				      .full = bus_load_relaxed(&log->full),
 				      .lost = bus_load_relaxed(&log->lost),
 				      .commits = bus_load_relaxed(&log->commits),
-				      .syncs = bus_load_relaxed(&log->syncs) };
+				      .syncs = bus_load_relaxed(&log->syncs),
+				      .sync_ns = bus_load_relaxed(&log->sync_ns) };
+	for (int i = 0; i < BOARD_SYNC_PLACES; i++)
+		ret->sync_us[i] = bus_load_relaxed(&log->sync_us[i]);
 	read_text(log, log->io, ret->io, sizeof(ret->io));
 	read_text(log, log->io_why, ret->io_why, sizeof(ret->io_why));
 	read_text(log, log->why, ret->why, sizeof(ret->why));

@@ -236,6 +236,49 @@ static void put_log(struct exposition *e, enum metric_id id, const struct bus_st
 							    : log->full);
 }
 
+static void put_sync_count(struct exposition *e, const struct bus_stat_topic *t, const char *le,
+			   uint64_t value)
+{
+	fprintf(e->out, "bus_%s_bucket", metrics[METRIC_SPILL_FSYNC].family);
+	put_topic(e, t);
+	put_label(e, ",", "le", le);
+	fputc('}', e->out);
+	put_count(e, value);
+}
+
+/* Bounds from 128 us on, each twice the one before; the last place of the board has no bound. */
+#define SYNC_FIRST 6
+
+static void put_syncs(struct exposition *e, const struct bus_stat_topic *t)
+{
+	const struct bus_stat_log *log = &t->log;
+	const char *family = metrics[METRIC_SPILL_FSYNC].family;
+	uint64_t sum = 0;
+	char le[32];
+
+	if (log->state == BUS_LOG_NONE)
+		return;
+	for (int i = 0; i < BUS_STAT_SYNC_PLACES - 1; i++) {
+		const uint64_t us = UINT64_C(2) << i;
+
+		sum += log->sync_us[i];
+		snprintf(le, sizeof(le), "%" PRIu64 ".%06" PRIu64, us / 1000000, us % 1000000);
+		if (i >= SYNC_FIRST)
+			put_sync_count(e, t, le, sum);
+	}
+	sum += log->sync_us[BUS_STAT_SYNC_PLACES - 1];
+	put_sync_count(e, t, "+Inf", sum);
+	fprintf(e->out, "bus_%s_sum", family);
+	put_topic(e, t);
+	fputc('}', e->out);
+	put_seconds(e, log->sync_ns);
+	/* the buckets' own sum: the board's words are read one after another, and must agree here */
+	fprintf(e->out, "bus_%s_count", family);
+	put_topic(e, t);
+	fputc('}', e->out);
+	put_count(e, sum);
+}
+
 static void put_one_topic(struct exposition *e, enum metric_id id, const struct bus_stat_topic *t)
 {
 	uint64_t out = 0;
@@ -262,6 +305,9 @@ static void put_one_topic(struct exposition *e, enum metric_id id, const struct 
 		break;
 	case METRIC_TOPIC_MEMORY:
 		put_topic_count(e, id, t, NULL, t->memory_bytes);
+		break;
+	case METRIC_SPILL_FSYNC:
+		put_syncs(e, t);
 		break;
 	default:
 		put_log(e, id, t);
@@ -397,6 +443,7 @@ static void put_family(struct exposition *e, enum metric_id id)
 		case METRIC_SPILL_LAG:
 		case METRIC_SPILL_ERRORS:
 		case METRIC_SPILL_FULL:
+		case METRIC_SPILL_FSYNC:
 			put_one_topic(e, id, t);
 			break;
 		case METRIC_TOPIC_LAST_SEQ:

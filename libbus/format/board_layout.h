@@ -49,6 +49,9 @@ enum board_log_state {
 	BOARD_LOG_STOPPED = 5, /* it cannot go on: `why` */
 };
 
+/* How long syncs took: place i counts those of 2^i to 2^(i+1) - 1 us, the first one shorter ones too, the last longer ones. */
+#define BOARD_SYNC_PLACES 26
+
 /* How a stream is kept, and how that goes; for tools. Written by the stream's writer in busd. */
 struct board_log {
 	/* as asked: constant */
@@ -66,6 +69,9 @@ struct board_log {
 	char io[16];
 	char io_why[160];
 	char why[200];
+	/* since this worker writes it; relaxed. The time is stored first, so that no sync is without it */
+	_Atomic uint64_t sync_ns;
+	_Atomic uint64_t sync_us[BOARD_SYNC_PLACES];
 };
 static_assert(sizeof(struct board_log) % 8 == 0, "no gap behind it");
 
@@ -119,7 +125,8 @@ struct board_head {
 	/* high-water mark of the sources */
 	_Atomic uint32_t sources_used;
 	uint64_t stream_bytes;
-	uint64_t pad7[5];
+	uint8_t stream_uuid[16]; /* the same for as long as it is kept, at any busd; zeros: not said */
+	uint64_t pad7[3];
 	/* messages below it are on disk; 0 where BOARD_TOPIC_DISK is not set. Release */
 	_Atomic uint64_t durable_seq;
 	/*

@@ -81,6 +81,8 @@
 	  "Errors that the disk reported to the writer of a stream") \
 	X(SPILL_FULL, "spill_full", "counter", "", "spill_full", "topic", \
 	  "Times that the disk had no room for a stream, whose publishers wait then") \
+	X(SPILL_FSYNC, "spill_fsync_seconds", "histogram", "seconds", "spill_fsync_seconds", "topic", \
+	  "How long syncs of a stream's log took, what was written with them included") \
 	X(RING_USED, "ring_used_ratio", "gauge", "ratio", "used_ratio", "topic,publisher,pid", \
 	  "How full a publisher's ring is by the slowest subscriber it waits for, by messages or bytes") \
 	X(PUBLISH_BLOCKED_SECONDS, "publish_blocked_seconds", "counter", "seconds", "blocked_seconds", \

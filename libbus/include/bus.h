@@ -425,7 +425,9 @@ int bus_pub_reached(struct bus_pub *pub, uint32_t level, uint64_t *seq) BUS_MUST
  *  -ETIMEDOUT   not within timeout_ns; they are under way still
  *  -EINVAL      seq is more than was sent
  *  -ESHUTDOWN   the topic was removed, or busd stopped
- *  -EPIPE       all of busd has died: whether they came so far is not known
+ *  -EPIPE       all of busd has died: whether they came so far is not known. Where the next busd can know (a stream on
+ *               disk, a publisher with a name) that is waited for first, as long as a control call may take
+ *  -ENOENT      that busd does not let this publisher go on: bus_why()
  *  -EINTR       a signal came
  *  others as bus_pub_reached()
  */
@@ -446,7 +448,8 @@ int bus_pub_rewind(struct bus_pub *pub, uint64_t seq) BUS_MUST_CHECK;
 
 /*
  * Closes. Subscribers read what was published to its end. NULL is allowed; an open claim is
- * aborted.
+ * aborted. On a stream on disk of which all of busd has died it waits, as long as a control call may take, for
+ * another busd to take what was not durable; who must know that it did calls bus_pub_wait() before.
  */
 void bus_pub_close(struct bus_pub *pub);
 

@@ -74,6 +74,8 @@ struct bus_stat_sub {
 };
 
 /* How a stream is kept on disk, and how that goes. */
+#define BUS_STAT_SYNC_PLACES 26
+
 struct bus_stat_log {
 	uint32_t state; /* enum bus_log_state of bus.h; 0: it is not on disk, and the rest says nothing */
 	uint32_t sync; /* enum bus_sync */
@@ -85,6 +87,11 @@ struct bus_stat_log {
 	char io[16];      /* "io_uring" or "threads" */
 	char io_why[160]; /* why it is not io_uring; "" */
 	char why[200];    /* what is wrong, or was last */
+	/*
+	 * how long its syncs took, what was written with them included: sync_us[i] of them 2^i to 2^(i+1) - 1 us (the first
+	 * place has shorter ones too, the last longer ones); all together sync_ns. Since busd's worker started
+	 */
+	uint64_t sync_ns, sync_us[BUS_STAT_SYNC_PLACES];
 };
 
 struct bus_stat_topic {

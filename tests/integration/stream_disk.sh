@@ -52,6 +52,14 @@ log_of keyed >got
 cmp got <(for i in {1..26}; do printf '%s\n' "" "$i" "a line of $i" "$i"; done) || note_failure "keyed: $(head -c 300 gaps.txt)"
 start_busd
 
+# ---- how long its syncs take is shown
+bus-topic create timed --stream || exit 1
+seq 1 100 | bus-pub timed --stdin=lines --wait=durable || note_failure "it cannot be published to"
+expect 0 '[1-9][0-9]* syncs, half of them within [0-9.]+ [um]s' bus-stat topic timed
+bus-stat metrics >metrics.txt
+grep -Eq '^bus_spill_fsync_seconds_count\{topic="timed"\} [1-9]' metrics.txt || note_failure "no sync is counted"
+grep -Eq '^bus_spill_fsync_seconds_sum\{topic="timed"\} 0*[0-9.]*[1-9]' metrics.txt || note_failure "syncs took no time"
+
 # ---- what was said to be durable is there
 bus-topic create said --stream || exit 1
 for round in 1 2 3; do

@@ -83,6 +83,14 @@ static int set_up(void **state)
 					     .subscriber_count = 2,
 					     .publishers = pubs,
 					     .subscribers = subs };
+	topics[0].log = (struct bus_stat_log){ .state = BUS_LOG_RUNNING,
+					       .durable_seq = 77,
+					       .syncs = 12,
+					       .sync_ns = UINT64_C(2500000001) };
+	topics[0].log.sync_us[0] = 1;  /* below the first bound */
+	topics[0].log.sync_us[6] = 2;  /* 64 to 127 us */
+	topics[0].log.sync_us[10] = 4; /* 1.024 to 2.047 ms */
+	topics[0].log.sync_us[25] = 5; /* beyond the last */
 	topics[1] = (struct bus_stat_topic){
 		.name = "prices", .id = 2, .subscriber_count = 1, .subscribers = subs + 2
 	};
@@ -179,6 +187,27 @@ static void test_values_of_peers(void **state)
 	free(l.text);
 }
 
+static void test_histogram(void **state)
+{
+	struct lines l;
+
+	(void)state;
+	expose(&l, 2);
+#define SYNCS "bus_spill_fsync_seconds"
+	assert_line(&l, "# TYPE " SYNCS " histogram");
+	assert_line(&l, SYNCS "_bucket{topic=\"orders\",le=\"0.000128\"} 3");
+	assert_line(&l, SYNCS "_bucket{topic=\"orders\",le=\"0.001024\"} 3");
+	assert_line(&l, SYNCS "_bucket{topic=\"orders\",le=\"0.002048\"} 7");
+	assert_line(&l, SYNCS "_bucket{topic=\"orders\",le=\"33.554432\"} 7");
+	assert_line(&l, SYNCS "_bucket{topic=\"orders\",le=\"+Inf\"} 12");
+	assert_line(&l, SYNCS "_sum{topic=\"orders\"} 2.500000001");
+	assert_line(&l, SYNCS "_count{topic=\"orders\"} 12");
+	/* a topic that is not on disk has none */
+	for (int i = 0; i < l.count; i++)
+		assert_true(!strstr(l.line[i], SYNCS) || !strstr(l.line[i], "prices"));
+	free(l.text);
+}
+
 /* A process may call itself anything. */
 static void test_names_stay_inside(void **state)
 {
@@ -232,9 +261,12 @@ static void test_shape(void **state)
 		if (regexec(&sample, line, 0, NULL, 0) != 0)
 			fail_msg("not a sample: %s", line);
 		snprintf(name, sizeof(name), "%s%s", family,
-			 strcmp(type, "counter") == 0 ? "_total"
-			 : strcmp(type, "info") == 0  ? "_info"
-						      : "");
+			 strcmp(type, "counter") == 0     ? "_total"
+			 : strcmp(type, "info") == 0      ? "_info"
+			 : strcmp(type, "histogram") != 0 ? ""
+			 : strstr(line, "_bucket{")       ? "_bucket"
+			 : strstr(line, "_sum{")          ? "_sum"
+							  : "_count");
 		assert_int_equal(strcspn(line, "{ "), strlen(name));
 		assert_memory_equal(line, name, strlen(name));
 		for (int k = 0; k < i; k++)
@@ -262,6 +294,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_values, set_up),
 		cmocka_unit_test_setup(test_values_of_peers, set_up),
+		cmocka_unit_test_setup(test_histogram, set_up),
 		cmocka_unit_test_setup(test_names_stay_inside, set_up),
 		cmocka_unit_test_setup(test_shape, set_up),
 		cmocka_unit_test_setup(test_nothing_there, set_up),
