@@ -2,9 +2,9 @@
 /*
  * sub_disk.c - a stream's messages that have left its ring, read from its log (log_topic.c), and back to the ring.
  *
- * Both are read by number alone. Which of the two has number N next is decided where nothing that was read waits
- * to be lent: the ring, if N stands there and is not about to be overwritten, else the log. The ring keeps what is
- * not written yet, so one of them has it. docs/memory-model.md, "From the ring to the disk and back".
+ * Both are read by number alone. Which of the two is asked for number N is decided where nothing that was read
+ * waits to be lent: the ring, if N stands there and is not about to be overwritten, else the log. The ring keeps
+ * what is not written yet, so one of them has it. docs/memory-model.md, "From the ring to the disk and back".
  *
  * What was read from disk lies in private memory until it is released, and is never void.
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sub_internal.h - a subscription, as sub.c (open, close), sub_rings.c (what busd tells: rings,
- * evictions), sub_begin.c (where it begins), sub_disk.c (what has left a stream's ring), sub_read.c (peek and release) and sub_wait.c (sleeping) see it.
+ * evictions), sub_begin.c (where it begins), sub_read.c (peek and release), sub_stream.c and sub_disk.c
+ * (a stream's ring, and what has left it), and sub_wait.c (sleeping) see it.
  */
 #ifndef BUS_SUB_INTERNAL_H
 #define BUS_SUB_INTERNAL_H

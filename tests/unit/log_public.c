@@ -366,12 +366,40 @@ static void repairing(void **state)
 	bus_log_close(log);
 }
 
+/* A segment without a message has its name taken by another one, under a reader who stands there. */
+static void replaced(void **state)
+{
+	char name[300], kept[300], spare[300];
+	struct bus_log *log;
+	uint8_t byte[4096];
+	int from, to;
+	ssize_t n;
+
+	(void)state;
+	snprintf(name, sizeof(name), "%s/%020d.log", where, 0);
+	snprintf(kept, sizeof(kept), "%s/kept", where);
+	snprintf(spare, sizeof(spare), "%s/spare", where);
+	from = open(name, O_RDONLY);
+	to = open(spare, O_WRONLY | O_CREAT, 0600);
+	while ((n = read(from, byte, sizeof(byte))) > 0)
+		assert_int_equal(write(to, byte, (size_t)n), n);
+	close(from);
+	close(to);
+	assert_true(rename(name, kept) == 0 && rename(spare, name) == 0);
+	log = open_log(0);
+	assert_string_equal(story_of(log, 100), "");
+	assert_int_equal(rename(kept, name), 0);
+	put(5);
+	assert_string_equal(story_of(log, 100), "0-4");
+	bus_log_close(log);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(reading),   TEST(heads),    TEST(refusals),
-		TEST(verifying), TEST(disorder), TEST(repairing),
+		TEST(reading),  TEST(heads),     TEST(refusals), TEST(verifying),
+		TEST(disorder), TEST(repairing), TEST(replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
