@@ -7,6 +7,7 @@
 #define BUS_SUB_INTERNAL_H
 
 #include "api/bus_internal.h"
+#include "api/polling.h"
 #include "ring/consume.h"
 
 #define SUB_BUDGET     256  /* messages from one ring before another one is looked at */
@@ -115,7 +116,7 @@ struct bus_sub {
 	uint32_t entries;
 	uint32_t start, policy;
 	uint64_t start_seq; /* BUS_START_SEQ */
-	uint64_t spin_ns;
+	struct polling polling;
 	bool joined;
 	struct sub_topic *topics;
 	struct bus__inbox inbox;
