@@ -14,7 +14,7 @@ int main(void)
 		errx(1, "%s", bus_why(NULL));
 	if (bus_sub_open(&sub, bus, "greetings", NULL) < 0)
 		errx(1, "%s", bus_why(bus));
-	while (bus_sub_wait(sub, -1) > 0) { /* polls for 20 us, then sleeps */
+	while (bus_sub_wait(sub, -1) > 0) { /* polls for a while, then sleeps */
 		while (bus_sub_peek(sub, &m, 1) > 0) {
 			/* m.data lies in the publisher's memory: no copy was made. */
 			printf("%.*s\n", (int)m.len, (const char *)m.data);

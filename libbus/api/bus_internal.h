@@ -26,7 +26,6 @@
 #define BUS__MAGIC      0x6275735f62757331u
 #define BUS__PUB_MAGIC  0x6275735f70756231u
 #define BUS__SUB_MAGIC  0x6275735f73756231u
-#define BUS__SPIN_NS    20000       /* default of spin_ns */
 #define BUS__SLICE_NS   1000000     /* sleep while a peer has no bell for us yet */
 #define BUS__TIMEOUT_NS 5000000000u /* default of control calls */
 #define BUS__BUCKETS    256

@@ -469,9 +469,7 @@ static int set_opts(struct bus_pub *pub, const struct bus_pub_opts *o)
 	pub->full_ns = o->full_ns == 0    ? 10000000000u
 		       : o->full_ns == -1 ? UINT64_MAX
 					  : (uint64_t)o->full_ns;
-	pub->spin_ns = o->spin_ns == 0    ? BUS__SPIN_NS
-		       : o->spin_ns == -1 ? UINT64_MAX
-					  : (uint64_t)o->spin_ns;
+	pub->polling = pub->level_polling = polling_of(o->spin_ns);
 	return 0;
 }
 

@@ -7,6 +7,7 @@
 #define BUS_PUB_INTERNAL_H
 
 #include "api/bus_internal.h"
+#include "api/polling.h"
 #include "ring/publish.h"
 
 #define PUB_STAMP_GROUP   16  /* messages of a burst that share a time stamp */
@@ -66,7 +67,8 @@ struct bus_pub {
 	uint64_t max_bytes;
 	const struct board_source *source; /* of a stream; NULL: this is none */
 	uint32_t full;
-	uint64_t full_ns, spin_ns; /* UINT64_MAX: for ever */
+	uint64_t full_ns; /* UINT64_MAX: for ever */
+	struct polling polling, level_polling; /* for room; for bus_pub_wait() */
 	/* members */
 	uint32_t member_room;
 	uint64_t number; /* newest membership applied */

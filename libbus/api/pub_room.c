@@ -196,12 +196,13 @@ static int sleep_once(struct bus_pub *pub, struct block *b, uint64_t need)
 
 static enum ring_room spin(struct bus_pub *pub, uint64_t need)
 {
-	uint64_t until = pub->spin_ns == UINT64_MAX ? UINT64_MAX : bus_monotonic_ns() + pub->spin_ns;
+	const uint64_t began = bus_monotonic_ns();
+	const uint64_t until = polling_until(&pub->polling, began, UINT64_MAX);
 	enum ring_room room;
 
 	for (int i = 0;; i++) {
 		room = look(pub, need);
-		if (room == RING_ROOM)
+		if (room == RING_ROOM || until == began)
 			return room;
 		for (int k = 0; k < 16; k++)
 			bus_cpu_relax();
@@ -223,7 +224,7 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 	b.still = b.began;
 	block_shown(pub, bus_counter());
 	bus__flush_thread(); /* this thread may be the reader that it waits for */
-	if (pub->spin_ns == UINT64_MAX)
+	if (pub->polling.ns == POLLING_FOR_EVER)
 		/* it never sleeps, but readers tell their cursors to who waits */
 		ring_pub_wait_begin(&pub->ring, need);
 	while (err == 0) {
@@ -249,7 +250,7 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 			err = -ETIMEDOUT;
 		else if (pub->full == BUS_FULL_EVICT)
 			err = evict_if_due(pub, &b, now);
-		if (err == 0 && pub->spin_ns != UINT64_MAX) {
+		if (err == 0 && pub->polling.ns != POLLING_FOR_EVER) {
 			err = sleep_once(pub, &b, need);
 			if (err == 1) {
 				err = 0;
@@ -257,8 +258,9 @@ static int wait_for_room(struct bus_pub *pub, uint64_t need)
 			}
 		}
 	}
-	if (pub->spin_ns == UINT64_MAX)
+	if (pub->polling.ns == POLLING_FOR_EVER)
 		ring_pub_wait_end(&pub->ring);
+	polling_learn(&pub->polling, b.began, b.nap_ns == 0 ? 0 : bus_monotonic_ns());
 	block_ended(pub, &b, err < 0);
 	return err;
 }

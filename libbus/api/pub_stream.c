@@ -145,7 +145,7 @@ static bool spin(struct bus_pub *pub, uint32_t level, uint64_t seq, uint64_t unt
 
 int bus_pub_wait(struct bus_pub *pub, uint32_t level, uint64_t seq, int64_t timeout_ns)
 {
-	uint64_t now, deadline;
+	uint64_t began, deadline;
 	int err;
 
 	if (pub->magic != BUS__PUB_MAGIC)
@@ -160,16 +160,20 @@ int bus_pub_wait(struct bus_pub *pub, uint32_t level, uint64_t seq, int64_t time
 		return 0;
 	if (pub->claimed)
 		return -EBUSY;
-	now = bus_monotonic_ns();
-	deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
-	if (spin(pub, level, seq, bus_min_u64(deadline, bus_min_u64(now + pub->spin_ns, deadline))))
+	began = bus_monotonic_ns();
+	deadline = timeout_ns < 0 ? UINT64_MAX : began + (uint64_t)timeout_ns;
+	if (spin(pub, level, seq, polling_until(&pub->level_polling, began, deadline))) {
+		polling_learn(&pub->level_polling, began, 0);
 		return 0;
+	}
 	for (;;) {
 		bool ended = bus__pub_ring_closed(pub);
 
 		err = lost_hope(pub);
-		if (reached(pub, level) >= seq)
+		if (reached(pub, level) >= seq) {
+			polling_learn(&pub->level_polling, began, bus_monotonic_ns());
 			return 0;
+		}
 		if (err < 0)
 			return err;
 		if (ended)

@@ -58,9 +58,7 @@ static int set_opts(struct bus_sub *sub, const struct bus_sub_opts *o)
 	sub->like.policy = o->policy;
 	sub->like.max_rings = o->max_rings;
 	memcpy(sub->like.name, name, strnlen(name, sizeof(sub->like.name) - 1));
-	sub->spin_ns = o->spin_ns == 0    ? BUS__SPIN_NS
-		       : o->spin_ns == -1 ? UINT64_MAX
-					  : (uint64_t)o->spin_ns;
+	sub->polling = polling_of(o->spin_ns);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
 #define BUS_SUB_INTERNAL_H
 
 #include "api/bus_internal.h"
+#include "api/polling.h"
 #include "ring/consume.h"
 
 #define SUB_BUDGET     256  /* messages from one ring before another one is looked at */
@@ -130,7 +131,7 @@ struct bus_sub {
 	uint32_t entries;
 	uint32_t start, policy;
 	uint64_t start_seq, start_back, start_time_ns; /* BUS_START_SEQ, BACK, TIME */
-	uint64_t spin_ns;
+	struct polling polling;
 	bool joined;
 	bool durable;      /* bus__durable_released() is to be called */
 	bool acks_apart;   /* BUS_SUB_ACK */

@@ -287,8 +287,9 @@ static int sleep_once(struct bus_sub *sub, uint64_t deadline, bool briefly)
 
 int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns)
 {
-	uint64_t now, deadline;
+	uint64_t began, deadline, until;
 	bool briefly;
+	int err;
 
 	if (bus_unlikely(sub->magic != BUS__SUB_MAGIC))
 		return -ECHILD;
@@ -298,26 +299,26 @@ int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns)
 		return 1;
 	if (timeout_ns == 0)
 		return 0;
-	now = bus_monotonic_ns();
-	deadline = timeout_ns < 0 ? UINT64_MAX : now + (uint64_t)timeout_ns;
+	began = bus_monotonic_ns();
+	deadline = timeout_ns < 0 ? UINT64_MAX : began + (uint64_t)timeout_ns;
 	bus__flush_thread();
-	if (sub->spin_ns > 1 &&
-	    spin(sub,
-		 sub->spin_ns == UINT64_MAX ? deadline : bus_min_u64(deadline, now + sub->spin_ns)))
+	until = polling_until(&sub->polling, began, deadline);
+	if (until > began && spin(sub, until)) {
+		polling_learn(&sub->polling, began, 0);
 		return 1;
+	}
 	briefly = read_few(sub);
-	for (;;) {
-		int err;
-
+	do {
+		err = 0;
 		if (bus_monotonic_ns() >= deadline)
-			return 0;
+			break;
 		err = sleep_once(sub, deadline, briefly);
 		briefly = false;
-		if (err != 0)
-			return err;
-		if (something(sub))
-			return 1;
-	}
+		if (err == 0 && something(sub))
+			err = 1;
+	} while (err == 0);
+	polling_learn(&sub->polling, began, bus_monotonic_ns());
+	return err;
 }
 
 /* ---- the descriptor ---- */

@@ -300,7 +300,10 @@ struct bus_pub_opts {
 	uint32_t slots; /* of this ring; 0: the topic's */
 	uint64_t bytes;
 	int64_t full_ns; /* 0: 10 s; -1 (BLOCK only): for ever */
-	/* how long a full ring is polled before sleeping; 0: 20 us, -1: never sleep */
+	/*
+	 * how long a full ring, or bus_pub_wait(), is polled before sleeping; 0: 20 us, and seldom after
+	 * waits that were longer; -1: never sleep
+	 */
 	int64_t spin_ns;
 	int32_t numa;   /* BUS_NUMA_*, 0: the topic's */
 	uint32_t flags; /* BUS_PUB_* */
@@ -494,7 +497,10 @@ struct bus_sub_opts {
 	const char *name; /* shown by bus-stat; NULL: the connection's name */
 	uint32_t start;   /* enum bus_start */
 	uint32_t policy;  /* enum bus_policy */
-	/* how long bus_sub_wait() polls before it sleeps; 0: 20 us, -1: never sleeps, 1: at once */
+	/*
+	 * how long bus_sub_wait() polls before it sleeps; 0: 20 us, and seldom after waits that were longer;
+	 * -1: never sleeps, 1: at once
+	 */
 	int64_t spin_ns;
 	uint32_t max_rings;     /* rings (publishers) at a time, 0: 1024, at most 65,536 */
 	uint32_t flags;         /* BUS_SUB_* */
