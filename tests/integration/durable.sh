@@ -61,6 +61,20 @@ cmp -s <(sort -n got | uniq) lines || note_failure "killed readers missed lines:
 twice=$(($(wc -l <got) - 20000))
 [ $twice -lt 12000 ] || note_failure "$twice lines came twice"
 
+# ---- killed while its output is full: what did not get there is not acknowledged
+mkfifo pipe
+bus-sub t --durable=full --from=oldest >pipe &
+reader=$!
+exec 3<pipe
+wait_for "the holder" position_is t full held True
+sleep 0.5
+kill -KILL $reader
+wait $reader 2>/dev/null
+cat <&3 >pipe.out
+exec 3<&-
+[ "$(wc -l <pipe.out)" -lt 20000 ] || note_failure "the pipe held all of it"
+[ "$(position t full seq)" -le "$(wc -l <pipe.out)" ] || note_failure "acknowledged are $(position t full seq) lines, written were $(wc -l <pipe.out)"
+
 # ---- one at a time; a dead one's place is free at once
 bus-sub t --durable=one --from=oldest >one.out 2>&1 &
 reader=$!

@@ -114,7 +114,7 @@ run_whole() {
     cd "$work/tree" || exit 1
     rm -rf "$work/tmp"
     mkdir "$work/tmp"
-    export BUS_BUILD=$work/tree/build TMPDIR=$work/tmp XDG_RUNTIME_DIR=$work/tmp
+    export BUS_BUILD=$work/tree/build TMPDIR=$work/tmp XDG_RUNTIME_DIR=$work/tmp STATE_DIRECTORY=$work/tmp/state
     unset BUS_SOCKET
     case $1 in
       crash/step) timeout -k 5 60 build/tests/step/step --short ;;
