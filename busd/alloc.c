@@ -55,6 +55,10 @@ static void work(struct job *job)
 {
 	struct spill_settings settings;
 
+	if (job->put_aside) {
+		job->rc = spill_dir_put_aside(job->data_dir, job->pattern, job->uuid, &job->why);
+		return;
+	}
 	if (job->on_disk) {
 		stream_fill_settings(job, &settings);
 		job->stream_dir = spill_dir_create(job->data_dir, &settings, &job->why);
@@ -103,9 +107,9 @@ static void finish(struct job *job)
 	if (job->client)
 		job->client->job = NULL;
 	/* ordinary pages instead of huge ones are fewer bytes */
-	if (job->rc == 0 && job->seg->bill.bytes != job->seg->info.size)
+	if (job->rc == 0 && job->seg && job->seg->bill.bytes != job->seg->info.size)
 		quota_correct(&job->seg->bill, (int64_t)(job->seg->info.size - job->seg->bill.bytes));
-	if (job->seg->place_error < 0)
+	if (job->seg && job->seg->place_error < 0)
 		log_warning("placement of a segment was refused (%s): it lies where the kernel put it",
 			    strerror(-job->seg->place_error));
 	job->done(client, job);
@@ -219,6 +223,13 @@ void alloc_refill(struct job *job)
 {
 	job->refill = true;
 	submit(job, job->seg->info.size);
+}
+
+void alloc_put_aside(struct job *job)
+{
+	job->put_aside = true;
+	job->client->job = job;
+	start(job->busd, job);
 }
 
 void alloc_orphan(struct job *job)

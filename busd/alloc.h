@@ -42,7 +42,8 @@ struct job {
 	uint64_t stream_bytes;
 	struct ctl_log_settings log;
 	uint8_t uuid[LOG_UUID_BYTES];
-	bool on_disk; /* its directory is made first, in */
+	bool on_disk;   /* its directory is made first, in */
+	bool put_aside; /* only that: its directory is */
 	const char *data_dir;
 	int stream_dir;                /* -1: not there; the job's */
 	struct spill_ask *ask;         /* parked: what the stream's writer was asked, */
@@ -64,6 +65,8 @@ void job_free(struct job *job);
 void alloc_build(struct job *job);
 /* For job->seg. */
 void alloc_refill(struct job *job);
+/* What takes the disk's time only. */
+void alloc_put_aside(struct job *job);
 /* The client goes. */
 void alloc_orphan(struct job *job);
 

@@ -45,6 +45,7 @@ enum busd_timer {
 	TIMER_RETRY,     /* a send that the kernel refused for reasons of its own */
 	TIMER_ACCEPT,    /* connections that the kernel could not hand over */
 	TIMER_RECOVER,   /* clients of a former worker have had their time to come back */
+	TIMER_REFUSED,   /* streams that could not be taken up, and perhaps can now */
 	TIMER_COUNT,
 };
 
@@ -69,8 +70,8 @@ struct busd {
 	int reserve_fds[BUSD_RESERVE_FDS];
 	bool stopping;
 	uint64_t leave_until; /* stopping: when what is not on disk is given up */
-	bool retiring;   /* stopping without a goodbye: the next worker goes on */
-	bool recovering; /* requests wait until the clients of a former worker are back */
+	bool retiring;        /* stopping without a goodbye: the next worker goes on */
+	bool recovering;      /* requests wait until the clients of a former worker are back */
 	uint64_t deadlines[TIMER_COUNT];
 
 	struct list clients;    /* in the order of their ids */
@@ -92,6 +93,9 @@ struct busd {
 	struct thread *thread; /* the sequencer's (stream_thread.h) */
 	struct watch settled;  /* it has something to say */
 	const char *data_dir;  /* where streams lie on disk; NULL: nowhere */
+	_Atomic uint32_t sweeps; /* times that removed streams' files were to be deleted, since they are being */
+	bool swept;              /* those of a former busd are, or were */
+	uint64_t refused_wait_ns; /* before streams that could not be taken up are tried again */
 	struct list streams_ending;
 	struct refused *refused; /* of stream_disk.c */
 	uint64_t ring_count, sub_count;

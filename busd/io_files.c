@@ -45,8 +45,18 @@ int io_file_create(struct io *io, int dir, const char *name)
 
 int io_file_open(struct io *io, int dir, const char *name, int flags)
 {
+	struct stat st;
+	int fd;
+
 	(void)io;
-	return of(openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW));
+	/* a pipe in its place must not hold us up */
+	fd = openat(dir, name, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		return fd;
+	close(fd);
+	return -EMEDIUMTYPE;
 }
 
 int io_file_rename(struct io *io, int dir, const char *from, const char *to, bool replace)

@@ -37,7 +37,8 @@ enum log_policy {
 
 /* A segment that has come to count; told from within log_file_run(). What retention needs. */
 struct log_made {
-	uint64_t base_seq, prev_end, created_ns, size;
+	uint64_t base_seq, base_pos, prev_end, created_ns;
+	uint64_t bytes; /* that its file takes */
 };
 
 struct log_file_opts {

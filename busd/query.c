@@ -185,8 +185,9 @@ static int settle(struct busd *busd, struct ctl_topic_create *create,
 		rc = stream_settle_log(busd, &create->log, why);
 		if (rc < 0)
 			return rc;
-		return stream_settle(settings, create->settings.max_bytes, &create->stream_slots,
-				     &create->stream_bytes, why);
+		rc = stream_settle(settings, create->settings.max_bytes, &create->stream_slots,
+				   &create->stream_bytes, why);
+		return rc < 0 ? rc : spill_check_limits(&create->log, create->stream_bytes, why);
 	}
 	if (create->stream_slots || create->stream_bytes)
 		return because(why, EINVAL, "only a stream has a ring of its own to be sized");
@@ -267,6 +268,42 @@ static const struct member *some_member(const struct topic *topic)
 	return NULL;
 }
 
+/* Its directory is nobody's, on disk: whatever happens now, it does not come back. */
+static void stream_put_aside(struct client *client, struct job *job)
+{
+	const struct ctl_head request = { .type = CTL_TOPIC_REMOVE, .req = job->req };
+	struct topic *topic = job->topic;
+
+	if (job->rc == 0 && !topic->removed) {
+		log_info("stream \"%s\" is removed by %s, with all that is on disk", topic->name,
+			 client ? client_label(client) : "one who has gone");
+		topic_remove(topic);
+	}
+	if (client && job->rc < 0)
+		client_reply_error(client, CTL_VERSION, job->req, -job->rc, job->why.text);
+	else if (client)
+		answer_ok(client, &request, 0);
+	topic_unpin(topic);
+	job_free(job);
+}
+
+static int put_aside(struct client *client, struct topic *topic, const struct ctl_head *request,
+		     struct why *why)
+{
+	struct job *job = job_new(client, request);
+
+	if (!job)
+		return because(why, ENOMEM, "busd is out of memory");
+	job->topic = topic;
+	topic_pin(topic);
+	job->data_dir = topic->busd->data_dir;
+	memcpy(job->pattern, topic->name, sizeof(job->pattern));
+	memcpy(job->uuid, topic->uuid, sizeof(job->uuid));
+	job->done = stream_put_aside;
+	alloc_put_aside(job);
+	return 0;
+}
+
 int query_topic_remove(struct client *client, const void *msg, struct why *why)
 {
 	const struct ctl_topic_remove *remove = msg;
@@ -301,6 +338,8 @@ int query_topic_remove(struct client *client, const void *msg, struct why *why)
 			       "topic \"%s\" has %u subscribers (%s is one); close them or force it",
 			       topic->name, topic_subscribers(topic),
 			       client_label(member->sub->client));
+	if (topic->stream && topic->log.sync != CTL_SYNC_MEMORY && topic->busd->data_dir)
+		return put_aside(client, topic, &remove->head, why);
 	log_info("topic \"%s\" is removed by %s", topic->name, client_label(client));
 	topic_remove(topic);
 	answer_ok(client, &remove->head, 0);

@@ -43,6 +43,7 @@ static int find_end(struct recovered *rec, struct io *io, const struct log_segme
 {
 	struct log_buffer buf = { 0 };
 	struct log_tail tail, again;
+	uint64_t last;
 	int error = log_segment_tail(seg, &buf, &tail);
 
 	log_buffer_free(&buf);
@@ -67,6 +68,10 @@ static int find_end(struct recovered *rec, struct io *io, const struct log_segme
 	rec->end_seq = tail.seq;
 	rec->end_pos = tail.pos;
 	rec->end_time = tail.time;
+	/* a mark has the clock's time, and that may have been set back before */
+	if (tail.seq > seg->header.base_seq &&
+	    log_segment_time(seg, tail.seq - 1, tail.seq, &last) < tail.seq)
+		rec->end_time = bus_max_u64(tail.time, last);
 	rec->found = tail.found;
 	rec->torn = tail.stop != LOG_UNWRITTEN && tail.stop != LOG_LIMIT;
 	return 0;
@@ -169,16 +174,18 @@ static bool read_snapshot(struct io *io, int dir, uint64_t base_seq, struct sour
 static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t i, uint64_t end,
 			struct sources *sources)
 {
-	static struct log_message msgs[BATCH];
+	/* not on the stack, which is small, and not static: after a worker's death each stream's thread is here */
+	struct log_message *msgs = malloc(BATCH * sizeof(*msgs));
 	struct log_buffer buf = { 0 };
 	struct log_segment seg;
 	enum log_fault stop;
 	uint64_t seq = ld->entries[i].base_seq;
-	int error = log_dir_segment(ld, i, &seg);
+	int error = msgs ? log_dir_segment(ld, i, &seg) : -ENOMEM;
 
 	if (error < 0) {
+		free(msgs);
 		rec->sources_incomplete = true;
-		return 0;
+		return error == -ENOMEM ? error : 0;
 	}
 	end = bus_min_u64(end, seg.limit);
 	while (error >= 0 && seq < end) {
@@ -196,6 +203,7 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 	}
 	log_buffer_free(&buf);
 	log_segment_close(&seg);
+	free(msgs);
 	return error < 0 ? error : 0;
 }
 
@@ -203,16 +211,21 @@ static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 			     const struct log_dir *ld, uint64_t end, struct sources *sources)
 {
 	size_t from = ld->segments;
+	bool known;
 	int error = 0;
 
 	if (ld->segments == 0)
 		return 0;
 	/* The newest snapshot that is one; usually the last segment's. */
 	do
-		from--;
-	while (!read_snapshot(io, dir, ld->entries[from].base_seq, sources) && from > 0 &&
-	       sources->count);
+		known = read_snapshot(io, dir, ld->entries[--from].base_seq, sources);
+	while (!known && from > 0 && sources->count);
 	rec->sources_from = ld->entries[from].base_seq;
+	if (from == 0 && !known && sources->count && ld->entries[0].base_seq) {
+		remark(rec,
+		       "no file with last numbers of publishers can be read: what they publish again is recognised as far as the log reaches back");
+		rec->sources_incomplete = true;
+	}
 	if (sources->absent || sources->bad) {
 		remark(rec, "names of publishers cannot be read, or are not there");
 		rec->sources_incomplete = rec->sources_incomplete || sources->bad;
@@ -230,9 +243,22 @@ static int new_uuid(struct recovered *rec, struct io *io, int dir)
 {
 	const int error = sources_uuid(io, dir, rec->uuid);
 
-	if (error != -ENOENT)
+	if (error != -ENOENT && error != -ENODATA)
 		return error;
+	rec->new_uuid = error == -ENOENT;
 	return getrandom(rec->uuid, sizeof(rec->uuid), 0) == sizeof(rec->uuid) ? 0 : -errno;
+}
+
+/* By what it takes of the disk: what it gave back, if it did. */
+static int keep_segment(struct retention *retention, const struct log_entry *e)
+{
+	const struct log_made made = { .base_seq = e->base_seq,
+				       .base_pos = e->base_pos,
+				       .prev_end = e->prev_end,
+				       .created_ns = e->created_ns,
+				       .bytes = bus_min_u64(e->disk_bytes, e->file_bytes) };
+
+	return retention_add(retention, &made, false);
 }
 
 static int look_at_segments(struct recovered *rec, struct io *io, int dir, const struct log_dir *ld,
@@ -247,38 +273,31 @@ static int look_at_segments(struct recovered *rec, struct io *io, int dir, const
 		return new_uuid(rec, io, dir);
 	}
 	last = &ld->entries[ld->segments - 1];
+	if (last->base_seq >= NUMBER_MAX)
+		return -EOVERFLOW;
 	memcpy(rec->uuid, ld->uuid, sizeof(rec->uuid));
 	rec->oldest_seq = ld->entries[0].base_seq;
 	rec->base_seq = last->base_seq;
 	rec->base_prev_end = last->prev_end;
 	rec->index = last->index;
 	for (size_t i = 0; error == 0 && i < ld->segments; i++)
-		error = retention_add(retention, ld->entries[i].base_seq, ld->entries[i].created_ns,
-				      ld->entries[i].file_bytes);
+		error = keep_segment(retention, &ld->entries[i]);
 	if (error == 0)
 		error = log_dir_segment(ld, ld->segments - 1, &seg);
 	if (error < 0)
 		return error;
+	rec->base_pos = seg.header.base_pos;
+	rec->payload_off = seg.header.payload_off;
+	rec->size = seg.header.size;
 	error = find_end(rec, io, &seg);
 	log_segment_close(&seg);
 	return error;
 }
 
-int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_from,
-		 struct sources *sources, struct retention *retention, struct why *why)
+static int open_dir(struct log_dir *ld, struct io *io, int dir, struct why *why)
 {
-	struct recovered rec = { 0 };
-	struct log_dir ld;
-	int error;
+	const int error = log_dir_open(ld, dir, NULL, io->table->pread);
 
-	*sources = (struct sources){ .fd = -1 };
-	*retention = (struct retention){ 0 };
-	if (flock(dir, LOCK_EX | LOCK_NB) < 0)
-		return errno == EWOULDBLOCK
-			       ? because(why, EBUSY, "somebody else writes to this log")
-			       : because(why, errno, "the log's directory cannot be locked: %s",
-					 strerror(errno));
-	error = log_dir_open(&ld, dir, NULL, io->table->pread);
 	if (error == -EPROTONOSUPPORT)
 		return because(
 			why, EPROTONOSUPPORT,
@@ -287,6 +306,25 @@ int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_fr
 	if (error < 0)
 		return because(why, -error, "the log's directory cannot be read: %s",
 			       strerror(-error));
+	return 0;
+}
+
+int recover_log(struct recovered *ret, struct io *io, int dir, struct retention *retention,
+		struct why *why)
+{
+	struct recovered rec = { 0 };
+	struct log_dir ld;
+	int error;
+
+	*retention = (struct retention){ 0 };
+	if (flock(dir, LOCK_EX | LOCK_NB) < 0)
+		return errno == EWOULDBLOCK
+			       ? because(why, EBUSY, "somebody else writes to this log")
+			       : because(why, errno, "the log's directory cannot be locked: %s",
+					 strerror(errno));
+	error = open_dir(&ld, io, dir, why);
+	if (error < 0)
+		return error;
 	error = look_at_segments(&rec, io, dir, &ld, retention);
 	if (error == 0) {
 		look_at_others(&rec, io, dir, &ld);
@@ -295,26 +333,54 @@ int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_fr
 		if (error == 0)
 			error = sync_file(io, dir, IO_SYNC);
 	}
+	log_dir_close(&ld);
+	if (error < 0) {
+		retention_free(retention);
+		return because(why, -error, "the log's end cannot be made out, or not synced: %s",
+			       strerror(-error));
+	}
+	*ret = rec;
+	return 0;
+}
+
+int recover_sources(struct recovered *rec, struct io *io, int dir, uint64_t ring_from,
+		    struct sources *sources, struct why *why)
+{
+	struct log_dir ld;
+	int error = sources_open(sources, io, dir, rec->uuid, why);
+
 	if (error < 0)
-		because(why, -error, "the log's end cannot be made out, or not synced: %s",
-			strerror(-error));
-	else
-		error = sources_open(sources, io, dir, rec.uuid, why);
+		return error;
+	error = open_dir(&ld, io, dir, why);
 	if (error == 0) {
-		error = find_last_numbers(&rec, io, dir, &ld, bus_min_u64(ring_from, rec.end_seq),
+		error = find_last_numbers(rec, io, dir, &ld, bus_min_u64(ring_from, rec->end_seq),
 					  sources);
 		if (error < 0)
 			because(why, -error, "the publishers' last numbers cannot be made out: %s",
 				strerror(-error));
+		log_dir_close(&ld);
 	}
-	log_dir_close(&ld);
-	if (error < 0) {
+	if (error < 0)
 		sources_close(sources);
-		retention_free(retention);
-		return error;
+	return error;
+}
+
+int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_from,
+		 struct sources *sources, struct retention *retention, struct why *why)
+{
+	struct recovered rec;
+	int error;
+
+	*sources = (struct sources){ .fd = -1 };
+	error = recover_log(&rec, io, dir, retention, why);
+	if (error == 0) {
+		error = recover_sources(&rec, io, dir, ring_from, sources, why);
+		if (error < 0)
+			retention_free(retention);
 	}
-	*ret = rec;
-	return 0;
+	if (error == 0)
+		*ret = rec;
+	return error;
 }
 
 /* Files that may have been segments have a place of their own. */
@@ -361,4 +427,42 @@ int recover_start_at(const struct recovered *rec, uint64_t seq, uint64_t pos, st
 		ret->prev_end = rec->base_prev_end;
 	}
 	return 0;
+}
+
+/* ---- once there is a new segment ---- */
+
+int64_t recover_give_back(const struct recovered *rec, struct io *io, int dir, uint64_t ring_from)
+{
+	const uint64_t slots_end =
+		BUS_ALIGN_UP(LOG_SLOTS_OFF + (rec->end_seq - rec->base_seq) * RING_SLOT_BYTES,
+			     (uint64_t)LOG_AREA_ALIGN);
+	const uint64_t bytes_end = BUS_ALIGN_UP(rec->payload_off + (rec->end_pos - rec->base_pos),
+						(uint64_t)LOG_AREA_ALIGN);
+	struct io_request req;
+	char name[64];
+	int fd, error;
+
+	/* without a message of its own it was replaced: the name is another file's by now */
+	if (rec->fresh || ring_from == rec->base_seq)
+		return 0;
+	/*
+	 * What stands behind the end comes again from the ring, if that is there and begins no later. Without a ring, what
+	 * is torn may be all that there is of it.
+	 */
+	if (ring_from == RECOVER_NO_RING ? rec->torn : ring_from > rec->end_seq)
+		return 0;
+	snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)rec->base_seq);
+	fd = io->table->open(io, dir, name, O_RDWR);
+	if (fd < 0)
+		return fd == -ENOENT ? 0 : fd;
+	io_begin(&req, NULL, NULL);
+	if (slots_end < rec->payload_off)
+		io_add(&req, IO_PUNCH, fd, NULL, slots_end, rec->payload_off - slots_end);
+	if (bytes_end < rec->size)
+		io_add(&req, IO_PUNCH, fd, NULL, bytes_end, rec->size - bytes_end);
+	error = req.count ? io_run(io, &req) : 0;
+	io->table->close(io, fd);
+	if (error < 0)
+		return error;
+	return (int64_t)(slots_end + bytes_end - rec->payload_off);
 }

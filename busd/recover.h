@@ -15,7 +15,8 @@
 
 struct recovered {
 	uint8_t uuid[LOG_UUID_BYTES];
-	bool fresh;          /* there is no segment; the uuid is a new one */
+	bool fresh;          /* there is no segment */
+	bool new_uuid;       /* nothing there says which stream it is */
 	uint64_t oldest_seq; /* the first message that is kept */
 	uint64_t end_seq,
 		end_pos;    /* behind the last message that is accepted; all of those are on disk */
@@ -26,6 +27,7 @@ struct recovered {
 	uint64_t past; /* no number at or above this one was given to a message, but for the ring's length */
 	/* of the newest segment that counts */
 	uint64_t base_seq, base_prev_end, index;
+	uint64_t base_pos, payload_off, size;
 	unsigned strangers_after; /* of the strangers: named as if they came later */
 	unsigned strangers; /* files in place of segments that cannot be read, or are none of this stream */
 	unsigned temporaries;  /* removed */
@@ -38,11 +40,20 @@ struct recovered {
 #define RECOVER_NO_RING UINT64_MAX
 
 /*
- * ring_from: where a ring is still there, the first message in it that will be written: last numbers are then those of
- * the messages below. dir: a descriptor of the directory, on which an exclusive lock is taken (-EBUSY: somebody else writes there). Fills
- * *sources and *retention too, which the caller frees. 0, or -errno with a sentence: then nothing may be
- * written, and it may be tried again.
+ * Where the log ends. dir: a descriptor of the directory, on which an exclusive lock is taken (-EBUSY: somebody else
+ * writes there). Fills *retention too, which the caller frees. 0, or -errno with a sentence: then nothing may be
+ * written, and it may be tried again. Takes little time, however much the log holds.
  */
+int recover_log(struct recovered *ret, struct io *io, int dir, struct retention *retention,
+		struct why *why);
+/*
+ * Then who publishes, and the last number of each name. ring_from: where a ring is still there, the first message in it
+ * that will be written: last numbers are then those of the messages below. Reads all names and up to all of the last
+ * segment: not in the loop. Fills *sources, which the caller frees. 0, or -errno with a sentence; it may be tried again.
+ */
+int recover_sources(struct recovered *rec, struct io *io, int dir, uint64_t ring_from,
+		    struct sources *sources, struct why *why);
+/* Both. */
 int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_from,
 		 struct sources *sources, struct retention *retention, struct why *why);
 
@@ -57,5 +68,12 @@ void recover_start(const struct recovered *rec, uint64_t slot_count, struct log_
  */
 int recover_start_at(const struct recovered *rec, uint64_t seq, uint64_t pos, struct log_start *ret,
 		     struct why *why);
+
+/*
+ * A segment of this life counts behind those that were found: the last one of them, whose writer died, gives back what it
+ * does not hold, as one that is sealed does. Not where something that was promised, or may have been, cannot be read
+ * there: that is evidence. How many bytes it takes then; 0: as many as before; -errno.
+ */
+int64_t recover_give_back(const struct recovered *rec, struct io *io, int dir, uint64_t ring_from);
 
 #endif

@@ -12,12 +12,31 @@ void retention_free(struct retention *r)
 	*r = (struct retention){ 0 };
 }
 
-int retention_add(struct retention *r, uint64_t base_seq, uint64_t created_ns, uint64_t bytes)
+/* What the messages below the next segment take: a page too much, where that begins in the midst of one. */
+static uint64_t bytes_held(const struct retention_segment *seg, const struct log_made *next)
 {
-	if (r->count && r->segments[r->count - 1].base_seq == base_seq) {
-		/* one without a message was replaced */
-		r->segments[r->count - 1].bytes = bytes;
-		return 0;
+	const uint64_t slots = seg->messages;
+	const uint64_t bytes = next->base_pos - bus_min_u64(next->base_pos, seg->base_pos);
+
+	return BUS_ALIGN_UP(LOG_SLOTS_OFF + slots * RING_SLOT_BYTES, (uint64_t)LOG_AREA_ALIGN) +
+	       bytes + LOG_AREA_ALIGN;
+}
+
+int retention_add(struct retention *r, const struct log_made *made, bool sealed)
+{
+	struct retention_segment *last = r->count ? &r->segments[r->count - 1] : NULL;
+
+	/* one without a message was replaced */
+	if (last && last->base_seq == made->base_seq) {
+		r->count--;
+	} else if (last) {
+		const uint64_t end = bus_min_u64(made->prev_end, made->base_seq);
+
+		last->end_seq = made->base_seq;
+		last->messages = end - bus_min_u64(end, last->base_seq);
+		last->last_ns = made->created_ns;
+		if (last->sealed)
+			last->bytes = bus_min_u64(last->bytes, bytes_held(last, made));
 	}
 	if (r->count == r->room) {
 		const size_t room = r->room ? r->room * 2 : 64;
@@ -28,12 +47,19 @@ int retention_add(struct retention *r, uint64_t base_seq, uint64_t created_ns, u
 		r->segments = more;
 		r->room = room;
 	}
-	if (r->count) {
-		r->segments[r->count - 1].end_seq = base_seq;
-		r->segments[r->count - 1].last_ns = created_ns;
-	}
-	r->segments[r->count++] = (struct retention_segment){ .base_seq = base_seq, .bytes = bytes };
+	r->segments[r->count++] = (struct retention_segment){ .base_seq = made->base_seq,
+							      .base_pos = made->base_pos,
+							      .bytes = made->bytes,
+							      .sealed = sealed };
 	return 0;
+}
+
+void retention_set_bytes(struct retention *r, uint64_t base_seq, uint64_t bytes)
+{
+	for (size_t i = r->count; i > 0; i--) {
+		if (r->segments[i - 1].base_seq == base_seq)
+			r->segments[i - 1].bytes = bytes;
+	}
 }
 
 int retention_pin(struct retention *r, uint64_t seq)
@@ -75,31 +101,35 @@ static uint64_t lowest_pin(const struct retention *r)
 	return lowest;
 }
 
-/* Whether a limit is kept only without this segment; `bytes` are those of it and all younger ones. */
+/* Whether a limit is kept only without this segment; bytes: of it and all younger ones, messages: of the younger ones. */
 static bool is_too_much(const struct retention_limits *limits, const struct retention_segment *seg,
-			uint64_t bytes, uint64_t end_seq, uint64_t now_ns)
+			uint64_t bytes, uint64_t messages, uint64_t now_ns)
 {
 	if (limits->age_ns && now_ns > seg->last_ns && now_ns - seg->last_ns > limits->age_ns)
 		return true;
 	if (limits->bytes && bytes > limits->bytes)
 		return true;
 	/* What is promised is so many messages, so those behind the segment must be enough. */
-	return limits->messages && end_seq > seg->end_seq &&
-	       end_seq - seg->end_seq >= limits->messages;
+	return limits->messages && messages >= limits->messages;
 }
 
 size_t retention_due(struct retention *r, uint64_t end_seq, uint64_t now_ns)
 {
 	const uint64_t pin = lowest_pin(r);
 	size_t due = 0, wanted = 0;
-	uint64_t bytes = 0;
+	uint64_t bytes = 0, messages = 0;
 
-	for (size_t i = 0; i < r->count; i++)
+	for (size_t i = 0; i < r->count; i++) {
 		bytes += r->segments[i].bytes;
+		messages += r->segments[i].messages;
+	}
+	if (r->count)
+		messages += end_seq - bus_min_u64(end_seq, r->segments[r->count - 1].base_seq);
 	for (size_t i = 0; i + 1 < r->count; i++) {
 		const struct retention_segment *seg = &r->segments[i];
 
-		if (!is_too_much(&r->limits, seg, bytes, end_seq, now_ns))
+		messages -= seg->messages;
+		if (!is_too_much(&r->limits, seg, bytes, messages, now_ns))
 			break;
 		bytes -= seg->bytes;
 		wanted++;

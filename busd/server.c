@@ -123,6 +123,9 @@ static void run_deadlines(struct busd *busd)
 		case TIMER_RECOVER:
 			resume_end(busd);
 			break;
+		case TIMER_REFUSED:
+			stream_load_again(busd);
+			break;
 		case TIMER_COUNT:
 			break;
 		}

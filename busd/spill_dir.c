@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@
 
 #define SETTINGS_MAX 2048
 #define NEW_PREFIX   ".new."
-#define REMOVED      "@removed-" /* no topic's directory has such a name */
+/* no topic's directory has such names */
+#define REMOVED      ".removed."
+#define PUT_ASIDE    "@removed-" /* by a former version: for people to delete */
 #define FIRST_LINE   "busd-stream 1\n"
 #define LOCK_TRIES   40
 #define LOCK_WAIT_US 50000
@@ -54,6 +57,24 @@ char *spill_default_dir(void)
 	return len < 0 ? NULL : path;
 }
 
+/* That the name is there, whoever made it and died: where we may look into its directory. */
+static int sync_parent(const char *path)
+{
+	char *copy = strdup(path);
+	int fd, rc = 0;
+
+	if (!copy)
+		return -ENOMEM;
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(copy);
+	if (fd < 0)
+		return 0;
+	if (fsync(fd) < 0 && errno != EINVAL && errno != EROFS)
+		rc = -errno;
+	close(fd);
+	return rc;
+}
+
 int spill_make_dirs(const char *path, struct why *why)
 {
 	char *copy = strdup(path), *at = copy;
@@ -65,6 +86,8 @@ int spill_make_dirs(const char *path, struct why *why)
 			*at = 0;
 		if (mkdir(copy, at ? 0755 : 0700) < 0 && errno != EEXIST)
 			rc = -errno;
+		else
+			rc = sync_parent(copy);
 		if (at)
 			*at = '/';
 	}
@@ -214,7 +237,8 @@ int spill_dir_read(int dir, struct spill_settings *ret, struct why *why)
 	const char *last;
 	unsigned crc;
 	ssize_t len;
-	int fd = openat(dir, SPILL_SETTINGS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = openat(dir, SPILL_SETTINGS_NAME,
+			O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 
 	memset(ret, 0, sizeof(*ret));
 	if (fd < 0)
@@ -371,9 +395,9 @@ int spill_dir_retire(int dir, const char *topic, struct why *why)
 	spill_dir_name(topic, name);
 	for (i = 0; i < 1000; i++) {
 		if (i == 0)
-			snprintf(to, sizeof(to), "%s" REMOVED "%llu", name, now);
+			snprintf(to, sizeof(to), REMOVED "%s-%llu", name, now);
 		else
-			snprintf(to, sizeof(to), "%s" REMOVED "%llu-%u", name, now, i);
+			snprintf(to, sizeof(to), REMOVED "%s-%llu-%u", name, now, i);
 		rc = renameat(streams, name, streams, to) < 0 ? -errno : 0;
 		if (rc != -EEXIST && rc != -ENOTEMPTY)
 			break;
@@ -387,7 +411,106 @@ int spill_dir_retire(int dir, const char *topic, struct why *why)
 	return 0;
 }
 
+int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why)
+{
+	struct spill_settings there;
+	char name[SPILL_NAME_MAX];
+	int streams = open_streams(data_dir, false, why), dir, rc;
+
+	if (streams < 0)
+		return streams == -ENOENT ? 0 : streams;
+	spill_dir_name(topic, name);
+	dir = open_dir(streams, name);
+	close(streams);
+	if (dir < 0)
+		return dir == -ENOENT
+			       ? 0
+			       : because(why, -dir,
+					 "the directory of stream \"%s\" cannot be opened: %s",
+					 topic, strerror(-dir));
+	rc = spill_dir_read(dir, &there, why);
+	if (rc == 0 && memcmp(there.uuid, uuid, sizeof(there.uuid)) == 0)
+		rc = spill_dir_retire(dir, topic, why);
+	close(dir);
+	return rc;
+}
+
+/* Whatever lies there, readable or not: who removed the stream has said so. */
+static int delete_files(int dir)
+{
+	const struct dirent *entry;
+	DIR *list = fdopendir(dup(dir));
+	int rc = list ? 0 : -ENOMEM;
+
+	while (list && (entry = readdir(list))) {
+		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+			continue;
+		if (unlinkat(dir, entry->d_name, 0) < 0 && errno != ENOENT)
+			rc = -errno;
+	}
+	if (list)
+		closedir(list);
+	return rc;
+}
+
+/* 0 also where its writer has not ended: who ends does it. */
+static int delete_dir(int streams, const char *name, int tries)
+{
+	int dir = open_dir(streams, name), rc;
+
+	if (dir < 0)
+		return dir == -ENOENT ? 0 : dir;
+	while ((rc = flock(dir, LOCK_EX | LOCK_NB)) < 0 && --tries > 0)
+		usleep(LOCK_WAIT_US);
+	if (rc == 0) {
+		rc = delete_files(dir);
+		if (rc == 0 && unlinkat(streams, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
+			rc = -errno;
+	} else {
+		rc = errno == EWOULDBLOCK ? 0 : -errno;
+	}
+	close(dir);
+	return rc;
+}
+
+int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
+{
+	const struct dirent *entry;
+	int streams = open_streams(data_dir, false, why), rc = 0, one;
+	DIR *list;
+
+	if (streams < 0)
+		return streams == -ENOENT ? 0 : streams;
+	list = fdopendir(streams);
+	if (!list) {
+		close(streams);
+		return because(why, ENOMEM, "busd is out of memory");
+	}
+	while ((entry = readdir(list))) {
+		if (strncmp(entry->d_name, REMOVED, strlen(REMOVED)) != 0)
+			continue;
+		one = delete_dir(dirfd(list), entry->d_name, tries);
+		if (one < 0)
+			rc = because(why, -one, "%s/" SPILL_STREAMS_NAME "/%s cannot be deleted: %s",
+				     data_dir, entry->d_name, strerror(-one));
+	}
+	closedir(list);
+	return rc;
+}
+
 /* ---- all of them ---- */
+
+int spill_dir_of(const char *data_dir, const char *name)
+{
+	struct why why;
+	int streams = open_streams(data_dir, false, &why), dir;
+
+	if (streams < 0)
+		return streams;
+	dir = open_dir(streams, name);
+	close(streams);
+	return dir;
+}
 
 int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *name, int dir),
 		   void *owner, struct why *why)
@@ -398,14 +521,21 @@ int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *
 
 	if (streams == -ENOENT)
 		return 0;
-	list = streams < 0 ? NULL : fdopendir(streams);
+	if (streams < 0)
+		return streams;
+	/* one that died may have named a directory, and not come to sync that: its messages would be durable nowhere */
+	if (fsync(streams) < 0) {
+		because(why, errno, "cannot sync the data directory: %s", strerror(errno));
+		close(streams);
+		return -EIO;
+	}
+	list = fdopendir(streams);
 	if (!list) {
-		if (streams >= 0)
-			close(streams);
-		return streams < 0 ? streams : because(why, ENOMEM, "busd is out of memory");
+		close(streams);
+		return because(why, ENOMEM, "busd is out of memory");
 	}
 	while ((entry = readdir(list))) {
-		if (entry->d_name[0] == '.' || strstr(entry->d_name, REMOVED))
+		if (entry->d_name[0] == '.' || strstr(entry->d_name, PUT_ASIDE))
 			continue;
 		fd = open_dir(dirfd(list), entry->d_name);
 		if (fd != -ENOTDIR)

@@ -6,8 +6,9 @@
  *
  *   DATA/streams/orders.eu/settings         text, with a checksum; written once
  *   DATA/streams/orders.eu/00000000000000000000.log ...
- *   DATA/streams/orders.eu@removed-1764288000   what bus-topic rm left; nobody's: to be deleted by people
+ *   DATA/streams/.removed.orders.eu-1764288000   removed by bus-topic rm: being deleted, at the next start if busd died
  *   DATA/streams/.new.orders.eu             one that is being made, or was when busd died
+ *   DATA/streams/orders.eu@removed-1764288000   put aside by a former version, which left that to people
  */
 #ifndef BUSD_SPILL_DIR_H
 #define BUSD_SPILL_DIR_H
@@ -49,9 +50,20 @@ int spill_dir_create(const char *data_dir, const struct spill_settings *settings
 int spill_dir_open(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why);
 /* By a descriptor: what the stream is. 0, -ENOENT: nothing says so; -errno with a sentence. */
 int spill_dir_read(int dir, struct spill_settings *ret, struct why *why);
-/* It becomes nobody's: renamed. 0, -errno with a sentence. */
+/* It becomes nobody's, and is to be deleted: renamed, on disk when this returns. 0, -errno with a sentence. */
 int spill_dir_retire(int dir, const char *topic, struct why *why);
+/* That of a stream that is removed: 0 also where there is none, or it is another stream's. Takes the disk's time. */
+int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *uuid,
+			struct why *why);
+/*
+ * Deletes the directories that are nobody's, with all that is in them, but for those in which a writer has not ended
+ * (tries: how often to look at that, 50 ms apart). Takes the disk's time. 0, or -errno with a sentence: of one that
+ * stays until the next time.
+ */
+int spill_dir_sweep(const char *data_dir, int tries, struct why *why);
 
+/* One of them: a descriptor, or -errno. */
+int spill_dir_of(const char *data_dir, const char *name);
 /*
  * Calls found() for each directory of a stream: with its descriptor, which becomes the callee's, or -errno. 0 (also
  * where there is no data directory), or -errno with a sentence.

@@ -167,10 +167,28 @@ void spill_made(void *owner, const struct log_made *made)
 {
 	struct spill_disk *d = owner;
 
-	if (retention_add(&d->retention, made->base_seq, made->created_ns, made->size) < 0)
+	if (retention_add(&d->retention, made, true) < 0)
 		log_warning("stream \"%s\": no memory to note a segment: it is not removed in its time",
 			    d->topic);
 	d->look_at = 0;
+	d->counts = true;
+	spill_show_use(d);
+}
+
+/* Of the last one of the former life. */
+static void give_back(struct spill_disk *d)
+{
+	int64_t bytes;
+
+	if (d->gave_back || !d->counts)
+		return;
+	d->gave_back = true;
+	bytes = recover_give_back(&d->rec, d->io, d->o.dir, d->ring_from);
+	if (bytes > 0)
+		retention_set_bytes(&d->retention, d->rec.base_seq, (uint64_t)bytes);
+	else if (bytes < 0 && bytes != -EOPNOTSUPP)
+		log_warning("stream \"%s\": unused room of an old segment is not given back: %s",
+			    d->topic, strerror((int)-bytes));
 	spill_show_use(d);
 }
 
@@ -182,7 +200,9 @@ static void keep_limits(struct spill_disk *d, uint64_t now_ns)
 	if (now_ns < d->look_at)
 		return;
 	d->look_at = now_ns + LOOK_NS;
-	due = retention_due(&d->retention, d->head, bus_realtime_ns());
+	/* until a segment of this life declares it, what was passed over looks like messages of the last one */
+	due = retention_due(&d->retention, d->counts ? log_file_gate(d->log) : d->rec.end_seq,
+			    bus_realtime_ns());
 	if (due == 0)
 		return;
 	rc = retention_apply(&d->retention, d->io, d->o.dir, due);
@@ -202,27 +222,19 @@ static void tell_loop(const struct spill_disk *d)
 		return; /* its counter is full: it is readable already */
 }
 
-static bool is_free(const struct spill_ask *ask, uint32_t src)
-{
-	const uint32_t i = src % BOARD_SOURCES;
-
-	return ask->free[i / 64] >> (i % 64) & 1;
-}
-
 /* Whose number would share an entry of the board with somebody who is there is passed over. */
 static void answer(struct spill_disk *d, struct spill_ask *ask)
 {
 	const size_t len = strlen(ask->name);
 	struct source *source = len ? sources_find(&d->sources, ask->name, len) : NULL;
-	uint32_t burnt;
 
 	ask->rc = 0;
 	ask->known = source != NULL;
-	while (!source && ask->rc == 0 && !is_free(ask, d->sources.next_src))
-		ask->rc = sources_nameless(&d->sources, &burnt, &ask->why);
-	if (!source && ask->rc == 0 && len)
+	if (!source)
+		sources_pick(&d->sources, ask->free, len > 0);
+	if (!source && len)
 		ask->rc = sources_add(&d->sources, ask->name, len, &source, &ask->why);
-	else if (!source && ask->rc == 0)
+	else if (!source)
 		ask->rc = sources_nameless(&d->sources, &ask->src, &ask->why);
 	if (source) {
 		ask->src = source->src;
@@ -297,6 +309,7 @@ static void run(struct spill_disk *d)
 		wait = log_file_run(d->log, now);
 		publish(d);
 		show(d);
+		give_back(d);
 		keep_limits(d, now);
 		wait = bus_min_u64(wait, spill_positions_run(d, now));
 		if (wait)
@@ -308,7 +321,6 @@ static void run(struct spill_disk *d)
 static void *disk_main(void *arg)
 {
 	struct spill_disk *d = arg;
-	struct why why = { "" };
 
 	if (spill_open_log(d)) {
 		d->durable = UINT64_MAX; /* said once more at least */
@@ -317,9 +329,6 @@ static void *disk_main(void *arg)
 		log_file_close(d->log);
 		d->log = NULL;
 	}
-	if (d->retire && d->o.dir >= 0 && spill_dir_retire(d->o.dir, d->topic, &why) < 0)
-		log_error("stream \"%s\" is removed, but its directory stays: %s", d->topic,
-			  why.text);
 	bus_store_release(&d->ended, 1);
 	tell_loop(d);
 	return NULL;
@@ -361,10 +370,10 @@ int spill_disk_new(struct spill_disk **ret, const struct spill_disk_opts *opts, 
 void spill_disk_adopt(struct spill_disk *disk, struct spill_found *found)
 {
 	disk->rec = found->rec;
-	disk->sources = found->sources;
 	disk->retention = found->retention;
 	disk->start = found->start;
-	disk->opened = true;
+	disk->ring_from = RECOVER_NO_RING;
+	disk->found = true;
 	spill_disk_begin_at(disk, found->start.seq, found->start.pos);
 	bus_store_release(&disk->o.board->durable_seq, found->rec.end_seq);
 	spill_show_use(disk);
@@ -474,10 +483,8 @@ void spill_disk_free(struct spill_disk *disk)
 		list_append(&disk->answers, (list_remove(&ask->link), &ask->link));
 	while ((ask = spill_disk_answer(disk)))
 		spill_ask_free(ask);
-	if (disk->opened) {
-		sources_close(&disk->sources);
-		retention_free(&disk->retention);
-	}
+	sources_close(&disk->sources);
+	retention_free(&disk->retention);
 	position_desk_free(&disk->desk);
 	io_free(disk->io);
 	if (disk->o.dir >= 0)

@@ -72,16 +72,16 @@ struct spill_disk_opts {
 
 struct spill_disk;
 
+/* Whether so little can be kept: 0, -EINVAL with a sentence. */
+int spill_check_limits(const struct ctl_log_settings *log, uint64_t ring_bytes, struct why *why);
 /* Made, and not running yet: nothing is read or written. 0, -errno with a sentence. */
 int spill_disk_new(struct spill_disk **ret, const struct spill_disk_opts *opts, struct why *why);
 /*
- * All of busd was lost: what the directory holds, before there is a ring. Takes the disk's time. The
- * writer that is made for it then goes on from there (spill_disk_adopt).
+ * All of busd was lost: where the log in the directory ends, before there is a ring. Takes the disk's time, but little. The
+ * writer that is made for it then goes on from there (spill_disk_adopt), and finds out who publishes.
  */
 struct spill_found {
-	struct io *io;
 	struct recovered rec;
-	struct sources sources;
 	struct retention retention;
 	struct log_start start;
 };
@@ -114,7 +114,7 @@ void spill_disk_flush(struct spill_disk *disk);
 bool spill_disk_is_flushed(const struct spill_disk *disk);
 /*
  * It is to end; what is not on disk yet need not get there. From the return on it says no more that anything
- * is durable. retire: the directory gets another name, it is nobody's any more.
+ * is durable. retire: the stream is removed, its directory nobody's any more.
  */
 void spill_disk_stop(struct spill_disk *disk, bool retire);
 bool spill_disk_has_ended(const struct spill_disk *disk);

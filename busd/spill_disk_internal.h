@@ -17,7 +17,9 @@ struct spill_disk {
 	struct sources sources;
 	struct retention retention;
 	struct log_start start;
-	bool opened; /* rec, sources, retention and start hold */
+	bool found;         /* rec, retention and start hold */
+	uint64_t ring_from; /* as for recover_sources() */
+	bool opened;        /* sources too */
 	struct log_file *log;
 	uint64_t from, from_pos; /* of the ring */
 	bool at_ring;
@@ -27,12 +29,14 @@ struct spill_disk {
 	uint64_t look_at; /* retention */
 	uint64_t said;    /* refusals and errors of the disk that were logged */
 	bool stuck;
+	bool counts,
+		gave_back; /* a segment of this life does; the last one of the former gave back its room */
 
 	pthread_t thread;
 	bool runs;
 	int event_fd;
 	_Atomic uint32_t ended, flush, stop;
-	bool retire;
+	bool retire;          /* it ends because the stream is removed */
 	pthread_mutex_t lock; /* over the queues, and `mute` */
 	struct list asks, answers;
 	struct position_desk desk;

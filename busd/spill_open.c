@@ -22,13 +22,32 @@ static void set_limits(struct spill_disk *d)
 							 .messages = d->settings.log.max_messages };
 }
 
+/* Payload of a segment: the largest message fits, wherever it begins. */
+static uint64_t least_payload(uint64_t ring_bytes)
+{
+	return BUS_ALIGN_UP(ring_bytes / 4, (uint64_t)LOG_AREA_ALIGN) + LOG_AREA_ALIGN;
+}
+
+int spill_check_limits(const struct ctl_log_settings *log, uint64_t ring_bytes, struct why *why)
+{
+	const uint64_t segment =
+		SEGMENT_MIN / 4 + bus_max_u64(SEGMENT_MIN / 4 * 3, least_payload(ring_bytes));
+	const unsigned long long least = (2 * segment + ((1u << 20) - 1)) >> 20;
+
+	if (log->max_bytes == 0 || log->max_bytes >= 2 * segment)
+		return 0;
+	return because(
+		why, EINVAL,
+		"what is kept on disk goes by segments, and one of a stream whose ring has %llu bytes takes %.1f MiB: give at least two, --max-bytes=%lluM, or a smaller ring by --stream-bytes",
+		(unsigned long long)ring_bytes, (double)segment / (1 << 20), least);
+}
+
 /* Of a segment: what is kept goes by whole ones, so where that is little they are small. */
 static void set_segment(const struct spill_disk *d, struct log_file_opts *opts)
 {
 	const struct ctl_log_settings *log = &d->settings.log;
 	uint64_t bytes = LOG_DEFAULT_BYTES, slots = LOG_DEFAULT_SLOTS;
-	const uint64_t least =
-		BUS_ALIGN_UP(d->o.view.bytes / 4, (uint64_t)LOG_AREA_ALIGN) + LOG_AREA_ALIGN;
+	const uint64_t least = least_payload(d->o.view.bytes);
 
 	if (log->max_bytes) {
 		const uint64_t part = bus_max_u64(log->max_bytes / SEGMENTS_KEPT, SEGMENT_MIN);
@@ -64,37 +83,49 @@ static int open_log(struct spill_disk *d, struct why *why)
 }
 
 /* A log of another stream is not written to. */
-static int take_uuid(const struct spill_settings *settings, struct recovered *rec,
-		     struct sources *sources, struct why *why)
+static int take_uuid(const struct spill_settings *settings, struct recovered *rec, struct why *why)
 {
-	if (rec->fresh && sources->absent) {
+	if (rec->new_uuid)
 		memcpy(rec->uuid, settings->uuid, sizeof(rec->uuid));
-		memcpy(sources->uuid, settings->uuid, sizeof(sources->uuid));
-	}
 	if (memcmp(rec->uuid, settings->uuid, sizeof(rec->uuid)) == 0)
 		return 0;
 	return because(why, ESTALE, "the segments in its directory are of another stream");
 }
 
-static int recover(struct spill_disk *d, struct why *why)
+/* Where the log ends, if that is not known from before there was a ring. */
+static int find_end(struct spill_disk *d, struct why *why)
 {
 	int rc;
 
+	if (d->found)
+		return 0;
 	if (d->o.dir < 0)
 		d->o.dir = spill_dir_open(d->o.data_dir, d->topic, d->settings.uuid, why);
 	if (d->o.dir < 0)
 		return d->o.dir;
-	rc = recover_open(&d->rec, d->io, d->o.dir, d->from, &d->sources, &d->retention, why);
+	rc = recover_log(&d->rec, d->io, d->o.dir, &d->retention, why);
 	if (rc < 0)
 		return rc;
-	rc = take_uuid(&d->settings, &d->rec, &d->sources, why);
+	rc = take_uuid(&d->settings, &d->rec, why);
 	if (rc == 0)
 		rc = recover_start_at(&d->rec, d->from, d->from_pos, &d->start, why);
 	if (rc < 0) {
-		sources_close(&d->sources);
 		retention_free(&d->retention);
 		return rc;
 	}
+	d->ring_from = d->from;
+	d->found = true;
+	return 0;
+}
+
+static int recover(struct spill_disk *d, struct why *why)
+{
+	int rc = find_end(d, why);
+
+	if (rc == 0)
+		rc = recover_sources(&d->rec, d->io, d->o.dir, d->ring_from, &d->sources, why);
+	if (rc < 0)
+		return rc;
 	if (d->rec.remark[0])
 		log_warning("stream \"%s\": %s", d->topic, d->rec.remark);
 	d->opened = true;
@@ -137,20 +168,16 @@ bool spill_open_log(struct spill_disk *d)
 int spill_find(struct spill_found *ret, int dir, const struct spill_settings *settings,
 	       struct why *why)
 {
-	int rc = io_open(&ret->io, IO_BEST, IO_DEPTH, why);
+	struct io *io;
+	int rc = io_open(&io, IO_BEST, IO_DEPTH, why);
 
 	if (rc < 0)
 		return rc;
-	rc = recover_open(&ret->rec, ret->io, dir, RECOVER_NO_RING, &ret->sources, &ret->retention,
-			  why);
-	if (rc < 0) {
-		io_free(ret->io);
+	rc = recover_log(&ret->rec, io, dir, &ret->retention, why);
+	io_free(io); /* the writer has its own, made in its thread */
+	if (rc < 0)
 		return rc;
-	}
-	/* the writer has its own, made in its thread */
-	io_free(ret->io);
-	ret->io = ret->sources.io = NULL;
-	rc = take_uuid(settings, &ret->rec, &ret->sources, why);
+	rc = take_uuid(settings, &ret->rec, why);
 	if (rc < 0) {
 		spill_found_free(ret);
 		return rc;
@@ -161,6 +188,5 @@ int spill_find(struct spill_found *ret, int dir, const struct spill_settings *se
 
 void spill_found_free(struct spill_found *found)
 {
-	sources_close(&found->sources);
 	retention_free(&found->retention);
 }

@@ -82,6 +82,8 @@ int stream_settle_log(struct busd *busd, struct ctl_log_settings *log, struct wh
 void stream_fill_settings(const struct job *job, struct spill_settings *ret);
 /* At start: streams that the data directory holds become topics again. Takes the disk's time. */
 void stream_load(struct busd *busd);
+/* TIMER_REFUSED: those of them that were locked, or could not be read, once more. */
+void stream_load_again(struct busd *busd);
 /* -EIO with a sentence: under this name there is a stream that could not be taken up. */
 int stream_check_refused(const struct busd *busd, const char *topic, struct why *why);
 /* Is there a stream whose messages would go with busd? */

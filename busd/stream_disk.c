@@ -10,25 +10,32 @@
 #include "position.h"
 #include "record.h"
 #include "request.h"
+#include "server.h"
 #include "user.h"
 
 #include "base/clock.h"
 #include "format/topic_name.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
-#define REMOVE_NS UINT64_C(100000000)   /* for the writer of a stream that is removed */
-#define STUCK_NS  UINT64_C(2000000000)  /* of it, for a disk that is full or fails */
-#define LEAVE_NS  UINT64_C(20000000000) /* for what is not on disk yet when busd is stopped */
+#define SWEEP_TRIES 100 /* of looking whether a former writer has ended */
+/* The first time a refused stream is tried again, and the longest time between two. */
+#define AGAIN_NS     UINT64_C(100000000)
+#define AGAIN_MAX_NS UINT64_C(10000000000)
+#define REMOVE_NS    UINT64_C(100000000)   /* for the writer of a stream that is removed */
+#define STUCK_NS     UINT64_C(2000000000)  /* of it, for a disk that is full or fails */
+#define LEAVE_NS     UINT64_C(20000000000) /* for what is not on disk yet when busd is stopped */
 
 /* A directory of a stream that could not be taken up: nothing else gets its name. */
 struct refused {
 	struct refused *next;
 	char name[SPILL_NAME_MAX];
+	bool again; /* it may be that nothing is wrong with it */
 	struct why why;
 };
 
@@ -148,6 +155,8 @@ int stream_begin_disk(struct stream *stream, struct stream_place *place, struct 
 		return rc;
 	place->dir = -1;
 	if (place->found) {
+		/* the clock may have been set back meanwhile: times in a log never go back */
+		seq->time_ns = bus_max_u64(seq->time_ns, place->found->rec.end_time);
 		spill_disk_adopt(stream->disk, place->found);
 		place->found = NULL;
 		gate = n;
@@ -163,10 +172,45 @@ int stream_begin_disk(struct stream *stream, struct stream_place *place, struct 
 	return 0;
 }
 
+static void *sweep_main(void *arg)
+{
+	struct busd *busd = arg;
+	struct why why = { "" };
+	uint32_t wanted;
+
+	do {
+		wanted = bus_load_acquire(&busd->sweeps);
+		if (spill_dir_sweep(busd->data_dir, SWEEP_TRIES, &why) < 0)
+			log_error("files of a removed stream stay until the next one is removed, or busd starts: %s",
+				  why.text);
+	} while (!bus_cas_seq_cst(&busd->sweeps, &wanted, 0));
+	return NULL;
+}
+
+/* Deletes what removed streams left, in a thread of its own: that may take long. */
+static void sweep(struct busd *busd)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+
+	if (!busd->data_dir || bus_add_seq_cst(&busd->sweeps, 1) != 0)
+		return; /* who is at it looks once more */
+	pthread_attr_init(&attr);
+	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	if (pthread_create(&thread, &attr, sweep_main, busd) != 0) {
+		bus_store_release(&busd->sweeps, 0);
+		log_error("no thread to delete what removed streams left: at the next start");
+	}
+	pthread_attr_destroy(&attr);
+}
+
 void stream_run_disks(struct busd *busd)
 {
 	size_t i;
 
+	if (!busd->swept) /* what was removed under a former busd, and not deleted to its end */
+		sweep(busd);
+	busd->swept = true;
 	for (i = 0; i < busd->topic_count; i++) {
 		struct stream *stream = busd->topics[i]->stream;
 		int rc = stream && stream->disk ? spill_disk_start(stream->disk) : 0;
@@ -336,6 +380,8 @@ void stream_settle_ended(struct busd *busd)
 		spill_disk_free(stream->disk);
 		stream->disk = NULL;
 		segment_unref(stream->disk_seg);
+		if (stream->topic->removed && !busd->stopping)
+			sweep(busd);
 		topic_unpin(stream->topic); /* which may free the stream */
 	}
 }
@@ -374,19 +420,29 @@ int stream_check_refused(const struct busd *busd, const char *topic, struct why 
 	return 0;
 }
 
-static void refuse(struct busd *busd, const char *name, const struct why *why)
+/* One that was killed has the lock until the kernel has ended what it had under way. */
+static bool may_pass(int rc)
+{
+	return rc == -EBUSY || rc == -EIO || rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE ||
+	       rc == -EAGAIN || rc == -EDQUOT;
+}
+
+static void refuse(struct busd *busd, const char *name, int rc, const struct why *why)
 {
 	struct refused *refused = calloc(1, sizeof(*refused));
 
-	log_error("the stream in %s/" SPILL_STREAMS_NAME
-		  "/%s cannot be taken up, and is left as it is: %s",
-		  busd->data_dir, name, why->text);
 	if (!refused)
 		return;
 	snprintf(refused->name, sizeof(refused->name), "%s", name);
+	refused->again = may_pass(rc);
 	refused->why = *why;
 	refused->next = busd->refused;
 	busd->refused = refused;
+	if (!refused->again)
+		return;
+	if (!busd->refused_wait_ns)
+		busd->refused_wait_ns = AGAIN_NS;
+	server_set_deadline(busd, TIMER_REFUSED, bus_monotonic_ns() + busd->refused_wait_ns);
 }
 
 static int build(struct busd *busd, const struct spill_settings *settings,
@@ -479,8 +535,47 @@ static void found_dir(void *owner, const char *name, int dir)
 	int rc = dir < 0 ? because(&why, -dir, "it cannot be opened: %s", strerror(-dir))
 			 : take_up(owner, name, dir, &why);
 
+	if (rc >= 0)
+		return;
+	log_error("the stream in %s/" SPILL_STREAMS_NAME
+		  "/%s cannot be taken up, and is left as it is: %s%s",
+		  ((struct busd *)owner)->data_dir, name, why.text,
+		  may_pass(rc) ? "; tried again until it can" : "");
+	refuse(owner, name, rc, &why);
+}
+
+static void load_again(struct busd *busd, const char *name)
+{
+	struct why why = { "" };
+	int dir = spill_dir_of(busd->data_dir, name), rc;
+
+	if (dir == -ENOENT) /* moved away */
+		return;
+	rc = dir < 0 ? because(&why, -dir, "it cannot be opened: %s", strerror(-dir))
+		     : take_up(busd, name, dir, &why);
 	if (rc < 0)
-		refuse(owner, name, &why);
+		refuse(busd, name, rc, &why);
+	else
+		log_info("the stream in %s/" SPILL_STREAMS_NAME "/%s is taken up now",
+			 busd->data_dir, name);
+}
+
+void stream_load_again(struct busd *busd)
+{
+	struct refused *refused = busd->refused, *next;
+
+	busd->refused_wait_ns = bus_min_u64(busd->refused_wait_ns * 2, AGAIN_MAX_NS);
+	for (busd->refused = NULL; refused; refused = next) {
+		next = refused->next;
+		if (refused->again) {
+			load_again(busd, refused->name);
+			free(refused);
+		} else {
+			refused->next = busd->refused;
+			busd->refused = refused;
+		}
+	}
+	stream_run(busd);
 }
 
 void stream_load(struct busd *busd)

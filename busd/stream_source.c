@@ -272,8 +272,8 @@ void stream_answered(struct job *job, const struct spill_ask *answer)
 	} else if (answer->known) {
 		rc = because(
 			&job->why, EDQUOT,
-			"on stream \"%s\" the place of \"%s\" is that of \"%s\" (pid %u) now; again when that has gone",
-			stream->topic->name, job->name, source->name, source->pid);
+			"on stream \"%s\" the place of \"%s\" is that of \"%s\" (pid %u) now (of %d, which more names than that share): again when that has gone",
+			stream->topic->name, job->name, source->name, source->pid, BOARD_SOURCES);
 	} else {
 		rc = ask(stream, job, named, &job->why);
 	}

@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "tool.h"
 #include "topic_position.h"
@@ -41,7 +42,7 @@ static const struct tool_option options[] = {
 	{ OPT_HUGE, "huge", "[=or-not]",
 	  "create: rings in huge pages; or-not: in ordinary ones where\nthe pool is short" },
 	{ OPT_EXCLUSIVE, "exclusive", NULL, "create: fail where the topic exists" },
-	{ OPT_FORCE, "force", NULL, "rm: also while the topic is in use" },
+	{ OPT_FORCE, "force", NULL, "rm: also while the topic is in use; never ask" },
 	{ OPT_JSON, "json", NULL, "ls, info, positions: as JSON" },
 	{ OPT_STREAM, "stream", NULL,
 	  "create: all publishers' messages in one order, numbered, on\ndisk (see busd(8), --data-dir)" },
@@ -358,10 +359,30 @@ static int create(struct bus *bus, const struct job *job, const char *topic)
 	return TOOL_DONE;
 }
 
+/* A person is asked before messages on disk go for ever; a script means what it says. */
+static bool is_meant(struct bus *bus, const char *topic)
+{
+	struct bus_topic_info info = { .name = "" };
+	char answer[16];
+
+	if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO) ||
+	    bus_topic_next(bus, topic, &info) != 1 || strcmp(info.name, topic) != 0 ||
+	    info.log_state == BUS_LOG_NONE || info.oldest_seq >= info.head_seq)
+		return true;
+	fprintf(stderr, "stream \"%s\" has messages up to number %llu on disk: delete them? [y/N] ",
+		topic, (unsigned long long)info.head_seq - 1);
+	return fgets(answer, sizeof(answer), stdin) && (answer[0] == 'y' || answer[0] == 'Y');
+}
+
 static int rm(struct bus *bus, const struct job *job, const char *topic)
 {
-	int err = bus_topic_remove(bus, topic, job->force ? BUS_TOPIC_FORCE : 0);
+	int err;
 
+	if (!job->force && !is_meant(bus, topic)) {
+		fprintf(stderr, "bus-topic: \"%s\" is not removed\n", topic);
+		return TOOL_FAILED;
+	}
+	err = bus_topic_remove(bus, topic, job->force ? BUS_TOPIC_FORCE : 0);
 	if (err)
 		tool_fail_bus(bus, err, "remove topic \"%s\"", topic);
 	return TOOL_DONE;

@@ -76,6 +76,7 @@ static void entry_header(struct log_entry *e, const struct log_segment *seg)
 
 	e->flaws = seg->flaws | (e->named != h->base_seq ? LOG_FLAW_NAME : 0);
 	e->file_bytes = seg->file_bytes;
+	e->disk_bytes = seg->disk_bytes;
 	e->index = h->index;
 	e->base_seq = h->base_seq;
 	e->base_pos = h->base_pos;

@@ -67,6 +67,7 @@ struct log_segment {
 	 */
 	uint64_t limit, attested;
 	uint64_t file_bytes; /* when last looked at */
+	uint64_t disk_bytes; /* what it took of the disk when it was opened */
 	uint32_t seed;       /* CRC32C of the uuid */
 };
 
@@ -188,6 +189,7 @@ struct log_entry {
 	uint32_t flaws;
 	uint64_t named; /* the number in its name, where it has one */
 	uint64_t file_bytes;
+	uint64_t disk_bytes; /* less, where blocks were given back; of a segment */
 	/* of a header that was good, else 0 */
 	uint64_t index, base_seq, base_pos, prev_end, slots, bytes, created_ns;
 	uint8_t uuid[LOG_UUID_BYTES];

@@ -230,6 +230,7 @@ int log_segment_open_as(struct log_segment *ret, int fd, log_pread_fn *read,
 		return -EBADMSG;
 	}
 	seg.file_bytes = (uint64_t)st.st_size;
+	seg.disk_bytes = (uint64_t)st.st_blocks * 512;
 	err = header_load(&seg, hints, why);
 	if (err)
 		return err;

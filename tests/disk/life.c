@@ -222,6 +222,12 @@ static void end_life(struct run *run)
 	retention_free(&run->retention);
 }
 
+static void note_made(void *owner, const struct log_made *made)
+{
+	(void)made;
+	((struct run *)owner)->made = true;
+}
+
 /* False: it died at it, or the disk failed, as it was told to. */
 static bool begin_life(struct run *run)
 {
@@ -284,10 +290,25 @@ static bool begin_life(struct run *run)
 	run->opts.view = run->rig.view;
 	run->opts.dir = run->disk.dir;
 	run->opts.sources = &run->sources;
+	run->opts.made = note_made;
+	run->opts.owner = run;
 	CHECK(log_file_open(&run->log, &run->disk.io, &run->opts, &start, &why) == 0, "%s", why.text);
 	if (run->ring_stays)
 		log_file_offer(run->log, run->rig.head);
+	run->ring_from = from;
+	run->made = run->gave_back = false;
 	return true;
+}
+
+static void give_back(struct run *run)
+{
+	int64_t rc;
+
+	if (!run->made || run->gave_back)
+		return;
+	run->gave_back = true;
+	rc = recover_give_back(&run->rec, &run->disk.io, run->disk.dir, run->ring_from);
+	CHECK(rc >= 0 || rc == -EOPNOTSUPP || disk_is_ill(&run->disk), "%s", strerror((int)-rc));
 }
 
 static void publish_some(struct run *run)
@@ -331,6 +352,7 @@ void life_live(struct run *run, uint64_t messages)
 		else
 			log_file_flush(run->log);
 		log_file_run(run->log, run->now);
+		give_back(run);
 		if (run->reads)
 			read_all(run);
 		run->states |= 1u << log_file_state(run->log);

@@ -25,6 +25,8 @@ struct run {
 	struct log_file *log;
 	struct log_file_opts opts;
 	struct log_counts counts; /* of the last life, at its end */
+	uint64_t ring_from;       /* of this life */
+	bool made, gave_back; /* a segment of this life counts; the last one of the former gave back its room */
 	uint64_t now, promised, gate, begin;
 	uint64_t heals_at;   /* steps after which the disk is well again; 0: it stays as it is */
 	unsigned states;     /* bit i: log_file_state() was i */

@@ -173,6 +173,26 @@ static int do_sync(struct crash_disk *d, int fd, bool lost)
 	return lost ? -EIO : 0;
 }
 
+/* Zeros, as far as what is read is concerned; never more of the file than there is. */
+static int do_punch(struct crash_disk *d, int file, const struct io_op *op)
+{
+	struct io_op zeros = *op;
+	struct stat st;
+	int rc = 0;
+
+	MUST(fstat(d->files[file].fd, &st) == 0);
+	zeros.kind = IO_WRITE;
+	zeros.len = bus_min_u64(op->len,
+				(uint64_t)st.st_size - bus_min_u64((uint64_t)st.st_size, op->off));
+	if (zeros.len == 0)
+		return 0;
+	zeros.data = calloc(1, zeros.len);
+	MUST(zeros.data);
+	rc = do_write(d, file, &zeros, zeros.len);
+	free((void *)(uintptr_t)zeros.data);
+	return rc < 0 ? rc : 0;
+}
+
 static int do_op(struct crash_disk *d, const struct io_op *op)
 {
 	const enum disk_fault fault = next_fault(d);
@@ -211,10 +231,8 @@ static int do_op(struct crash_disk *d, const struct io_op *op)
 	}
 	if (is_sync)
 		return do_sync(d, op->fd, false);
-	if (op->kind == IO_PUNCH) {
-		/* as a file system may that cannot */
-		return -EOPNOTSUPP;
-	}
+	if (op->kind == IO_PUNCH)
+		return disk_random(d, 4) ? do_punch(d, file, op) : -EOPNOTSUPP;
 	return do_write(d, file, op, part);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd_log.c - the parts of a stream's log, one by one: the seam to the disk by io_uring and by threads, retention,
- * names of publishers, what a start makes of files that are not as they should be. tests/disk has them together.
+ * busd_log.c - the parts of a stream's log, one by one: the seam to the disk by io_uring and by threads, names of
+ * publishers, what a start makes of files that are not as they should be. tests/disk has them together.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -213,103 +213,7 @@ static void short_writes_go_on(void **state)
 	assert_int_equal(req.error, -EIO);
 }
 
-/* ---- retention ---- */
-
 #define SECOND UINT64_C(1000000000)
-
-static void ten_segments(struct retention *r)
-{
-	*r = (struct retention){ 0 };
-	/* 100 messages and 1000 bytes each; created at second 0, 10, ... */
-	for (uint64_t i = 0; i < 10; i++)
-		assert_int_equal(retention_add(r, i * 100, i * 10 * SECOND, 1000), 0);
-}
-
-static void retention_decides(void **state)
-{
-	struct retention r;
-	int pin;
-
-	(void)state;
-	ten_segments(&r);
-	assert_int_equal(retention_due(&r, 1000, 1000 * SECOND), 0); /* no limits */
-
-	/* age: of the last message, which is no younger than the next segment */
-	r.limits.age_ns = 50 * SECOND;
-	assert_int_equal(retention_due(&r, 1000, 60 * SECOND), 0);
-	assert_int_equal(retention_due(&r, 1000, 60 * SECOND + 1), 1);
-	assert_int_equal(retention_due(&r, 1000, 80 * SECOND + 1), 3);
-	/* never the one that is written */
-	assert_int_equal(retention_due(&r, 1000, 1000000 * SECOND), 9);
-	/* a clock that was set back */
-	assert_int_equal(retention_due(&r, 1000, 1), 0);
-
-	r.limits = (struct retention_limits){ .bytes = 7500 };
-	assert_int_equal(retention_due(&r, 1000, 0), 3);
-	r.limits = (struct retention_limits){ .bytes = 1 };
-	assert_int_equal(retention_due(&r, 1000, 0), 9);
-
-	/* so many messages are promised, so they stay */
-	r.limits = (struct retention_limits){ .messages = 350 };
-	assert_int_equal(retention_due(&r, 1000, 0), 6);
-	assert_int_equal(retention_due(&r, 949, 0), 5);
-	assert_int_equal(retention_due(&r, 950, 0), 6);
-
-	/* pins: of the oldest that somebody needs */
-	pin = retention_pin(&r, 250);
-	assert_int_equal(retention_pin(&r, 800), 1);
-	assert_int_equal(retention_due(&r, 1000, 0), 2);
-	assert_int_equal(r.held, 4);
-	retention_move(&r, pin, 300);
-	assert_int_equal(retention_due(&r, 1000, 0), 3);
-	retention_unpin(&r, pin);
-	assert_int_equal(retention_due(&r, 1000, 0), 6);
-	assert_int_equal(r.held, 0);
-	assert_int_equal(retention_pin(&r, 0), 0);
-	assert_int_equal(retention_due(&r, 1000, 0), 0);
-
-	/* one without a message that was replaced is one */
-	assert_int_equal(retention_add(&r, 900, 95 * SECOND, 500), 0);
-	assert_int_equal(r.count, 10);
-	retention_free(&r);
-}
-
-static void retention_removes(void **state)
-{
-	struct crash_disk *disk = malloc(sizeof(*disk));
-	struct retention r;
-	char name[64], sub[80];
-
-	(void)state;
-	snprintf(sub, sizeof(sub), "%s/sub", dir_path);
-	disk_open(disk, sub, 1);
-	ten_segments(&r);
-	for (unsigned i = 0; i < 10; i++) {
-		snprintf(name, sizeof(name), LOG_SEGMENT_NAME, i * 100ull);
-		close(disk->io.table->create(&disk->io, disk->dir, name));
-		snprintf(name, sizeof(name), LOG_SNAPSHOT_NAME, i * 100ull);
-		close(disk->io.table->create(&disk->io, disk->dir, name));
-	}
-	assert_int_equal(retention_apply(&r, &disk->io, disk->dir, 3), 0);
-	assert_int_equal(r.count, 7);
-	assert_int_equal(r.segments[0].base_seq, 300);
-	assert_int_equal(r.removed, 3);
-	for (unsigned i = 0; i < 10; i++) {
-		snprintf(name, sizeof(name), LOG_SEGMENT_NAME, i * 100ull);
-		assert_int_equal(faccessat(disk->dir, name, F_OK, 0) == 0, i >= 3);
-		snprintf(name, sizeof(name), LOG_SNAPSHOT_NAME, i * 100ull);
-		assert_int_equal(faccessat(disk->dir, name, F_OK, 0) == 0, i >= 3);
-	}
-	/* one that cannot be removed stays in the list, and so do those behind it */
-	disk->fault = DISK_EIO;
-	disk->fault_at = disk->ops + 3;
-	assert_int_equal(retention_apply(&r, &disk->io, disk->dir, 3), -EIO);
-	assert_int_equal(r.count, 6);
-	assert_int_equal(r.segments[0].base_seq, 400);
-	retention_free(&r);
-	disk_close(disk);
-	free(disk);
-}
 
 /* ---- sources ---- */
 
@@ -584,6 +488,66 @@ static void nothing_is_deleted(void **state)
 	close_writer(&w);
 }
 
+static uint64_t disk_bytes(const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(fstatat(dir, name, &st, 0), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+/* A writer died: the next one gives back what its segment did not use, and all messages stay. */
+static void what_is_unused_is_given_back(void **state)
+{
+	struct writer w;
+	struct log_message msgs[8];
+	struct log_buffer buf = { 0 };
+	struct log_segment seg;
+	enum log_fault stop;
+	uint64_t before;
+	int fd;
+
+	(void)state;
+	open_writer(&w);
+	w.opts.slots = 4096;
+	w.opts.bytes = 1 << 20;
+	stop_writer(&w);
+	start_writer(&w);
+	write_messages(&w, 5);
+	before = disk_bytes("00000000000000000000.log");
+	assert_true(before > 1 << 20);
+	stop_writer(&w);
+
+	/* not yet: who says that what stands there does not count is the next segment */
+	start_writer(&w);
+	assert_int_equal(disk_bytes("00000000000000000000.log"), before);
+	write_messages(&w, 1);
+	/* behind the end there is something that cannot be read: it stays */
+	w.rec.torn = true;
+	assert_int_equal(recover_give_back(&w.rec, w.io, dir, RECOVER_NO_RING), 0);
+	/* what was promised is not there */
+	assert_int_equal(recover_give_back(&w.rec, w.io, dir, w.rec.end_seq + 1), 0);
+	/* the name is another file's */
+	assert_int_equal(recover_give_back(&w.rec, w.io, dir, w.rec.base_seq), 0);
+	assert_int_equal(disk_bytes("00000000000000000000.log"), before);
+	w.rec.torn = false;
+	assert_int_equal(recover_give_back(&w.rec, w.io, dir, RECOVER_NO_RING), 12288 + 4096 + 4096);
+	assert_true(disk_bytes("00000000000000000000.log") <= 12288 + 3 * 4096);
+	fd = openat(dir, "00000000000000000000.log", O_RDONLY);
+	assert_int_equal(log_segment_open(&seg, fd, NULL, NULL), 0);
+	assert_int_equal(log_segment_read(&seg, &buf, 0, msgs, 8, &stop), 5);
+	assert_int_equal(msgs[4].len, 200);
+	log_buffer_free(&buf);
+	log_segment_close(&seg);
+	stop_writer(&w);
+
+	/* and a start counts what it takes of the disk */
+	start_writer(&w);
+	assert_true(w.retention.segments[0].bytes <= 12288 + 3 * 4096);
+	stop_writer(&w);
+	close_writer(&w);
+}
+
 static void newer_is_refused(void **state)
 {
 	struct writer w;
@@ -666,12 +630,17 @@ static void options_are_checked(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(io_by_threads),       TEST(io_by_uring),
-		TEST(short_writes_go_on),  TEST(retention_decides),
-		TEST(retention_removes),   TEST(names_stay),
-		TEST(last_numbers_stay),   TEST(numbers_are_passed_over),
-		TEST(one_writes),          TEST(nothing_is_deleted),
-		TEST(newer_is_refused),    TEST(a_ring_that_stays),
+		TEST(io_by_threads),
+		TEST(io_by_uring),
+		TEST(short_writes_go_on),
+		TEST(names_stay),
+		TEST(what_is_unused_is_given_back),
+		TEST(last_numbers_stay),
+		TEST(numbers_are_passed_over),
+		TEST(one_writes),
+		TEST(nothing_is_deleted),
+		TEST(newer_is_refused),
+		TEST(a_ring_that_stays),
 		TEST(options_are_checked),
 	};
 
