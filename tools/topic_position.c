@@ -118,7 +118,7 @@ static void ask_stream(struct bus *bus, const char *topic, const char *name, str
 static uint64_t seq_at(struct bus *bus, const char *topic, const struct bus_position *p,
 		       uint64_t time_ns)
 {
-	struct bus_msg msg;
+	struct bus_msg msg = { .seq = 0 };
 	struct bus_log *log;
 	uint64_t seq = p->head_seq;
 	int n = bus_log_open_topic(&log, bus, topic, NULL);

@@ -67,7 +67,7 @@ struct bus_pub {
 	uint64_t max_bytes;
 	const struct board_source *source; /* of a stream; NULL: this is none */
 	uint32_t full;
-	uint64_t full_ns; /* UINT64_MAX: for ever */
+	uint64_t full_ns;                      /* UINT64_MAX: for ever */
 	struct polling polling, level_polling; /* for room; for bus_pub_wait() */
 	/* members */
 	uint32_t member_room;

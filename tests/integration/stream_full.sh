@@ -43,7 +43,7 @@ head -c 30M /dev/zero >data/filler 2>/dev/null
 bus-sub t -f '%s\n' >seen 2>/dev/null &
 sub=$!
 pubs=()
-for i in 1 2 3 4; do
+for _ in 1 2 3 4; do
   bus-pub t --full=block --full-time=forever --count=100000 --size=64 --slots=4096 --bytes=256K 2>/dev/null &
   pubs+=($!)
 done
