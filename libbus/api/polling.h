@@ -21,10 +21,15 @@
 #define POLLING_VAIN     2
 #define POLLING_TRIES    16
 
+#define NAP_MOST_NS  400000u
+#define NAP_LEAST_NS 20000u
+#define NAP_MESSAGES 256
+
 struct polling {
 	uint64_t ns; /* FOR_EVER: never sleeps; 0: at once */
 	bool adapts;
-	uint32_t vain; /* waits in a row that it did not shorten */
+	uint32_t vain;   /* waits in a row that it did not shorten */
+	uint64_t nap_ns; /* polling_learn_nap(): of the next wait; 0: none */
 };
 
 /* opt: spin_ns as in bus_sub_opts and bus_pub_opts */
@@ -50,6 +55,27 @@ static inline void polling_learn(struct polling *p, uint64_t began, uint64_t now
 {
 	if (p->adapts)
 		p->vain = now > began + p->ns ? p->vain + 1 : 0;
+}
+
+/*
+ * Where more readers are awake than processors, one that is woken by the first message takes the processor from who
+ * would write the next ones, and they do little else than give way to each other. It shows: a quarter of the ring had come
+ * when a reader got up, and its waits are long. Such a reader sleeps for half the time in which the ring would be full,
+ * without telling anybody: it is not woken by a message, and then finds half a ring.
+ * (64 bytes to 4 subscribers on 2 processors: 7.0 to 12.9 million messages a second, to 16: 2.0 to 3.7.)
+ *
+ * came: messages that stood in the ring of `slots` when a wait of waited_ns was over; 0: none.
+ */
+static inline void polling_learn_nap(struct polling *p, uint64_t waited_ns, uint64_t came,
+				     uint64_t slots)
+{
+	p->nap_ns = 0;
+	if (!p->adapts || p->vain < POLLING_VAIN || came < NAP_MESSAGES || came < slots / 4 ||
+	    came > slots)
+		return;
+	p->nap_ns = bus_min_u64(waited_ns * (slots / 2) / came, NAP_MOST_NS);
+	if (p->nap_ns < NAP_LEAST_NS)
+		p->nap_ns = 0;
 }
 
 #endif

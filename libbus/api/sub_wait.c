@@ -5,6 +5,7 @@
  * only then the kernel puts us to sleep.
  */
 #include <errno.h>
+#include <time.h>
 #include <stdlib.h>
 
 #include "api/sub_internal.h"
@@ -285,6 +286,35 @@ static int sleep_once(struct bus_sub *sub, uint64_t deadline, bool briefly)
 	return err == -EINTR ? -EINTR : 0;
 }
 
+/* 1: something is there; 0: not; -EINTR. */
+static int nap(struct bus_sub *sub, uint64_t deadline)
+{
+	uint64_t now = bus_monotonic_ns();
+	struct timespec most;
+
+	if (now >= deadline)
+		return 0;
+	most = (struct timespec){ .tv_nsec = (long)bus_min_u64(sub->polling.nap_ns, deadline - now) };
+	if (nanosleep(&most, NULL) < 0)
+		return -EINTR;
+	return something(sub);
+}
+
+/* A wait that slept is over, with something there or not. */
+static void learn(struct bus_sub *sub, uint64_t began, bool found)
+{
+	uint64_t now = bus_monotonic_ns(), came = 0, slots = 0;
+
+	if (found && sub->at < sub->ring_count) {
+		const struct ring_reader *rd = &sub->rings[sub->at]->rd;
+
+		slots = rd->view.slot_count;
+		came = bus_load_acquire(&rd->view.page->head) - rd->ahead;
+	}
+	polling_learn(&sub->polling, began, now);
+	polling_learn_nap(&sub->polling, now - began, came, slots);
+}
+
 int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns)
 {
 	uint64_t began, deadline, until;
@@ -308,16 +338,16 @@ int bus_sub_wait(struct bus_sub *sub, int64_t timeout_ns)
 		return 1;
 	}
 	briefly = read_few(sub);
-	do {
-		err = 0;
+	err = sub->polling.nap_ns != 0 ? nap(sub, deadline) : 0;
+	while (err == 0) {
 		if (bus_monotonic_ns() >= deadline)
 			break;
 		err = sleep_once(sub, deadline, briefly);
 		briefly = false;
 		if (err == 0 && something(sub))
 			err = 1;
-	} while (err == 0);
-	polling_learn(&sub->polling, began, bus_monotonic_ns());
+	}
+	learn(sub, began, err == 1);
 	return err;
 }
 

@@ -81,6 +81,35 @@ static void test_a_short_wait_begins_it_again(void **state)
 	assert_int_equal(polls(&p), POLLING_NS);
 }
 
+static uint64_t nap(struct polling *p, uint64_t waited, uint64_t came, uint64_t slots)
+{
+	polling_learn_nap(p, waited, came, slots);
+	return p->nap_ns;
+}
+
+/* Half the time in which the ring would be full, where a quarter of it came while a reader got up, again and again. */
+static void test_a_crowded_reader_naps(void **state)
+{
+	struct polling p = polling_of(0), named = polling_of(3000);
+
+	(void)state;
+	wait_long(&p, 1);
+	assert_int_equal(nap(&p, 100000, 2048, 4096), 0); /* once is chance */
+	wait_long(&p, 1);
+	assert_int_equal(nap(&p, 100000, 2048, 4096), 100000);
+	assert_int_equal(nap(&p, 100000, 4096, 4096), 50000);
+	assert_int_equal(nap(&p, 300000, 1024, 4096), NAP_MOST_NS);
+	assert_int_equal(nap(&p, 100000, 1023, 4096), 0);
+	assert_int_equal(nap(&p, 100000, 4097, 4096), 0); /* it is read from elsewhere */
+	assert_int_equal(nap(&p, 100000, 255, 256), 0); /* little rings fill as fast as one gets up */
+	assert_int_equal(nap(&p, 30000, 4096, 4096), 0);
+	assert_int_equal(nap(&p, 100000, 0, 0), 0);
+	polling_learn(&p, AT, 0);
+	assert_int_equal(nap(&p, 100000, 2048, 4096), 0);
+	wait_long(&named, 100);
+	assert_int_equal(nap(&named, 100000, 2048, 4096), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -89,6 +118,7 @@ int main(void)
 		cmocka_unit_test(test_two_long_waits_end_it),
 		cmocka_unit_test(test_one_of_sixteen_tries),
 		cmocka_unit_test(test_a_short_wait_begins_it_again),
+		cmocka_unit_test(test_a_crowded_reader_naps),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
