@@ -34,7 +34,7 @@ number() {
   shift
   for key in "$@"; do rest=${rest#*\""$key"\":}; done
   rest=${rest%%[,\}]*}
-  echo "${rest//[!0-9.-]/}"
+  echo "${rest//[!0-9.eE+-]/}"
 }
 
 # in_order WHAT NUMBER...: none is less than the one before
