@@ -21,9 +21,9 @@
 #define POLLING_VAIN     2
 #define POLLING_TRIES    16
 
-#define NAP_MOST_NS  400000u
-#define NAP_LEAST_NS 20000u
-#define NAP_MESSAGES 256
+#define POLLING_NAP_MOST_NS  400000u
+#define POLLING_NAP_LEAST_NS 20000u
+#define POLLING_NAP_MESSAGES 256
 
 struct polling {
 	uint64_t ns; /* FOR_EVER: never sleeps; 0: at once */
@@ -70,11 +70,11 @@ static inline void polling_learn_nap(struct polling *p, uint64_t waited_ns, uint
 				     uint64_t slots)
 {
 	p->nap_ns = 0;
-	if (!p->adapts || p->vain < POLLING_VAIN || came < NAP_MESSAGES || came < slots / 4 ||
-	    came > slots)
+	if (!p->adapts || p->vain < POLLING_VAIN || came < POLLING_NAP_MESSAGES ||
+	    came < slots / 4 || came > slots)
 		return;
-	p->nap_ns = bus_min_u64(waited_ns * (slots / 2) / came, NAP_MOST_NS);
-	if (p->nap_ns < NAP_LEAST_NS)
+	p->nap_ns = bus_min_u64(waited_ns * (slots / 2) / came, POLLING_NAP_MOST_NS);
+	if (p->nap_ns < POLLING_NAP_LEAST_NS)
 		p->nap_ns = 0;
 }
 

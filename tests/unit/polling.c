@@ -98,7 +98,7 @@ static void test_a_crowded_reader_naps(void **state)
 	wait_long(&p, 1);
 	assert_int_equal(nap(&p, 100000, 2048, 4096), 100000);
 	assert_int_equal(nap(&p, 100000, 4096, 4096), 50000);
-	assert_int_equal(nap(&p, 300000, 1024, 4096), NAP_MOST_NS);
+	assert_int_equal(nap(&p, 300000, 1024, 4096), POLLING_NAP_MOST_NS);
 	assert_int_equal(nap(&p, 100000, 1023, 4096), 0);
 	assert_int_equal(nap(&p, 100000, 4097, 4096), 0); /* it is read from elsewhere */
 	assert_int_equal(nap(&p, 100000, 255, 256), 0); /* little rings fill as fast as one gets up */
