@@ -183,6 +183,7 @@ same "the removed one" "" "$(position t a seq)"
 # ---- stopped in order: to the message
 bus-pub t again --count=5 --wait=durable >/dev/null
 bus-sub t --durable=stopped >stopped.out 2>/dev/null &
+reader=$!
 wait_for "the holder" position_is t stopped held True
 bus-pub t more --count=300 --wait=durable
 wait_for "the messages" has_lines stopped.out 300
@@ -191,4 +192,6 @@ kill "$busd"
 wait "$busd"
 start_busd
 same "after a stop in order" "$head" "$(position t stopped seq)"
+kill $reader
+wait $reader 2>/dev/null
 finish
