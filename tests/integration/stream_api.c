@@ -9,6 +9,7 @@
  * timeout: 120
  */
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #include "lib/bus_rig.h"
@@ -265,6 +266,43 @@ static void a_name(void)
 	bus_sub_close(sub);
 }
 
+static struct bus_pub *opened_at_once[2];
+static int results_at_once[2];
+
+static void *open_at_once(void *arg)
+{
+	struct bus *own = rig_connect("at once");
+	const int i = *(const int *)arg;
+
+	/* a large ring: making it takes busd a while, in which the other one asks for the same name */
+	results_at_once[i] = bus_pub_open(&opened_at_once[i], own, "name",
+					  BUS_OPTS(pub, .name = "both", .bytes = 16 << 20));
+	return own;
+}
+
+/* Two open one name at the same time: one has it, the other is told so, and does not wait for ever. */
+static void a_name_at_once(void)
+{
+	static const int which[2] = { 0, 1 };
+
+	for (int round = 0; round < 10; round++) {
+		pthread_t threads[2];
+		void *own[2];
+		int won;
+
+		for (int i = 0; i < 2; i++)
+			CHECK(pthread_create(&threads[i], NULL, open_at_once,
+					     (void *)(uintptr_t)&which[i]) == 0);
+		for (int i = 0; i < 2; i++)
+			CHECK(pthread_join(threads[i], &own[i]) == 0);
+		won = results_at_once[0] == 0 ? 0 : 1;
+		EQUAL(results_at_once[won], 0);
+		EQUAL(results_at_once[1 - won], -EBUSY);
+		for (int i = 0; i < 2; i++)
+			bus_close(own[i]);
+	}
+}
+
 /* More publishers than a stream has entries for; the name that was there first is still known. */
 static void a_thousand(void)
 {
@@ -376,6 +414,7 @@ int main(void)
 	a_slow_reader();
 	levels();
 	a_name();
+	a_name_at_once();
 	a_thousand();
 	an_end();
 	a_large_message();
