@@ -464,8 +464,10 @@ static int run_keeper(const struct options *options)
 	rc = listener_lock(&busd, &why);
 	if (rc == 0)
 		rc = setup.listener_fd = listener_make(&busd, &why);
-	if (rc == -EEXIST && options->private_)
+	if (rc == -EEXIST && options->private_) {
+		free((char *)(uintptr_t)setup.data_dir);
 		return 0;
+	}
 	if (rc < 0) {
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;

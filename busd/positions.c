@@ -102,8 +102,9 @@ static void take_pair(struct positions *p, uint32_t pair)
 }
 
 /*
- * A predecessor may have died between a write and its sync: what the page cache has is not on disk yet, and somebody may
- * be told that it is. So it is synced, forgotten, and what the disk has is read (as in sources.c).
+ * A predecessor may have died between a write and its sync: what the page cache has is not on disk yet, the file's name
+ * neither, and somebody may be told that it is. So it is synced, forgotten, and what the disk has is read (as in
+ * sources.c).
  */
 static int load(struct positions *p, int fd)
 {
@@ -112,7 +113,8 @@ static int load(struct positions *p, int fd)
 	int error;
 
 	io_begin(&req, NULL, NULL);
-	io_add(&req, IO_DATASYNC, fd, NULL, 0, 0);
+	io_add(&req, IO_SYNC, p->dir, NULL, 0, 0);
+	io_add(&req, IO_DATASYNC, fd, NULL, 0, 0); /* the last before it is read */
 	error = io_run(p->io, &req);
 	if (error < 0)
 		return error;
