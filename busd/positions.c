@@ -2,6 +2,7 @@
 /* positions.c - see positions.h */
 #include "positions.h"
 
+#include "base/clock.h"
 #include "base/crc32c.h"
 
 #include <fcntl.h>
@@ -155,6 +156,12 @@ int positions_open(struct positions *p, struct io *io, int dir, const uint8_t *u
 			       "the positions of durable subscriptions (file %s) cannot be read: %s",
 			       LOG_POSITIONS_NAME, strerror(-error));
 	}
+	/*
+	 * Generations of one life are above those of all before it, as far as the clock goes on: a block of a former file
+	 * that a disk puts in place of a record is the older one.
+	 */
+	for (size_t i = 0; i < LOG_POSITIONS_MAX; i++)
+		p->all[i].gen_floor = bus_realtime_ns();
 	p->opened = true;
 	return 0;
 }
@@ -239,7 +246,7 @@ void positions_move(struct position *pos, uint64_t seq, uint64_t now_ns)
 	pos->set = true;
 	pos->seq = seq;
 	pos->moved_ns = now_ns;
-	pos->gen++;
+	pos->gen = bus_max_u64(pos->gen + 1, pos->gen_floor);
 }
 
 void positions_remove(struct position *pos)
@@ -249,7 +256,7 @@ void positions_remove(struct position *pos)
 		return;
 	}
 	pos->removed = true;
-	pos->gen++;
+	pos->gen = bus_max_u64(pos->gen + 1, pos->gen_floor);
 }
 
 unsigned positions_lower(struct positions *p, uint64_t limit, uint64_t now_ns)

@@ -22,6 +22,7 @@ struct position {
 	bool bad;     /* neither record can be read: it stays as it is, and is nobody's */
 	uint64_t seq, moved_ns, created_ns;
 	uint64_t gen, written, kept; /* changes: all, given to the file, on disk */
+	uint64_t gen_floor;          /* the next one is not below it */
 	uint64_t written_seq, kept_seq;
 	unsigned good; /* which of the two records is the one that is on disk */
 };
