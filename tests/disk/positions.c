@@ -57,6 +57,8 @@ static const char *name_of(int i)
 
 static void check(struct positions_run *run, struct positions *found, bool promises)
 {
+	const unsigned late = run->disk.late_count; /* of the dead one; they may tear what was read */
+
 	for (int i = 0; i < POSITION_NAMES; i++) {
 		struct reader *r = &run->readers[i];
 		const struct position *pos = positions_find(found, name_of(i));
@@ -64,15 +66,13 @@ static void check(struct positions_run *run, struct positions *found, bool promi
 		CHECK(!pos || !r->removed, "%s is there again", name_of(i));
 		CHECK(pos || !r->promised || r->removing || r->lingers, "%s is not there",
 		      name_of(i));
-		if (promises && r->lingers && !pos) {
-			r->removed = r->removing = true;
-			r->lingers = false;
-		}
 		if (promises && r->removing) { /* the former life did, or did not come to it */
-			r->removed = !pos;
-			r->removing = !pos;
-			r->lingers = pos != NULL;
+			r->removed = !pos && late == 0;
+			r->removing = r->removed;
+			r->lingers = !r->removed;
 		}
+		if (r->lingers && !pos)
+			r->promised = 0;
 		if (!pos)
 			continue;
 		CHECK(pos->set && pos->seq <= r->acked, "%s is at %llu, acknowledged was %llu",
@@ -84,7 +84,7 @@ static void check(struct positions_run *run, struct positions *found, bool promi
 		 * the record that was read: here it lands at any time; of a real process before its lock of the directory is
 		 * free.
 		 */
-		if (promises && run->disk.late_count == 0)
+		if (promises && late == 0)
 			r->promised = pos->seq + 1;
 	}
 }
