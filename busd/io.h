@@ -116,6 +116,19 @@ int io_run(struct io *io, struct io_request *req);
 /* As much as there is of len bytes: how many, or -errno. At once. */
 ssize_t io_read(struct io *io, int fd, void *data, size_t len, uint64_t off);
 /*
+ * A whole file in place of another, if there is one: written and synced as `tmp`, renamed to `name`, the directory synced. Its
+ * descriptor, or -errno: then `name` is the former file, or the new one, and which of them a loss of power leaves is open.
+ * Waits. (io_whole.c)
+ */
+int io_write_anew(struct io *io, int dir, const char *tmp, const char *name, const void *data,
+		  uint64_t len);
+/*
+ * A predecessor may have died between a write, or a rename, and its sync: what the page cache has may go with the power, and
+ * who is told of it would lose it. The file and its name are synced, and its pages forgotten: what is read next is
+ * what the disk has. 0, -errno. Waits.
+ */
+int io_sync_and_forget(struct io *io, int dir, int fd);
+/*
  * Whether the file system could give this now and later (ENOSPC, EDQUOT), that is: waiting may help, and nothing is
  * wrong with the disk.
  */

@@ -102,24 +102,13 @@ static void take_pair(struct positions *p, uint32_t pair)
 	take(pos, &rec[pos->good]);
 }
 
-/*
- * A predecessor may have died between a write and its sync: what the page cache has is not on disk yet, the file's name
- * neither, and somebody may be told that it is. So it is synced, forgotten, and what the disk has is read (as in
- * sources.c).
- */
 static int load(struct positions *p, int fd)
 {
-	struct io_request req;
 	ssize_t got;
-	int error;
+	int error = io_sync_and_forget(p->io, p->dir, fd);
 
-	io_begin(&req, NULL, NULL);
-	io_add(&req, IO_SYNC, p->dir, NULL, 0, 0);
-	io_add(&req, IO_DATASYNC, fd, NULL, 0, 0); /* the last before it is read */
-	error = io_run(p->io, &req);
 	if (error < 0)
 		return error;
-	(void)p->io->table->forget(p->io, fd, 0, 0);
 	got = io_read(p->io, fd, p->image, FILE_MAX, 0);
 	if (got < 0)
 		return (int)got;
@@ -324,10 +313,8 @@ static void written(struct io_request *req)
 /* The whole file under another name, which then takes this one. */
 static int write_anew(struct positions *p)
 {
-	const struct io_table *t = p->io->table;
-	struct io_request req;
 	size_t len = 0;
-	int fd, error;
+	int fd;
 
 	for (uint32_t i = 0; i < LOG_POSITIONS_MAX; i++) {
 		struct position *pos = &p->all[i];
@@ -340,25 +327,9 @@ static int write_anew(struct positions *p)
 		if (pos->bad || pos->gen)
 			len = (i + 1) * PAIR_BYTES;
 	}
-	t->remove(p->io, p->dir, NEW_NAME); /* of one that did not get through */
-	fd = t->create(p->io, p->dir, NEW_NAME);
+	fd = io_write_anew(p->io, p->dir, NEW_NAME, LOG_POSITIONS_NAME, p->image, len);
 	if (fd < 0)
 		return fd;
-	io_begin(&req, NULL, NULL);
-	io_add(&req, IO_WRITE, fd, p->image, 0, len);
-	io_add(&req, IO_SYNC, fd, NULL, 0, 0);
-	error = io_run(p->io, &req);
-	if (error == 0)
-		error = t->rename(p->io, p->dir, NEW_NAME, LOG_POSITIONS_NAME, true);
-	if (error == 0) {
-		io_begin(&req, NULL, NULL);
-		io_add(&req, IO_SYNC, p->dir, NULL, 0, 0);
-		error = io_run(p->io, &req);
-	}
-	if (error < 0) {
-		t->close(p->io, fd);
-		return error;
-	}
 	p->fd = fd;
 	for (size_t i = 0; i < LOG_POSITIONS_MAX; i++) {
 		struct position *pos = &p->all[i];

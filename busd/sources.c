@@ -224,23 +224,6 @@ static int load(struct sources *s)
 	return error;
 }
 
-/*
- * A predecessor may have died between a write and its sync. Its record stands in the page cache only, and whoever is given
- * that src would lose the name with the power. So it is synced, forgotten, and what the disk has is read.
- */
-static int settle(struct sources *s)
-{
-	struct io_request req;
-	int error;
-
-	io_begin(&req, NULL, NULL);
-	io_add(&req, IO_DATASYNC, s->fd, NULL, 0, 0);
-	error = io_run(s->io, &req);
-	if (error == 0)
-		(void)s->io->table->forget(s->io, s->fd, 0, 0);
-	return error;
-}
-
 int sources_open(struct sources *s, struct io *io, int dir, const uint8_t *uuid, struct why *why)
 {
 	int error;
@@ -253,7 +236,7 @@ int sources_open(struct sources *s, struct io *io, int dir, const uint8_t *uuid,
 		s->absent = true;
 		return 0;
 	}
-	error = s->fd < 0 ? s->fd : settle(s);
+	error = s->fd < 0 ? s->fd : io_sync_and_forget(io, dir, s->fd);
 	if (error == 0)
 		error = load(s);
 	if (s->fd >= 0)
@@ -317,35 +300,6 @@ struct source *sources_find(const struct sources *s, const char *name, size_t le
 	return source;
 }
 
-/* The whole image to a fresh file, which then takes the name. */
-static int write_anew(struct sources *s)
-{
-	const struct io_table *t = s->io->table;
-	struct io_request req;
-	int fd, error;
-
-	t->remove(s->io, s->dir, NEW_NAME); /* of one that did not get through */
-	fd = t->create(s->io, s->dir, NEW_NAME);
-	if (fd < 0)
-		return fd;
-	io_begin(&req, NULL, NULL);
-	io_add(&req, IO_WRITE, fd, s->image, 0, s->image_bytes);
-	io_add(&req, IO_SYNC, fd, NULL, 0, 0);
-	error = io_run(s->io, &req);
-	if (error == 0)
-		error = t->rename(s->io, s->dir, NEW_NAME, LOG_SOURCES_NAME, true);
-	if (error == 0) {
-		io_begin(&req, NULL, NULL);
-		io_add(&req, IO_SYNC, s->dir, NULL, 0, 0);
-		error = io_run(s->io, &req);
-	}
-	if (error < 0)
-		t->close(s->io, fd);
-	else
-		s->fd = fd;
-	return error;
-}
-
 static int write_last(struct sources *s)
 {
 	const uint64_t at = s->image_bytes - LOG_SOURCE_BYTES;
@@ -373,8 +327,11 @@ static int append(struct sources *s, uint32_t src, const char *name, size_t len,
 	before = s->image_bytes;
 	if (error == 0)
 		error = put_record(s, src, name, len);
-	if (error == 0)
-		error = s->fd >= 0 ? write_last(s) : write_anew(s);
+	if (error == 0 && s->fd >= 0)
+		error = write_last(s);
+	else if (error == 0)
+		error = s->fd = io_write_anew(s->io, s->dir, NEW_NAME, LOG_SOURCES_NAME, s->image,
+					      s->image_bytes);
 	if (error < 0) {
 		/*
 		 * The record may be on disk or not: its src is used up, and no message counts under it. The next one
