@@ -17,10 +17,9 @@
 #include "tool_pace.h"
 #include "tool_template.h"
 
-#define BATCH_MAX         64
-#define BATCH_BYTES       (1u << 20) /* of generated messages, prepared at a time */
-#define STOP_PATIENCE_NS  1000000000 /* how long a full ring is tried after a stop signal */
-#define PROGRESS_AFTER_NS 2000000000
+#define BATCH_MAX        64
+#define BATCH_BYTES      (1u << 20) /* of generated messages, prepared at a time */
+#define STOP_PATIENCE_NS 1000000000 /* how long a full ring is tried after a stop signal */
 
 enum {
 	OPT_COUNT = TOOL_LONG,
@@ -93,8 +92,9 @@ struct job {
 	/* how far it is */
 	struct tool_pace pace;
 	uint64_t messages, bytes;
-	int64_t start_ns, stop_ns, progress_ns;
-	bool progress, unsent;
+	int64_t start_ns, stop_ns;
+	struct tool_progress progress;
+	bool unsent;
 };
 
 /* ---- command line ---- */
@@ -231,33 +231,12 @@ static void parse(struct job *job, int argc, char **argv)
 
 /* ---- sending ---- */
 
-static void show_progress(struct job *job)
-{
-	int64_t now, passed;
-
-	if (!job->progress)
-		return;
-	now = tool_clock_ns();
-	if (now < job->progress_ns)
-		return;
-	job->progress_ns = now + 500000000;
-	passed = now - job->start_ns;
-	fprintf(stderr, "\r%s messages, %s, %s/s \033[K", tool_count((double)job->messages).s,
-		tool_bytes(job->bytes).s, tool_count((double)job->messages / (double)passed * 1e9).s);
-}
-
-static void clear_progress(struct job *job)
-{
-	if (job->progress && job->progress_ns > job->start_ns + PROGRESS_AFTER_NS)
-		fprintf(stderr, "\r\033[K");
-}
-
 /* Also before a failure: what was published stays published. */
 static void report(struct job *job)
 {
 	int64_t passed = tool_clock_ns() - job->start_ns;
 
-	clear_progress(job);
+	tool_progress_clear(&job->progress);
 	if (!job->json)
 		return;
 	tool_json_print(json_pack("{s:s, s:I, s:I, s:f}", "topic", job->topic, "messages",
@@ -340,7 +319,7 @@ static int send_all(struct job *job, const struct bus_out *msgs, int count)
 		job->messages += (uint64_t)n;
 		sent += n;
 	}
-	show_progress(job);
+	tool_progress_show(&job->progress, job->messages, job->bytes);
 	return 0;
 }
 
@@ -541,9 +520,7 @@ int main(int argc, char **argv)
 	open_publisher(&job);
 	tool_catch_stop();
 	job.start_ns = tool_clock_ns();
-	job.progress_ns = job.start_ns + PROGRESS_AFTER_NS;
-	job.progress = isatty(STDERR_FILENO) &&
-		       (job.message || job.size_given || !isatty(STDIN_FILENO));
+	tool_progress_start(&job.progress, job.message || job.size_given || !isatty(STDIN_FILENO));
 	tool_pace_start(&job.pace, job.rate);
 	if (job.message || job.size_given)
 		publish_made(&job);

@@ -22,9 +22,7 @@
 #include "tool_output.h"
 #include "tool_place.h"
 
-#define FLUSH_BYTES       (256u << 10)
-#define PROGRESS_AFTER_NS 2000000000
-#define PROGRESS_NS       500000000
+#define FLUSH_BYTES (256u << 10)
 
 enum {
 	OPT_FROM = TOOL_LONG,
@@ -91,11 +89,12 @@ struct job {
 	struct tool_output out;
 	struct replay_into into;
 	struct replay_range range;
-	bool stats, progress;
+	bool stats;
 	bool closed;  /* nobody reads our output any more */
 	bool stopped; /* by a signal */
 	/* how far it is */
-	int64_t start_ns, progress_ns;
+	int64_t start_ns;
+	struct tool_progress progress;
 	uint64_t messages, bytes;
 	uint64_t next; /* number behind the last message that was given */
 	/* the schedule: messages of first_time_ns are due at first_ns */
@@ -243,34 +242,13 @@ static void parse(struct job *job, int argc, char **argv)
 
 /* ---- what is told ---- */
 
-static void show_progress(struct job *job)
-{
-	int64_t now, passed;
-
-	if (!job->progress)
-		return;
-	now = tool_clock_ns();
-	if (now < job->progress_ns)
-		return;
-	job->progress_ns = now + PROGRESS_NS;
-	passed = now - job->start_ns;
-	fprintf(stderr, "\r%s messages, %s, %s/s \033[K", tool_count((double)job->messages).s,
-		tool_bytes(job->bytes).s, tool_count((double)job->messages / (double)passed * 1e9).s);
-}
-
-static void clear_progress(const struct job *job)
-{
-	if (job->progress && job->progress_ns > job->start_ns + PROGRESS_AFTER_NS)
-		fprintf(stderr, "\r\033[K");
-}
-
 static void report(const struct job *job)
 {
 	const struct replay_range *range = &job->range;
 	int64_t passed = tool_clock_ns() - job->start_ns;
 	char gaps[80] = "";
 
-	clear_progress(job);
+	tool_progress_clear(&job->progress);
 	if (job->stopped)
 		tool_warn("stopped: number %" PRIu64 " is the next one",
 			  job->into.pub ? job->into.next : job->next);
@@ -319,7 +297,7 @@ static int give(struct job *job, const struct bus_msg *msgs, int n)
 		job->bytes += msgs[i].len;
 	job->messages += (uint64_t)n;
 	job->next = msgs[n - 1].seq + 1;
-	show_progress(job);
+	tool_progress_show(&job->progress, job->messages, job->bytes);
 	return 0;
 }
 
@@ -442,9 +420,8 @@ int main(int argc, char **argv)
 	open_all(&job);
 	tool_catch_stop();
 	job.stats |= isatty(STDERR_FILENO);
-	job.progress = isatty(STDERR_FILENO) && (job.into.topic || !isatty(STDOUT_FILENO));
 	job.start_ns = tool_clock_ns();
-	job.progress_ns = job.start_ns + PROGRESS_AFTER_NS;
+	tool_progress_start(&job.progress, job.into.topic || !isatty(STDOUT_FILENO));
 	run(&job);
 	report(&job);
 	replay_range_close(&job.range);

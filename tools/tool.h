@@ -170,4 +170,18 @@ uint64_t tool_unix_time_ns(void); /* since 1970 */
 /* Sleeps until tool_clock_ns() is due_ns. 0, or -EINTR where tool_stop_signal was set. */
 int tool_sleep_until(int64_t due_ns);
 
+/* ---- progress ---- */
+
+/* Of work that takes seconds, on stderr where that is a terminal. */
+struct tool_progress {
+	bool wanted;
+	int64_t start_ns, next_ns;
+};
+
+void tool_progress_start(struct tool_progress *p, bool wanted);
+/* After each batch: a look at the clock. */
+void tool_progress_show(struct tool_progress *p, uint64_t messages, uint64_t bytes);
+/* Before anything else is written to the terminal. */
+void tool_progress_clear(const struct tool_progress *p);
+
 #endif
