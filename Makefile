@@ -88,8 +88,9 @@ check: ## everything that can be checked: test, lint, sanitizers, model, spin, s
 		echo "== make $$t"; $(MAKE) --no-print-directory $$t; done
 
 lint: | deps ## layers, names, symbols, format, sizes, cppcheck, warnings as errors
-	@scripts/lint.sh
-	@scripts/lint/selftest.sh
+	@mkdir -p $(BUILD)/lint
+	@scripts/lint/selftest.sh >$(BUILD)/lint/selftest.out 2>&1 & self=$$!; \
+		scripts/lint.sh; rc=$$?; wait $$self || rc=1; cat $(BUILD)/lint/selftest.out; exit $$rc
 
 tidy: | deps ## clang-tidy's bug checks (slower than lint, not part of it)
 	@scripts/lint/tidy.sh

@@ -172,17 +172,28 @@ check_shell() {
   [ ${#files[@]} -gt 0 ] && shellcheck -x -f gcc -S warning "${files[@]}" 2>&1
 }
 
-failed=0
-for check in "${@:-layers names sizes format compile symbols cppcheck shell}"; do
-  for c in $check; do
+# run CHECK...: one after another; fails where one finds something
+run() {
+  local c start findings ms failed=0
+  for c in "$@"; do
     start=$EPOCHREALTIME
     findings=$("check_$c")
     ms=$(((${EPOCHREALTIME/./} - ${start/./}) / 1000))
     if [ -n "$findings" ]; then
       echo "$findings"
-      failed=$((failed + 1))
+      failed=1
     fi
     printf '%-4s %7d.%03d s  lint/%s\n' "$([ -n "$findings" ] && echo FAIL || echo ok)" $((ms / 1000)) $((ms % 1000)) "$c"
   done
-done
-[ $failed -eq 0 ]
+  return $failed
+}
+
+if [ $# -gt 0 ]; then
+  run "$@"
+else # those that build, and beside them those that read
+  run compile symbols cppcheck &
+  builds=$!
+  run layers names sizes format shell
+  failed=$?
+  wait $builds && [ $failed -eq 0 ]
+fi

@@ -6,8 +6,8 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 clean=$work/clean
-tree=$work/tree
-failed=0
+most=$(nproc)
+cases=0
 
 header() { # PATH: a guarded header around standard input
   local guard=${1##*/}
@@ -43,16 +43,23 @@ make_clean_tree() {
   }
 }
 
-# objects CHECK WHAT COMMAND: in a copy, after COMMAND, CHECK must fail
-objects() {
-  rm -rf "$tree"
-  cp -r "$clean" "$tree"
-  cd "$tree"
-  eval "$3"
-  if scripts/lint.sh "$1" >lint.out 2>&1; then
-    echo "lint selftest: $1 does not object to: $2"
-    failed=$((failed + 1))
+# in_copy TREE CHECK WHAT COMMAND
+in_copy() {
+  cp -r "$clean" "$1"
+  cd "$1"
+  eval "$4"
+  if scripts/lint.sh "$2" >lint.out 2>&1; then
+    echo "lint selftest: $2 does not object to: $3" | tee -a "$work/failed"
   fi
+  rm -rf "$1"
+}
+
+# objects CHECK WHAT COMMAND: in a copy, after COMMAND, CHECK must fail. As many at a time as there are processors;
+# a command that fails is a failure of the test.
+objects() {
+  while [ "$(jobs -rp | wc -l)" -ge "$most" ]; do wait -n || true; done
+  cases=$((cases + 1))
+  (in_copy "$work/tree.$cases" "$@" || echo "lint selftest: cannot be tried: $1: $2" | tee -a "$work/failed") &
 }
 
 top() { sed -i "1i $2" "$1"; }
@@ -93,4 +100,5 @@ objects symbols 'declared but not defined' "sed -i 's/^int bus_answer.*/&\nint b
 objects cppcheck 'a division by zero' "function_of bus__zero 1 >>libbus/api/bus.c; sed -i 's/return x;/return x \/ (int)0;/' libbus/api/bus.c"
 objects shell 'an unquoted expansion in test' "printf '#!/bin/bash\nx=\$(ls)\nif [ \$x = 1 ]; then cd /tmp; fi\n' >scripts/x.sh"
 
-[ $failed -eq 0 ] && echo "lint selftest: each check objects to what it is for"
+wait
+[ ! -e "$work/failed" ] && echo "lint selftest: each check objects to what it is for"
