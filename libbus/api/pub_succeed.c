@@ -70,13 +70,27 @@ void bus__pub_bury(struct bus_pub *pub)
 
 /* ---- who has come ---- */
 
+/*
+ * busd's word that it is a member is not enough: busd may die before the subscriber hears that it is, or hears of
+ * this ring. What the subscriber writes itself says so.
+ */
+static bool has_ring(const struct bus_pub *heir, const struct ring_member *m)
+{
+	const struct pub_member *pm = m->owner;
+	const struct cursor_segment *cursors = pm->cursors->base;
+
+	return bus_load_acquire(&cursors->taken) != 0 &&
+	       bus_load_acquire(&m->entry->ring_id) == heir->ring.ring_id;
+}
+
 static bool has_come(const struct bus_pub *heir, const struct pub_member *old)
 {
 	for (uint32_t i = 0; i < heir->ring.member_count; i++) {
-		const struct pub_member *pm = heir->ring.members[i].owner;
+		const struct ring_member *m = &heir->ring.members[i];
+		const struct pub_member *pm = m->owner;
 
 		/* the uid is the kernel's word, the line only the subscriber's */
-		if (pm->line == old->line && pm->uid == old->uid)
+		if (pm->line == old->line && pm->uid == old->uid && has_ring(heir, m))
 			return true;
 	}
 	return false;

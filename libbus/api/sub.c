@@ -316,6 +316,7 @@ int bus_sub_open(struct bus_sub **ret, struct bus *bus, const char *pattern,
 		return err;
 	}
 	bus__sub_register(sub);
+	bus_store_release(&sub->cursors->taken, 1);
 	pthread_mutex_lock(&bus->lock);
 	sub->serial = ++bus->serial;
 	pthread_mutex_unlock(&bus->lock);

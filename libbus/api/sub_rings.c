@@ -19,6 +19,26 @@ static struct bus_sub *find_sub(struct bus *bus, uint64_t id)
 	return sub;
 }
 
+/*
+ * A publisher that comes from another busd goes on in a ring once it sees that we have that one: all that is needed
+ * to read it has come, although its owner may look at it much later, and busd may be dead by then. An entry that was
+ * used before may still be written by its owner: that one is tagged when the ring is attached.
+ */
+static void tag_early(struct bus_sub *sub, const struct ctl_ev_ring *ev)
+{
+	struct cursor_entry *entry;
+
+	if ((ev->flags & CTL_RING_FRESH) == 0 || sub->cursors == NULL || ev->entry >= sub->entries ||
+	    bus__segment_find(sub->bus, sub->gen, ev->segment_id) == NULL ||
+	    bus__segment_find(sub->bus, sub->gen, ev->board_id) == NULL)
+		return;
+	entry = &sub->cursors->entry[ev->entry];
+	if (bus_load_relaxed(&entry->ring_id) != 0)
+		return;
+	bus_store_release(&entry->cursor, ev->start);
+	bus_store_release(&entry->ring_id, ev->ring_id);
+}
+
 bool bus__sub_take_event(struct bus *bus, struct bus__event *event)
 {
 	uint64_t id = event->type == CTL_EV_RING ? event->ring.sub_id : event->ring_gone.sub_id;
@@ -27,6 +47,8 @@ bool bus__sub_take_event(struct bus *bus, struct bus__event *event)
 	if (sub == NULL)
 		return false;
 	bus__inbox_push(&sub->inbox, event);
+	if (event->type == CTL_EV_RING)
+		tag_early(sub, &event->ring);
 	return true;
 }
 

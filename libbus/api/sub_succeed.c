@@ -59,6 +59,7 @@ static void append(struct bus_sub *sub, struct bus_sub *heir)
 		at = &(*at)->later;
 	*at = heir;
 	sub->failures = 0;
+	bus_store_release(&heir->cursors->taken, 1);
 	bus_store_release(&sub->heir_there, 1);
 	wake_sleepers(sub->bell);
 }

@@ -183,7 +183,8 @@ struct cursor_segment {
 	_Atomic uint32_t idle;
 	/* this subscriber cannot make publishers' stores visible by itself (membarrier) */
 	_Atomic uint32_t wants_fence;
-	uint32_t pad0;
+	/* 1: its process knows that it has it; what busd tells of it before may be all that ever comes of it */
+	_Atomic uint32_t taken;
 	_Atomic uint64_t sleeps; /* for show */
 	/* for show: of rings that were read to their end, so that no loss is forgotten */
 	_Atomic uint64_t past_lost, past_delivered;

@@ -10,7 +10,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "api/pub_internal.h"
@@ -22,16 +22,13 @@
 	"log: stderr\nlog_level: error\nsocket_mode: \"0666\"\nrules:\n" \
 	"  - {topics: \"former\", allow: {publish: [\"4711\"], subscribe: [\"4711\"]}}\n"
 
-static void let_others_in(const char *dir)
+/* Says that it has the ring, as a subscription does. */
+static void have(struct cursor_segment *cursors, const struct ctl_ev_ring *ring)
 {
-	char path[300];
-	struct stat st;
+	struct cursor_entry *entry = &cursors->entry[ring->entry];
 
-	snprintf(path, sizeof(path), "%s", dir);
-	while (strrchr(path, '/') != path && stat(path, &st) == 0 && (st.st_mode & 1) == 0) {
-		CHECK(chmod(path, st.st_mode | 0011) == 0);
-		*strrchr(path, '/') = 0;
-	}
+	bus_store_release(&entry->cursor, ring->start);
+	bus_store_release(&entry->ring_id, ring->ring_id);
 }
 
 /* A subscription that says whose it is. */
@@ -42,8 +39,9 @@ static void lie(uid_t uid, uint64_t line)
 				     .pattern = "former",
 				     .name = "liar",
 				     .line = line };
+	struct proto_msg answer, event;
+	struct cursor_segment *cursors;
 	struct proto_client client;
-	struct proto_msg answer;
 	struct proto_sub sub;
 
 	CHECK(setgid(uid) == 0 && setuid(uid) == 0);
@@ -51,9 +49,14 @@ static void lie(uid_t uid, uint64_t line)
 	EQUAL(proto_ask(&client, &open, &answer), 0);
 	EQUAL(answer.fd_count, 1);
 	sub = (struct proto_sub){ .reply = answer.sub, .fd = answer.fds[0] };
+	cursors = mmap(NULL, sub.reply.size, PROT_READ | PROT_WRITE, MAP_SHARED, sub.fd, 0);
+	CHECK(cursors != MAP_FAILED);
 	EQUAL(proto_sub_join(&client, &sub), 0);
+	bus_store_release(&cursors->taken, 1);
 	rig_post(1);
-	rig_sleep_ms(60000);
+	for (int i = 0; i < 600; i++)
+		if (proto_event(&client, CTL_EV_RING, &event, 100) == 0)
+			have(cursors, &event.ring);
 	rig_exit(1);
 }
 
@@ -207,7 +210,7 @@ int main(void)
 		return 77;
 	}
 	rig_busd_start(CONFIG);
-	let_others_in(rig_dir());
+	rig_let_others_in();
 	one_liar(4711, 1);
 	one_liar(0, 2);
 	lying_publisher(3);

@@ -95,7 +95,7 @@ static void calls_work_again(void)
 	struct bus_topic_info info = { .name = "" };
 	struct bus_pub *pub, *late;
 	struct bus_sub *sub;
-	uint64_t n = 0;
+	uint64_t n = 0, began;
 	char *large = calloc(1, 200000);
 	struct bus_msg m;
 
@@ -131,7 +131,10 @@ static void calls_work_again(void)
 	rig_busd_kill();
 	rig_busd_again(NULL);
 	memcpy(large, &n, sizeof(n));
+	began = rig_now_ns();
 	OK(bus_pub_send(pub, large, 200000));
+	/* this thread is the reader, too, and makes no call of that meanwhile: it is not waited for */
+	CHECK(rig_now_ns() - began < 5000000000);
 	rig_next(sub, &m);
 	EQUAL(m.len, 200000);
 	EQUAL(m.seq, n);

@@ -188,8 +188,9 @@ void rig_let_others_in(void)
 	struct stat st;
 
 	snprintf(path, sizeof(path), "%s", dir);
-	while (strrchr(path, '/') != path && stat(path, &st) == 0 && (st.st_mode & 1) == 0) {
-		CHECK(chmod(path, st.st_mode | 0011) == 0);
+	while (strrchr(path, '/') != path && stat(path, &st) == 0) {
+		if ((st.st_mode & 1) == 0)
+			CHECK(chmod(path, st.st_mode | 0011) == 0);
 		*strrchr(path, '/') = 0;
 	}
 }

@@ -17,13 +17,16 @@
  * publisher has gone over to the last busd, and all is read. In ring n the message of number x lies only if it was
  * written there: a slot is overwritten once no member that lives has it to read.
  *
- * Left out: giving up on a reader that does not come (time), lossy readers, sleep and wake-up, a membership that the dead busd
- * had not told, orders of memory. What a join does in itself is attach.pml.
- * Bound: 3 busds, 4 messages, 2 slots, 1 death of a party.
+ * busd tells a publisher that a reader joined before that one hears of it, and it is later that a reader hears of a ring that is opened; busd
+ * may die in between, and what it had to tell is lost then, or still lies in the socket. Reader 0 is such a one; the others hear at once.
  *
- * Mutants: no_wait no_follow final_early head_start no_bury no_second_look no_void no_hole no_gate forget
+ * Left out: giving up on a reader that does not come (time), lossy readers, sleep and wake-up, what a dead busd had not told
+ * the publisher or the new subscription, orders of memory. What a join does in itself is attach.pml.
+ * Bound: 3 busds, 3 messages, 2 slots, 1 death of a party.
+ *
+ * Mutants: no_wait no_follow final_early head_start no_bury no_second_look no_void no_hole no_gate forget busds_word untold
  */
-#define M 4
+#define M 3
 #define K 2
 #define R 3 /* readers; 0 and 1 are old, 2 is new */
 
@@ -36,7 +39,9 @@ byte slot[6];            /* ring * K + number % K: number + 1 of the message tha
 byte n;                  /* committed messages */
 byte pg;                 /* ring that the publisher writes */
 byte hg;                 /* that of its heir; 0 none */
-bool joined[9];          /* reader * 3 + busd: joined */
+bool joined[9];          /* reader * 3 + busd: joined, says busd */
+bool has[9];             /* reader * 3 + busd: joined, and it knows that: cursors.taken */
+bool knows[9];           /* reader * 3 + ring: it knows the ring: its cursor's entry carries the ring's number */
 byte cursor[9];          /* reader * 3 + ring */
 bool dead[4];            /* readers; 3: the publisher */
 byte deaths;
@@ -46,6 +51,9 @@ byte from;               /* of the new one: where it began; + 1 */
 
 #define AT(r, g) cursor[(r) * 3 + (g)]
 #define IN(r, g) joined[(r) * 3 + (g)]
+#define HAS(r, g) has[(r) * 3 + (g)]
+#define KNOWS(r, g) knows[(r) * 3 + (g)]
+#define SPEAKS(g) (up && busd == (g))
 #define CLAMP(c, g) ((begin[g] > 0 && (c) < begin[g] - 1) -> begin[g] - 1 : (c))
 #ifdef MUTANT_no_gate
 #define HOLDS(r) false
@@ -57,7 +65,14 @@ byte from;               /* of the new one: where it began; + 1 */
 #else
 #define GONE(r) dead[r]
 #endif
-#define MISSING(r) (IN(r, pg) && !GONE(r) && !IN(r, hg))
+#ifdef MUTANT_busds_word
+#define CAME(r) IN(r, hg)
+#elif defined(MUTANT_untold)
+#define CAME(r) (IN(r, hg) && HAS(r, hg))
+#else
+#define CAME(r) (IN(r, hg) && HAS(r, hg) && KNOWS(r, hg))
+#endif
+#define MISSING(r) (IN(r, pg) && !GONE(r) && !CAME(r))
 
 /* Committed, and not overwritten */
 #define THERE(g, x) (slot[(g) * K + (x) % K] == (x) + 1)
@@ -77,14 +92,16 @@ active proctype Death() {
 }
 
 active proctype Publisher() {
-	d_step { opened[0] = true; joined[0] = true; joined[3] = true };
+	d_step { opened[0] = true; joined[0] = true; joined[3] = true;
+		has[0] = true; has[3] = true; knows[0] = true; knows[3] = true };
 	{
 		do
 		:: atomic { n < M && !HOLDS(0) && !HOLDS(1) && !HOLDS(2) ->
 			slot[pg * K + n % K] = n + 1; n++ }
 		:: atomic { up && busd > pg && hg != busd -> /* open_heir; a former heir is dropped */
 			hg = busd; opened[hg] = true; first[hg] = n;
-			AT(0, hg) = n; AT(1, hg) = n; AT(2, hg) = n }
+			AT(0, hg) = n; AT(1, hg) = n; AT(2, hg) = n;
+			KNOWS(1, hg) = IN(1, hg); KNOWS(2, hg) = IN(2, hg) }
 #ifdef MUTANT_no_wait
 		:: hg > pg && hg == busd ->
 #else
@@ -111,7 +128,7 @@ inline step_over(r, rg, g) {
 	d_step {
 		g = rg + 1;
 		do
-		:: g < 3 && !(IN(r, g) && opened[g]) -> g++
+		:: g < 3 && !KNOWS(r, g) -> g++
 		:: else -> break
 		od
 	};
@@ -129,19 +146,31 @@ inline step_over(r, rg, g) {
 }
 
 proctype Reader(byte r) {
-	byte rg = 0, g;
+	byte rg = 0, g, asked = 0;
+	bool answer = false, ring, lost = false; /* answer: it waits for one; lost: it never hears of ring 1 */
 	{
 		do
-		:: atomic { up && !IN(r, busd) ->
+		:: atomic { up && !IN(r, busd) && !answer ->
 			IN(r, busd) = true;
+			if
+			:: r == 0 -> asked = busd; answer = true; ring = opened[busd]
+			:: else -> HAS(r, busd) = true; KNOWS(r, busd) = opened[busd]
+			fi;
 			/* a ring that is there already: from its oldest message on */
 			if :: opened[busd] && AT(r, busd) < first[busd] -> AT(r, busd) = first[busd] :: else fi;
 #ifdef MUTANT_forget
 			rg = (opened[busd] -> busd : rg)
 #endif
 		}
+		/* the answer to its join, with the rings that were there; or it hears that busd is dead */
+		:: d_step { answer -> answer = false; HAS(r, asked) = true; KNOWS(r, asked) = ring; ring = false; asked = 0 }
+		:: d_step { answer && !SPEAKS(asked) -> answer = false; ring = false; asked = 0 }
+		/* a ring that was opened since */
+		:: d_step { HAS(r, 1) && opened[1] && !KNOWS(r, 1) && !lost -> KNOWS(r, 1) = true }
+		:: d_step { HAS(r, 2) && opened[2] && !KNOWS(r, 2) -> KNOWS(r, 2) = true }
+		:: d_step { HAS(r, 1) && !KNOWS(r, 1) && !lost && !SPEAKS(1) -> lost = true }
 #ifdef MUTANT_no_follow
-		:: d_step { rg == 0 && IN(r, 1) && opened[1] -> rg = 1; got[r] = (got[r] < first[1] -> first[1] : got[r]) }
+		:: d_step { rg == 0 && KNOWS(r, 1) -> rg = 1; got[r] = (got[r] < first[1] -> first[1] : got[r]) }
 #endif
 		:: atomic { got[r] < n && THERE(rg, got[r]) -> got[r]++; seen[r]++; AT(r, rg) = got[r] }
 		/* what it is to read was overwritten: nobody waited for it */
@@ -150,14 +179,14 @@ proctype Reader(byte r) {
 		:: atomic { final[rg] == got[r] + 1 -> step_over(r, rg, g) }
 #ifndef MUTANT_no_void
 		/* never used, and followed by another */
-		:: atomic { rg == 1 && begin[1] == 0 && IN(r, 2) && opened[2] -> step_over(r, rg, g) }
+		:: atomic { rg == 1 && begin[1] == 0 && KNOWS(r, 2) -> step_over(r, rg, g) }
 #endif
 		/* its publisher is dead: what was committed is read first */
 #ifdef MUTANT_no_second_look
 		:: atomic { dead[3] && final[rg] == 0 -> break }
 #else
 		:: atomic { dead[3] && final[rg] == 0 && !THERE(rg, got[r]) &&
-			(rg == pg || !(IN(r, pg) && opened[pg])) -> break }
+			(rg == pg || !KNOWS(r, pg)) -> break }
 #endif
 		od
 	} unless { dead[r] };
@@ -171,6 +200,8 @@ proctype New() {
 	do
 	:: atomic { up && !IN(2, busd) ->
 		IN(2, busd) = true;
+		HAS(2, busd) = true;
+		KNOWS(2, busd) = opened[busd];
 		/* what was overwritten before it came was never its own */
 		if :: opened[busd] && begin[busd] != 0 && AT(2, busd) + K < n -> AT(2, busd) = n - K :: else fi;
 		if :: opened[busd] && AT(2, busd) < first[busd] -> AT(2, busd) = first[busd] :: else fi;
