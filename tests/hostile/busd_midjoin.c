@@ -44,13 +44,15 @@ ssize_t recvmsg(int fd, struct msghdr *mh, int flags)
 	if (real == NULL)
 		*(void **)&real = dlsym(RTLD_NEXT, "recvmsg");
 	n = real(fd, mh, flags);
-	if (n <= 0 || shared == NULL || shared->busd == 0)
+	if (n <= 0 || shared == NULL)
 		return n;
 	if (shared->armed == 0 || !is_of(mh, n, shared->armed)) {
 		shared->joined += is_of(mh, n, CTL_REPLY | CTL_SUB_JOIN);
 		return n;
 	}
 	shared->armed = 0;
+	while (shared->busd == 0)
+		rig_sleep_ms(1);
 	rig_sleep_ms(300); /* the publisher, which goes by busd's word, would go over now */
 	kill((pid_t)atomic_load(&shared->busd), SIGKILL);
 	return 0;
@@ -128,6 +130,7 @@ static void loses(uint32_t type, bool first)
 	shared->paused = first;
 	rig_sleep_ms(50);
 	rig_busd_kill();
+	shared->joined = 0;
 	shared->armed = type;
 	rig_busd_again(NULL);
 	shared->busd = (uint32_t)rig_busd_pid();

@@ -30,7 +30,7 @@ check() {
   fi
   # -E: processes that wait for ever are no error by themselves; what must have come by then each model
   # asserts at its `timeout`.
-  (cd "$work" && timeout -k 5 170 ./pan -E -m1000000 >pan.out 2>&1)
+  (cd "$work" && timeout -k 5 400 ./pan -E -m1000000 >pan.out 2>&1)
   errors=$(sed -n 's/.*errors: \([0-9]*\).*/\1/p' "$work/pan.out")
   states=$(sed -n 's/^ *\([0-9.e+]*\) states, stored.*/\1/p' "$work/pan.out")
   seconds=$(sed -n 's/^pan: elapsed time \([0-9.]*\).*/\1/p' "$work/pan.out")
