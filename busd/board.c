@@ -98,6 +98,7 @@ void board_read_log(const struct board *board, struct ctl_log_info *ret)
 	ret->errors = bus_load_relaxed(&log->errors);
 	ret->full = bus_load_relaxed(&log->full);
 	ret->lost = bus_load_relaxed(&log->lost);
+	ret->dropped = bus_load_relaxed(&log->dropped);
 	ret->state = bus_load_relaxed(&log->state);
 	read_text(log, log->io, ret->io, sizeof(ret->io));
 	read_text(log, log->io_why, ret->io_why, sizeof(ret->io_why));

@@ -85,6 +85,9 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 	if (log->sync != other->sync || log->interval_ns != other->interval_ns)
 		DIFFER("sync %s%s", spill_sync_text(log->sync),
 		       log->sync == other->sync ? " of another time" : "");
+	if (log->on_full != other->on_full)
+		DIFFER("on-full %s",
+		       log->on_full == CTL_ON_FULL_DROP ? "drop, not block" : "block, not drop");
 	if (log->max_age_ns != other->max_age_ns || log->max_bytes != other->max_bytes ||
 	    log->max_messages != other->max_messages)
 		DIFFER("%s", "another max_age, max_bytes or max_messages of its log");
@@ -191,8 +194,8 @@ static int settle(struct busd *busd, struct ctl_topic_create *create,
 	}
 	if (create->stream_slots || create->stream_bytes)
 		return because(why, EINVAL, "only a stream has a ring of its own to be sized");
-	if (create->log.sync || create->log.max_age_ns || create->log.max_bytes ||
-	    create->log.max_messages)
+	if (create->log.sync || create->log.on_full || create->log.max_age_ns ||
+	    create->log.max_bytes || create->log.max_messages)
 		return because(why, EINVAL, "only a stream is kept, and synced");
 	return 0;
 }

@@ -188,6 +188,24 @@ static void commit(struct sequencer *seq, const struct intake *in, const struct 
 			      p->len);
 }
 
+static void pass(struct intake *in, const struct ring_peeked *p)
+{
+	in->pos = p->pos;
+	in->rd.ahead = ++in->rd.cur;
+	in->rd.delivered++;
+	in->bytes += p->flags & RING_FLAG_INLINE ? 0 : need_of(p->head_len, p->len);
+}
+
+static enum sequencer_look drop(struct intake *in, const struct ring_peeked *p)
+{
+	if (in->drop_to != in->rd.cur)
+		in->drop_from = in->rd.cur;
+	in->drop_to = in->rd.cur + 1;
+	in->dropped++;
+	pass(in, p);
+	return SEQUENCER_TOOK;
+}
+
 /* One message more, or why not. */
 static enum sequencer_look take_one(struct sequencer *seq, struct intake *in)
 {
@@ -209,8 +227,10 @@ static enum sequencer_look take_one(struct sequencer *seq, struct intake *in)
 	if (head_len > RING_HEAD_MAX ||
 	    need > (MUTANT(any_length) ? out->view.bytes : ring_message_max(out->view.bytes)))
 		return SEQUENCER_BROKEN;
-	if (!spill_may_number(&seq->spill, out->n) || !has_room(out, need))
-		return SEQUENCER_FULL;
+	if (!spill_may_number(&seq->spill, out->n))
+		return spill_drops(&seq->spill, false) ? drop(in, &p) : SEQUENCER_FULL;
+	if (!has_room(out, need))
+		return spill_drops(&seq->spill, true) ? drop(in, &p) : SEQUENCER_FULL;
 	at = ring_pub_at(out);
 	ring_pub_written(out, need);
 	copy(in, &p, at, head_len);
@@ -220,19 +240,34 @@ static enum sequencer_look take_one(struct sequencer *seq, struct intake *in)
 	if (MUTANT(taken_first))
 		bus_store_release(&seq->sources[in->source].taken, in->rd.cur + 1);
 	commit(seq, in, &p, at, head_len);
-	in->pos = p.pos;
-	in->rd.ahead = ++in->rd.cur;
-	in->rd.delivered++;
-	in->bytes += p.flags & RING_FLAG_INLINE ? 0 : need_of(p.head_len, p.len);
+	pass(in, &p);
 	return SEQUENCER_TOOK;
 }
 
 /* ---- a run ---- */
 
-/* Tells who reads the stream, and the publisher. All of it stands in the stream already. */
+/* Before taken says that they are done with. */
+static void tell_dropped(struct sequencer *seq, struct intake *in)
+{
+	struct board_source *source = &seq->sources[in->source];
+	const uint32_t gen = bus_load_relaxed(&source->drop_gen) | 1;
+
+	bus_store_relaxed(&source->drop_gen, gen);
+	bus_fence_release();
+	bus_store_relaxed(&source->drop_from, in->drop_from);
+	bus_store_relaxed(&source->drop_to, in->drop_to);
+	bus_store_release(&source->drop_gen, gen + 1);
+	bus_store_relaxed(&source->dropped, bus_load_relaxed(&source->dropped) + in->dropped);
+	spill_dropped(&seq->spill, in->dropped);
+	in->dropped = 0;
+}
+
+/* Tells who reads the stream, and the publisher. All of it stands in the stream already, or is dropped. */
 static void tell(struct sequencer *seq, struct intake *in)
 {
 	seq->next[in->source] = in->rd.cur;
+	if (bus_unlikely(in->dropped != 0))
+		tell_dropped(seq, in);
 	ring_pub_tell(&seq->out);
 	spill_committed(&seq->spill, seq->out.n);
 	if (!MUTANT(taken_rarely))

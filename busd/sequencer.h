@@ -23,6 +23,9 @@
  *
  * tests/spin/sequencer.pml is a model of this, with a mutant for each rule.
  *
+ * A stream that drops what it has no room for passes over it: the run of it, and how many, are on the board before taken
+ * counts them. A worker that dies in between leaves them to the next one, which may find room.
+ *
  * All that a publisher wrote is hostile: its slot is copied, checked, then used; its bytes are
  * copied first and checksummed then, so that it is the copy that is attested.
  */
@@ -56,6 +59,8 @@ struct intake {
 	uint64_t bytes;  /* of its ring's payload area, of all that were taken */
 	uint32_t source; /* index among the board's sources */
 	uint32_t src;
+	/* what was dropped for want of room: not told yet; and the newest run */
+	uint64_t dropped, drop_from, drop_to;
 };
 
 enum sequencer_look {

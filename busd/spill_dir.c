@@ -166,13 +166,15 @@ static int print(const struct spill_settings *s, char *buf, size_t size)
 		"topic %s\nuuid %s\ncreated_ns %llu\n"
 		"ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
 		"stream_slots %u\nstream_bytes %llu\n"
-		"sync %s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n",
+		"sync %s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n"
+		"on_full %s\n",
 		s->topic, uuid, (unsigned long long)s->created_ns, s->rings.slots,
 		(unsigned long long)s->rings.bytes, (unsigned long long)s->rings.max_bytes,
 		s->rings.numa, s->rings.flags, s->stream_slots, (unsigned long long)s->stream_bytes,
 		spill_sync_text(s->log.sync), (unsigned long long)s->log.interval_ns,
 		(unsigned long long)s->log.max_age_ns, (unsigned long long)s->log.max_bytes,
-		(unsigned long long)s->log.max_messages);
+		(unsigned long long)s->log.max_messages,
+		s->log.on_full == CTL_ON_FULL_DROP ? "drop" : "block");
 	len += snprintf(buf + len, size - (size_t)len, "crc32c %08x\n", crc32c(buf, (size_t)len));
 	return len;
 }
@@ -203,25 +205,29 @@ static uint32_t parse_sync(const char *text)
 static bool parse(const char *text, struct spill_settings *s)
 {
 	unsigned long long created, bytes, max_bytes, stream_bytes, interval, age, kept, messages;
-	char uuid[2 * LOG_UUID_BYTES + 1], sync[16];
+	char uuid[2 * LOG_UUID_BYTES + 1], sync[16], on_full[8] = "block"; /* older ones do not say */
 	int got = sscanf(
 		text,
 		FIRST_LINE
 		"topic %255[^\n]\nuuid %32s\ncreated_ns %llu\n"
 		"ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
 		"stream_slots %u\nstream_bytes %llu\n"
-		"sync %15s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n",
+		"sync %15s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n"
+		"on_full %7s\n",
 		s->topic, uuid, &created, &s->rings.slots, &bytes, &max_bytes, &s->rings.numa,
 		&s->rings.flags, &s->stream_slots, &stream_bytes, sync, &interval, &age, &kept,
-		&messages);
+		&messages, on_full);
 
-	if (got != 15 || strlen(uuid) != 2 * LOG_UUID_BYTES || !parse_uuid(uuid, s->uuid))
+	if (got < 15 || strlen(uuid) != 2 * LOG_UUID_BYTES || !parse_uuid(uuid, s->uuid))
 		return false;
 	s->created_ns = created;
 	s->rings.bytes = bytes;
 	s->rings.max_bytes = max_bytes;
 	s->stream_bytes = stream_bytes;
 	s->log = (struct ctl_log_settings){ .sync = parse_sync(sync),
+					    .on_full = strcmp(on_full, "drop") == 0
+							       ? CTL_ON_FULL_DROP
+							       : CTL_ON_FULL_BLOCK,
 					    .interval_ns = interval,
 					    .max_age_ns = age,
 					    .max_bytes = kept,

@@ -14,7 +14,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#define LOOK_NS UINT64_C(1000000000) /* between two looks at what is to be removed */
+#define LOOK_NS UINT64_C(1000000000)  /* between two looks at what is to be removed */
+#define SAY_NS  UINT64_C(10000000000) /* between two words on what is dropped */
 
 /* ---- what the board says ---- */
 
@@ -76,6 +77,21 @@ static void show_syncs(struct board_log *log, const struct log_counts *counts)
 	bus_store_relaxed(&log->syncs, counts->syncs);
 }
 
+/* At once, and then how it goes on every 10 s at most. */
+static void say_dropped(struct spill_disk *d)
+{
+	const uint64_t dropped = bus_load_relaxed(&d->o.spill->dropped), now = bus_monotonic_ns();
+
+	if (dropped == d->drops_said || (d->drops_said_at && now - d->drops_said_at < SAY_NS))
+		return;
+	log_warning(
+		"stream \"%s\": its ring had no room for %llu messages, which were dropped (%llu in all): %s",
+		d->topic, (unsigned long long)(dropped - d->drops_said), (unsigned long long)dropped,
+		d->stuck ? log_file_why(d->log) : "the disk took nothing for a second");
+	d->drops_said = dropped;
+	d->drops_said_at = now;
+}
+
 static void show(struct spill_disk *d)
 {
 	static const enum board_log_state states[] = {
@@ -92,16 +108,20 @@ static void show(struct spill_disk *d)
 	bus_store_relaxed(&log->errors, counts->errors);
 	bus_store_relaxed(&log->full, counts->full);
 	bus_store_relaxed(&log->lost, counts->lost);
+	bus_store_relaxed(&log->dropped, bus_load_relaxed(&d->o.spill->dropped));
 	bus_store_relaxed(&log->poisoned, counts->poisoned);
 	bus_store_relaxed(&log->commits, counts->commits);
 	show_syncs(log, counts);
 	spill_set_state(d, states[state], log_file_why(d->log));
 	if (stuck && !d->stuck)
-		log_error("stream \"%s\": %s; its publishers wait until that is over", d->topic,
-			  log_file_why(d->log));
+		log_error("stream \"%s\": %s; %s until that is over", d->topic, log_file_why(d->log),
+			  d->o.spill->drops ? "what its ring has no room for is dropped"
+					    : "its publishers wait");
 	else if (!stuck && d->stuck)
 		log_info("stream \"%s\" is written again", d->topic);
 	d->stuck = stuck;
+	bus_store_relaxed(&d->o.spill->stuck, stuck);
+	say_dropped(d);
 }
 
 /* ---- what is in the log now ---- */
@@ -133,6 +153,50 @@ static void note(struct spill_disk *d, uint64_t gate, bool durable)
 		src = slot->src;
 		next = slot->src_seq + 1;
 	}
+}
+
+/* The newest run of a source that the sequencer dropped: [from, to). */
+static bool dropped_run(const struct board_source *source, uint64_t *from, uint64_t *to)
+{
+	const uint32_t gen = bus_load_acquire(&source->drop_gen);
+
+	*from = bus_load_relaxed(&source->drop_from);
+	*to = bus_load_relaxed(&source->drop_to);
+	bus_fence_acquire();
+	return gen % 2 == 0 && bus_load_relaxed(&source->drop_gen) == gen && *from < *to;
+}
+
+/*
+ * What was dropped is not waited for. Behind it lies what comes into the ring later, before it what is to be written
+ * first: where there is anything of that, its turn comes. An older run than the newest needs no look: what came between is passed
+ * with what is written.
+ */
+static void pass_dropped(struct spill_disk *d)
+{
+	const uint64_t dropped = bus_load_acquire(&d->o.spill->dropped);
+	bool waits = false;
+
+	if (dropped == d->dropped && !d->drops_wait)
+		return;
+	d->dropped = dropped;
+	pthread_mutex_lock(&d->lock);
+	for (uint32_t i = 0; !d->mute && i < BOARD_SOURCES; i++) {
+		struct board_source *source = &d->o.sources[i];
+		uint64_t from, to, kept = bus_load_relaxed(&d->kept[i]);
+
+		if (!dropped_run(source, &from, &to))
+			continue;
+		waits |= kept < from;
+		if (kept < from)
+			continue;
+		bus_store_release(&d->kept[i], bus_max_u64(kept, to));
+		if (d->settings.log.sync != CTL_SYNC_NONE && bus_load_relaxed(&source->durable) < to)
+			bus_store_release(&source->durable, to);
+	}
+	pthread_mutex_unlock(&d->lock);
+	d->drops_wait = waits;
+	bus_store_release(&d->o.spill->moved, 1);
+	user_ring_bell(d->o.user, d->o.slot);
 }
 
 static void publish(struct spill_disk *d)
@@ -308,6 +372,7 @@ static void run(struct spill_disk *d)
 		flushed = bus_load_relaxed(&d->flush);
 		wait = log_file_run(d->log, now);
 		publish(d);
+		pass_dropped(d);
 		show(d);
 		give_back(d);
 		keep_limits(d, now);
@@ -324,6 +389,8 @@ static void *disk_main(void *arg)
 
 	if (spill_open_log(d)) {
 		d->durable = UINT64_MAX; /* said once more at least */
+		d->drops_said = bus_load_relaxed(&d->o.spill->dropped);
+		d->drops_wait = true;
 		run(d);
 		spill_positions_finish(d);
 		log_file_close(d->log);
@@ -356,6 +423,7 @@ int spill_disk_new(struct spill_disk **ret, const struct spill_disk_opts *opts, 
 	list_init(&d->answers);
 	position_desk_init(&d->desk);
 	log->sync = d->settings.log.sync;
+	log->on_full = d->settings.log.on_full;
 	log->interval_ns = d->settings.log.interval_ns;
 	log->max_age_ns = d->settings.log.max_age_ns;
 	log->max_bytes = d->settings.log.max_bytes;

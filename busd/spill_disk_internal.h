@@ -29,6 +29,9 @@ struct spill_disk {
 	uint64_t look_at; /* retention */
 	uint64_t said;    /* refusals and errors of the disk that were logged */
 	bool stuck;
+	uint64_t dropped; /* by the sequencer, when it was looked at last */
+	bool drops_wait;  /* what a source sent before them is to be written first */
+	uint64_t drops_said, drops_said_at;
 	bool counts,
 		gave_back; /* a segment of this life does; the last one of the former gave back its room */
 

@@ -53,6 +53,14 @@ int stream_settle_log(struct busd *busd, struct ctl_log_settings *log, struct wh
 	if (log->interval_ns &&
 	    (log->interval_ns < 1000000 || log->interval_ns > UINT64_C(3600000000000)))
 		return because(why, EINVAL, "an interval between syncs is 1 ms to 1 hour");
+	if (log->on_full > CTL_ON_FULL_DROP)
+		return because(why, EINVAL,
+			       "a stream blocks or drops when it is full: there is no policy %u",
+			       log->on_full);
+	if (log->sync == CTL_SYNC_MEMORY && log->on_full)
+		return because(
+			why, EINVAL,
+			"a stream in memory waits for no disk: there is nothing that it would drop");
 	if (log->sync == CTL_SYNC_MEMORY && (log->max_age_ns || log->max_bytes || log->max_messages))
 		return because(
 			why, EINVAL,
@@ -169,6 +177,8 @@ int stream_begin_disk(struct stream *stream, struct stream_place *place, struct 
 	}
 	count_kept(stream, gate);
 	spill_hold(&seq->spill, gate, n, spill_disk_event(stream->disk));
+	seq->spill.drops = stream->topic->log.on_full == CTL_ON_FULL_DROP;
+	bus_store_relaxed(&seq->spill.dropped, bus_load_relaxed(&head->log.dropped));
 	return 0;
 }
 

@@ -83,6 +83,10 @@ static void make_new(struct stream *stream, uint32_t i, uint32_t src, uint64_t n
 	bus_fence_release();
 	stream->work.seq.next[i] = next;
 	bus_store_relaxed(&source->durable, stream->disk ? next : 0);
+	bus_store_relaxed(&source->dropped, 0);
+	bus_store_relaxed(&source->drop_from, 0); /* its thread may look: an empty run at any moment */
+	bus_store_relaxed(&source->drop_to, 0);
+	bus_store_relaxed(&source->drop_gen, 0);
 	bus_store_release(&source->taken, next);
 	if (stream->disk)
 		spill_disk_keep(stream->disk, i, next);

@@ -23,6 +23,8 @@
 #define SLICE_MOST_NS \
 	256000000 /* this: one that never asks for a bell is not waited on at others' cost */
 
+#define DROPS_NS 100000000 /* of sleep while a stream is full that may come to drop */
+
 struct thread_bell {
 	uint64_t client_id;
 	struct bell_page *page; /* NULL: not there yet */
@@ -242,6 +244,17 @@ static void unmap_former(struct thread *thread)
 		munmap(thread->former[--thread->former_count], sizeof(struct bell_page));
 }
 
+/* Does one wait for room that will drop what comes if there is none in time? That nobody rings for. */
+static bool drops_soon(const struct thread *thread)
+{
+	const struct stream_work *work;
+
+	for_each(work, &thread->work, link)
+		if (work->seq.spill.drops && stream_work_waits(work))
+			return true;
+	return false;
+}
+
 /* With the lock, which it gives back meanwhile. */
 static void sleep_once(struct thread *thread)
 {
@@ -251,8 +264,12 @@ static void sleep_once(struct thread *thread)
 	say_waiting(thread, true);
 	wake_barrier(); /* W3, pairs with the publishers' W1 */
 	if (!is_ready(thread) && count > 0) {
+		int64_t most = slice ? thread->slice_ns : -1;
+
+		if (drops_soon(thread) && (most < 0 || most > DROPS_NS))
+			most = DROPS_NS;
 		pthread_mutex_unlock(&thread->lock);
-		(void)!wake_wait(thread->words, count, slice ? thread->slice_ns : -1, &thread->crowd);
+		(void)!wake_wait(thread->words, count, most, &thread->crowd);
 		thread->slice_ns = 2 * thread->slice_ns < SLICE_MOST_NS ? 2 * thread->slice_ns
 									: SLICE_MOST_NS;
 		take_lock(thread);

@@ -26,6 +26,7 @@ enum {
 	OPT_MAX_AGE,
 	OPT_MAX_MESSAGES,
 	OPT_SYNC,
+	OPT_ON_FULL,
 	OPT_TO,
 	OPT_SKIP,
 	OPT_DELETE,
@@ -52,6 +53,8 @@ static const struct tool_option options[] = {
 	{ OPT_MAX_MESSAGES, "max-messages", "N", "create --stream: how many are kept" },
 	{ OPT_SYNC, "sync", "HOW",
 	  "create --stream: none, interval:MS, batch (default): when\nmessages are durable; memory: they are not on disk" },
+	{ OPT_ON_FULL, "on-full", "WHAT",
+	  "create --stream: block (default) or drop: what becomes of\nmessages that the disk does not let it take" },
 	{ OPT_TO, "to", "WHERE",
 	  "position: move it to seq:N, oldest, now (behind the last\nmessage), time:T, -1h or -N; one that is not there is made" },
 	{ OPT_SKIP, "skip", "N", "position: pass over N messages" },
@@ -117,6 +120,16 @@ static void set_sync(struct job *job, const char *text)
 	if (job->opts.sync == BUS_SYNC_INTERVAL)
 		job->opts.sync_interval_ns =
 			tool_number("--sync=interval", text + 9, 1, 3600000) * 1000000;
+}
+
+static void set_on_full(struct job *job, const char *text)
+{
+	if (strcmp(text, "drop") == 0)
+		job->opts.on_full = BUS_ON_FULL_DROP;
+	else if (strcmp(text, "block") == 0)
+		job->opts.on_full = BUS_ON_FULL_BLOCK;
+	else
+		tool_fail_usage("--on-full: \"%s\" is not block or drop", text);
 }
 
 /* What one option means depends on another, which may come later. */
@@ -212,6 +225,10 @@ static void set_option(struct job *job, int opt)
 		set_sync(job, optarg);
 		job->stream_only = "--sync";
 		break;
+	case OPT_ON_FULL:
+		set_on_full(job, optarg);
+		job->stream_only = "--on-full";
+		break;
 	}
 }
 
@@ -235,14 +252,16 @@ static const char *huge_text(uint32_t flags)
 static json_t *log_to_json(const struct bus_topic_info *info)
 {
 	return json_pack(
-		"{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}",
+		"{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:s, s:s}",
 		"sync", tool_sync(info->sync, info->sync_interval_ns).s, "state",
-		tool_log_state(info->log_state), "head_seq", (json_int_t)info->head_seq,
-		"durable_seq", (json_int_t)info->durable_seq, "oldest_seq",
-		(json_int_t)info->oldest_seq, "spill_lag_bytes", (json_int_t)info->lag_bytes,
-		"disk_bytes", (json_int_t)info->disk_bytes, "segments", (json_int_t)info->segments,
-		"spill_errors", (json_int_t)info->disk_errors, "spill_full",
-		(json_int_t)info->disk_full, "spill_lost", (json_int_t)info->disk_lost,
+		tool_log_state(info->log_state), "on_full",
+		info->on_full == BUS_ON_FULL_DROP ? "drop" : "block", "head_seq",
+		(json_int_t)info->head_seq, "durable_seq", (json_int_t)info->durable_seq,
+		"oldest_seq", (json_int_t)info->oldest_seq, "spill_lag_bytes",
+		(json_int_t)info->lag_bytes, "disk_bytes", (json_int_t)info->disk_bytes, "segments",
+		(json_int_t)info->segments, "spill_errors", (json_int_t)info->disk_errors,
+		"spill_full", (json_int_t)info->disk_full, "spill_lost",
+		(json_int_t)info->disk_lost, "spill_dropped", (json_int_t)info->dropped,
 		"max_age_ns", (json_int_t)info->max_age_ns, "max_bytes",
 		(json_int_t)info->max_log_bytes, "max_messages", (json_int_t)info->max_messages,
 		"io", info->io, "io_why", info->io_why, "why", info->log_why);
@@ -315,6 +334,9 @@ static void show_log(const struct bus_topic_info *info)
 	       tool_log_state(info->log_state), info->io[0] ? info->io : "-",
 	       info->io_why[0] ? ": " : "", info->io_why, (uintmax_t)info->disk_errors,
 	       (uintmax_t)info->disk_full);
+	if (info->on_full == BUS_ON_FULL_DROP)
+		printf("when full    drops what comes: %ju messages so far\n",
+		       (uintmax_t)info->dropped);
 	if (info->disk_lost)
 		printf("             %ju messages were lost on their way to disk\n",
 		       (uintmax_t)info->disk_lost);

@@ -89,6 +89,8 @@ static void set_log(json_t *o, const struct bus_stat_log *log)
 	set_count(o, "spill_errors", log->errors);
 	set_count(o, "spill_full", log->full);
 	set_count(o, "spill_lost", log->lost);
+	set_name(o, "on_full", log->on_full == BUS_ON_FULL_DROP ? "drop" : "block");
+	set_count(o, "spill_dropped", log->dropped);
 	set_count(o, "spill_syncs", log->syncs);
 	set(o, "spill_fsync_seconds", syncs_json(log));
 	set_name(o, "io", log->io);

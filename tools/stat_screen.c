@@ -362,6 +362,8 @@ static void show_log(const struct bus_stat_log *log)
 	if (log->errors || log->full || log->why[0])
 		printf("\nthe disk reported %" PRIu64 " errors, %" PRIu64 " times no room: %s",
 		       log->errors, log->full, log->why);
+	if (log->dropped)
+		printf("\n%" PRIu64 " messages found no room, and were dropped", log->dropped);
 	show_syncs(log);
 }
 

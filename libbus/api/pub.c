@@ -511,6 +511,7 @@ static int find_source(struct bus_pub *pub, uint32_t source)
 	pub->source = (const struct board_source *)(const void *)((const uint8_t *)pub->board +
 								  BOARD_SOURCES_OFF) +
 		      (source - 1);
+	pub->dropped_told = pub->dropped_at = bus_load_relaxed(&pub->source->dropped);
 	return 0;
 }
 
@@ -668,7 +669,8 @@ int bus_pub_info(struct bus_pub *pub, struct bus_pub_info *ret)
 				      .ring_slots = pub->geometry.slots,
 				      .subscribers = pub->ring.member_count,
 				      .max_message = ring_message_max(pub->geometry.bytes),
-				      .limit_message = ring_message_max(pub->max_bytes) };
+				      .limit_message = ring_message_max(pub->max_bytes),
+				      .dropped = bus__pub_dropped(pub) };
 	for (uint32_t i = 0; i < pub->ring.member_count; i++)
 		ret->gating += pub->ring.members[i].gates && !pub->ring.members[i].lying;
 	return 0;

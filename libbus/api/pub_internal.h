@@ -66,6 +66,8 @@ struct bus_pub {
 	struct ring_geometry geometry;
 	uint64_t max_bytes;
 	const struct board_source *source; /* of a stream; NULL: this is none */
+	/* source->dropped when it was opened, and as far as a wait told of it; what former busds' streams dropped */
+	uint64_t dropped_at, dropped_told, past_dropped;
 	uint32_t full;
 	uint64_t full_ns;                      /* UINT64_MAX: for ever */
 	struct polling polling, level_polling; /* for room; for bus_pub_wait() */
@@ -130,6 +132,9 @@ int bus__pub_make_room(struct bus_pub *pub, uint64_t need);
 
 /* pub_stream.c: one message less to be dropped. */
 void bus__pub_skip(struct bus_pub *pub);
+/* What its streams dropped; the next busd's, heir's, begins to count. */
+uint64_t bus__pub_dropped(const struct bus_pub *pub);
+void bus__pub_move_dropped(struct bus_pub *pub, const struct bus_pub *heir);
 
 /* pub_members.c */
 /*

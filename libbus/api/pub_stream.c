@@ -90,6 +90,45 @@ int bus_pub_reached(struct bus_pub *pub, uint32_t level, uint64_t *seq)
 	return err;
 }
 
+uint64_t bus__pub_dropped(const struct bus_pub *pub)
+{
+	if (pub->source == NULL)
+		return pub->past_dropped;
+	return pub->past_dropped + bus_load_relaxed(&pub->source->dropped) - pub->dropped_at;
+}
+
+/* What was not told yet is told by the next wait. */
+void bus__pub_move_dropped(struct bus_pub *pub, const struct bus_pub *heir)
+{
+	uint64_t untold;
+
+	if (pub->source == NULL)
+		return;
+	untold = bus_load_relaxed(&pub->source->dropped) - pub->dropped_told;
+	pub->past_dropped = bus__pub_dropped(pub);
+	pub->dropped_at = heir->dropped_at;
+	pub->dropped_told = heir->dropped_at - untold;
+}
+
+/* All that was waited for has come, but for what the stream dropped since that was said last. */
+static int say_dropped(struct bus_pub *pub)
+{
+	uint64_t dropped, more;
+
+	if (pub->source == NULL)
+		return 0;
+	dropped = bus_load_relaxed(&pub->source->dropped); /* behind an acquire of taken, or durable */
+	more = dropped - pub->dropped_told;
+	pub->dropped_told = dropped;
+	if (bus_likely(more == 0))
+		return 0;
+	return bus__fail(
+		-ENOSPC,
+		"stream \"%s\" dropped %llu messages of this publisher: its ring had no room for them, since the disk did "
+		"not take what was there (bus-topic info tells why), and it was made to drop what comes then",
+		pub->topic, (unsigned long long)more);
+}
+
 /* Why it would be waited for in vain; 0: it would not. */
 static int lost_hope(struct bus_pub *pub)
 {
@@ -157,14 +196,14 @@ int bus_pub_wait(struct bus_pub *pub, uint32_t level, uint64_t seq, int64_t time
 		return bus__fail(-EINVAL, "message %llu was not sent yet",
 				 (unsigned long long)seq - 1);
 	if (reached(pub, level) >= seq)
-		return 0;
+		return level == BUS_LEVEL_RING ? 0 : say_dropped(pub);
 	if (pub->claimed)
 		return -EBUSY;
 	began = bus_monotonic_ns();
 	deadline = timeout_ns < 0 ? UINT64_MAX : began + (uint64_t)timeout_ns;
 	if (spin(pub, level, seq, polling_until(&pub->level_polling, began, deadline))) {
 		polling_learn(&pub->level_polling, began, 0);
-		return 0;
+		return say_dropped(pub);
 	}
 	for (;;) {
 		bool ended = bus__pub_ring_closed(pub);
@@ -172,7 +211,7 @@ int bus_pub_wait(struct bus_pub *pub, uint32_t level, uint64_t seq, int64_t time
 		err = lost_hope(pub);
 		if (reached(pub, level) >= seq) {
 			polling_learn(&pub->level_polling, began, bus_monotonic_ns());
-			return 0;
+			return say_dropped(pub);
 		}
 		if (err < 0)
 			return err;

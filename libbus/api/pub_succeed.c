@@ -259,6 +259,7 @@ static void become(struct bus_pub *pub, struct bus_pub *heir)
 	pub->map = heir->map;
 	pub->geometry = heir->geometry;
 	pub->max_bytes = heir->max_bytes;
+	bus__pub_move_dropped(pub, heir);
 	pub->source = heir->source;
 	pub->member_room = heir->member_room;
 	pub->number = heir->number;

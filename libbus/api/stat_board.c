@@ -181,6 +181,7 @@ void bus__stat_board_log(const struct board_head *head, struct bus_stat_log *ret
 
 	*ret = (struct bus_stat_log){ .state = bus_load_relaxed(&log->state),
 				      .sync = log->sync,
+				      .on_full = log->on_full,
 				      .sync_interval_ns = log->interval_ns,
 				      .max_age_ns = log->max_age_ns,
 				      .max_bytes = log->max_bytes,
@@ -193,6 +194,7 @@ void bus__stat_board_log(const struct board_head *head, struct bus_stat_log *ret
 				      .errors = bus_load_relaxed(&log->errors),
 				      .full = bus_load_relaxed(&log->full),
 				      .lost = bus_load_relaxed(&log->lost),
+				      .dropped = bus_load_relaxed(&log->dropped),
 				      .commits = bus_load_relaxed(&log->commits),
 				      .syncs = bus_load_relaxed(&log->syncs),
 				      .sync_ns = bus_load_relaxed(&log->sync_ns) };

@@ -233,7 +233,8 @@ static void put_log(struct exposition *e, enum metric_id id, const struct bus_st
 				: id == METRIC_STREAM_DISK  ? log->disk_bytes
 				: id == METRIC_SPILL_LAG    ? log->lag_bytes
 				: id == METRIC_SPILL_ERRORS ? log->errors
-							    : log->full);
+				: id == METRIC_SPILL_FULL   ? log->full
+							    : log->dropped);
 }
 
 static void put_sync_count(struct exposition *e, const struct bus_stat_topic *t, const char *le,
@@ -443,6 +444,7 @@ static void put_family(struct exposition *e, enum metric_id id)
 		case METRIC_SPILL_LAG:
 		case METRIC_SPILL_ERRORS:
 		case METRIC_SPILL_FULL:
+		case METRIC_SPILL_DROPPED:
 		case METRIC_SPILL_FSYNC:
 			put_one_topic(e, id, t);
 			break;

@@ -20,6 +20,9 @@ static_assert((int)BUS_SYNC_NONE == (int)CTL_SYNC_NONE &&
 		      (int)BUS_SYNC_BATCH == (int)CTL_SYNC_BATCH &&
 		      (int)BUS_SYNC_MEMORY == (int)CTL_SYNC_MEMORY,
 	      "policies travel as they are");
+static_assert((int)BUS_ON_FULL_BLOCK == (int)CTL_ON_FULL_BLOCK &&
+		      (int)BUS_ON_FULL_DROP == (int)CTL_ON_FULL_DROP,
+	      "so do these");
 static_assert(BUS_TOPIC_MAX + 1 == CTL_TOPIC_MAX && BUS_NAME_MAX + 1 == CTL_NAME_MAX, "limits agree");
 
 int bus_topic_create(struct bus *bus, const char *topic, const struct bus_topic_opts *opts)
@@ -48,6 +51,7 @@ int bus_topic_create(struct bus *bus, const char *topic, const struct bus_topic_
 	req.stream_slots = o.stream_slots;
 	req.stream_bytes = o.stream_bytes;
 	req.log = (struct ctl_log_settings){ .sync = o.sync,
+					     .on_full = o.on_full,
 					     .interval_ns = o.sync_interval_ns,
 					     .max_age_ns = o.max_age_ns,
 					     .max_bytes = o.max_log_bytes,
@@ -89,6 +93,7 @@ static void fill_info(struct bus_topic_info *info, const struct ctl_topic_next_r
 	info->memory_bytes = r->memory_bytes;
 	info->created_ns = r->created_ns;
 	info->sync = r->log.sync;
+	info->on_full = r->log.on_full;
 	info->sync_interval_ns = r->log.interval_ns;
 	info->max_age_ns = r->log.max_age_ns;
 	info->max_log_bytes = r->log.max_bytes;
@@ -103,6 +108,7 @@ static void fill_info(struct bus_topic_info *info, const struct ctl_topic_next_r
 	info->disk_errors = r->disk.errors;
 	info->disk_full = r->disk.full;
 	info->disk_lost = r->disk.lost;
+	info->dropped = r->disk.dropped;
 	memcpy(info->io, r->disk.io, sizeof(info->io) - 1);
 	memcpy(info->io_why, r->disk.io_why, sizeof(info->io_why) - 1);
 	memcpy(info->log_why, r->disk.why, sizeof(info->log_why) - 1);

@@ -55,8 +55,8 @@ enum board_log_state {
 /* How a stream is kept, and how that goes; for tools. Written by the stream's writer in busd. */
 struct board_log {
 	/* as asked: constant */
-	uint32_t sync; /* enum ctl_sync of control_proto.h */
-	uint32_t pad0;
+	uint32_t sync;    /* enum ctl_sync of control_proto.h */
+	uint32_t on_full; /* enum ctl_on_full */
 	uint64_t interval_ns, max_age_ns, max_bytes, max_messages;
 	/* words by themselves, relaxed */
 	_Atomic uint32_t state;      /* enum board_log_state */
@@ -64,8 +64,8 @@ struct board_log {
 	_Atomic uint64_t oldest_seq; /* the first message on disk */
 	_Atomic uint64_t disk_bytes, segments;
 	_Atomic uint64_t lag_bytes; /* in the ring and not spilled yet, when last looked at */
-	_Atomic uint64_t errors, full, lost, poisoned, commits, syncs;
-	uint64_t pad1[8];
+	_Atomic uint64_t errors, full, lost, poisoned, commits, syncs, dropped;
+	uint64_t pad1[7];
 	char io[16];
 	char io_why[160];
 	char why[200];
@@ -234,9 +234,13 @@ enum board_source_state {
 };
 
 struct board_source {
-	_Atomic uint64_t taken;   /* its messages below this number stand in the stream */
-	_Atomic uint64_t durable; /* and those below this on disk, where there is one */
-	uint64_t pad0[6];
+	_Atomic uint64_t taken; /* its messages below this number stand in the stream, or were dropped */
+	_Atomic uint64_t durable; /* and those below this on disk, where there is one, or were dropped */
+	_Atomic uint64_t dropped; /* so many of those that it sent; stored before taken */
+	/* the newest run of them: for the writer, which passes durable over it. Seqlock: drop_gen */
+	_Atomic uint64_t drop_from, drop_to;
+	_Atomic uint32_t drop_gen;
+	uint32_t pad0[5];
 	_Atomic uint32_t state; /* enum board_source_state */
 	_Atomic uint32_t gen;   /* seqlock over what follows */
 	uint32_t src;

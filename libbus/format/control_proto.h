@@ -301,12 +301,18 @@ struct ctl_topic_settings {
 
 /* How a stream is kept. Zeros: by default */
 struct ctl_log_settings {
-	uint32_t sync; /* enum ctl_sync */
-	uint32_t pad;
+	uint32_t sync;         /* enum ctl_sync */
+	uint32_t on_full;      /* enum ctl_on_full */
 	uint64_t interval_ns;  /* CTL_SYNC_INTERVAL */
 	uint64_t max_age_ns;   /* 0: no limit, each of them */
 	uint64_t max_bytes;    /* of segment files */
 	uint64_t max_messages; /* so many at least are kept */
+};
+
+/* What becomes of a message that the stream's ring has no room for, because the disk does not take what is in it. */
+enum ctl_on_full {
+	CTL_ON_FULL_BLOCK = 0, /* it stays in its publisher's ring */
+	CTL_ON_FULL_DROP = 1,  /* it is dropped, and counted */
 };
 
 enum ctl_sync {
@@ -348,7 +354,7 @@ struct ctl_topic_next {
 struct ctl_log_info {
 	uint64_t head_seq, durable_seq, spilled_seq, oldest_seq;
 	uint64_t disk_bytes, segments, lag_bytes;
-	uint64_t errors, full, lost;
+	uint64_t errors, full, lost, dropped;
 	uint32_t state; /* enum board_log_state */
 	uint32_t pad;
 	char io[16];      /* "io_uring" or "threads" */

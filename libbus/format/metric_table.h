@@ -80,7 +80,9 @@
 	X(SPILL_ERRORS, "spill_errors", "counter", "", "spill_errors", "topic", \
 	  "Errors that the disk reported to the writer of a stream") \
 	X(SPILL_FULL, "spill_full", "counter", "", "spill_full", "topic", \
-	  "Times that the disk had no room for a stream, whose publishers wait then") \
+	  "Times that the disk had no room for a stream, whose publishers wait then, or what they send is dropped") \
+	X(SPILL_DROPPED, "spill_dropped", "counter", "", "spill_dropped", "topic", \
+	  "Messages that a stream made with --on-full=drop had no room for, because the disk did not take what was there") \
 	X(SPILL_FSYNC, "spill_fsync_seconds", "histogram", "seconds", "spill_fsync_seconds", "topic", \
 	  "How long syncs of a stream's log took, what was written with them included") \
 	X(RING_USED, "ring_used_ratio", "gauge", "ratio", "used_ratio", "topic,publisher,pid", \

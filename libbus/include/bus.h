@@ -178,6 +178,13 @@ enum bus_sync {
 	BUS_SYNC_MEMORY = 4,   /* it is not written to disk */
 };
 
+/* What becomes of a message that finds a stream's ring full of what the disk, full, failing or slow, has not taken. */
+enum bus_on_full {
+	BUS_ON_FULL_BLOCK = 0, /* it waits in its publisher's ring, and so do those behind it */
+	/* where the disk has taken nothing for a second it is dropped, and counted; bus_pub_wait() tells it */
+	BUS_ON_FULL_DROP = 1,
+};
+
 /* Of each ring on the topic; every publisher has one. */
 struct bus_topic_opts {
 	size_t size;
@@ -187,7 +194,7 @@ struct bus_topic_opts {
 	uint64_t bytes;
 	uint64_t max_bytes; /* limit to which a ring may grow for a large message; 0: busd's */
 	uint32_t flags;     /* BUS_TOPIC_* */
-	uint32_t pad;
+	uint32_t on_full;   /* enum bus_on_full: of a stream on disk */
 	/* BUS_TOPIC_STREAM: the ring of the stream itself; 0: 16 MiB and 65,536 messages */
 	uint64_t stream_bytes;
 	uint32_t stream_slots;
@@ -233,6 +240,8 @@ struct bus_topic_info {
 	/* of a stream: as it was made */
 	uint32_t sync;      /* enum bus_sync; of any other topic DEFAULT */
 	uint32_t log_state; /* enum bus_log_state */
+	uint32_t on_full;   /* enum bus_on_full */
+	uint32_t pad;
 	uint64_t sync_interval_ns, max_age_ns, max_log_bytes, max_messages;
 	/* of one on disk: numbers of messages are those of the next one, but for the oldest */
 	uint64_t head_seq, durable_seq, oldest_seq;
@@ -241,7 +250,8 @@ struct bus_topic_info {
 	uint64_t disk_errors; /* reported by the disk */
 	uint64_t disk_full;   /* refusals for want of room */
 	uint64_t disk_lost; /* BUS_SYNC_NONE: messages whose writing failed after they had left the ring */
-	char io[16];        /* "io_uring", or "threads" where that is refused: io_why */
+	uint64_t dropped; /* BUS_ON_FULL_DROP: messages that never came into the stream */
+	char io[16];      /* "io_uring", or "threads" where that is refused: io_why */
 	char io_why[160];
 	char log_why[200]; /* what is wrong with the log, or was last; "": nothing ever was */
 };
@@ -250,8 +260,9 @@ enum bus_log_state {
 	BUS_LOG_NONE = 0,    /* it is not on disk */
 	BUS_LOG_OPENING = 1, /* no message is taken yet */
 	BUS_LOG_RUNNING = 2,
-	BUS_LOG_FAILING = 3, /* the disk reported an error: busd goes on in a new file, publishers wait */
-	BUS_LOG_FULL = 4,    /* no room on the disk: publishers wait until there is */
+	/* the disk reported an error: busd goes on in a new file; publishers wait, or what they send is dropped */
+	BUS_LOG_FAILING = 3,
+	BUS_LOG_FULL = 4,    /* no room on the disk: the same until there is */
 	BUS_LOG_STOPPED = 5, /* log_why; tried again, publishers wait */
 };
 
@@ -398,6 +409,7 @@ struct bus_pub_info {
 	uint32_t pad;
 	uint64_t max_message;   /* largest message without replacing the ring */
 	uint64_t limit_message; /* largest message at all */
+	uint64_t dropped; /* messages of this publisher that its stream dropped (BUS_ON_FULL_DROP) */
 };
 
 /* What the publisher knows of itself. Makes no system call where nothing changed. */
@@ -426,6 +438,8 @@ int bus_pub_reached(struct bus_pub *pub, uint32_t level, uint64_t *seq) BUS_MUST
  * the level. 0: they have. Polls for spin_ns first, then sleeps.
  *
  *  -ETIMEDOUT   not within timeout_ns; they are under way still
+ *  -ENOSPC      of those, some were dropped: the stream is one of BUS_ON_FULL_DROP, and the disk did not take what it had. Said
+ *               once: the next call tells of those that are dropped later. The others have reached the level
  *  -EINVAL      seq is more than was sent
  *  -ESHUTDOWN   the topic was removed, or busd stopped
  *  -EPIPE       all of busd has died: whether they came so far is not known. Where the next busd can know (a stream on

@@ -78,12 +78,15 @@ struct bus_stat_sub {
 
 struct bus_stat_log {
 	uint32_t state; /* enum bus_log_state of bus.h; 0: it is not on disk, and the rest says nothing */
-	uint32_t sync; /* enum bus_sync */
+	uint32_t sync;    /* enum bus_sync */
+	uint32_t on_full; /* enum bus_on_full */
+	uint32_t pad;
 	uint64_t sync_interval_ns, max_age_ns, max_bytes, max_messages;
 	uint64_t durable_seq, oldest_seq; /* the next number that is not durable; the oldest on disk */
 	uint64_t lag_bytes;               /* in the ring and not in the log */
 	uint64_t disk_bytes, segments;
 	uint64_t errors, full, lost, commits, syncs;
+	uint64_t dropped; /* by a stream that drops what its ring has no room for */
 	char io[16];      /* "io_uring" or "threads" */
 	char io_why[160]; /* why it is not io_uring; "" */
 	char why[200];    /* what is wrong, or was last */
