@@ -46,6 +46,9 @@ void bus__durable_begin(struct bus_sub *sub, uint64_t position)
 	if (sub->spare_former == NULL) { /* an heir goes on where the former busd's ring ends for it */
 		sub->start = BUS_START_SEQ;
 		sub->start_seq = position - 1;
+		sub->start_time_ns = 0; /* nor is anything unread too old */
+		for (uint32_t i = 0; i < sub->ring_count; i++)
+			sub->rings[i]->after_ns = 0;
 	}
 	sub->released = position;
 	bus__durable_ack(sub);

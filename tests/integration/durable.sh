@@ -31,6 +31,8 @@ bus-pub t --stdin=lines --wait=durable <lines
 same "the first four" "1 2 3 4" "$(bus-sub t --durable=a --from=oldest --count=4 | xargs)"
 same "a start is for the first time" "5 6" "$(bus-sub t --durable=a --from=oldest --count=2 | xargs)"
 same "another name begins anew" "1" "$(bus-sub t --durable=b --from=oldest --count=1)"
+later=time:$(date -u -d '+1 hour' +%FT%TZ)
+same "a time to start at, too" "2 3" "$(bus-sub t --durable=b --from="$later" --count=2 --timeout=5s | xargs)"
 same "at the end" "" "$(bus-sub t --durable=c --timeout=50ms 2>/dev/null)"
 same "shown" "6 19994 False" "$(position t a seq) $(position t a lag_messages) $(position t a held)"
 bus-topic positions t | grep -q '^a .* 6 .*20.0k' || note_failure "as a table: $(bus-topic positions t)"

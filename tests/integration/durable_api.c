@@ -94,6 +94,17 @@ static void acknowledges(void)
 	take(sub, 8, 1);
 	EQUAL(bus_sub_ack(sub), 0);
 	bus_sub_close(sub);
+	/* a time that all of them are before is for a new name, too */
+	OK(bus_sub_open(&sub, bus, "s",
+			BUS_OPTS(sub, .durable = "timed", .start = BUS_START_SEQ, .start_seq = 2)));
+	take(sub, 2, 3);
+	bus_sub_close(sub);
+	OK(bus_sub_open(&sub, bus, "s",
+			BUS_OPTS(sub, .durable = "timed", .start = BUS_START_TIME,
+				 .start_time_ns = UINT64_MAX / 2)));
+	take(sub, 5, 3);
+	bus_sub_close(sub);
+	EQUAL(position("timed").seq, 8);
 
 	late = subscribe("late", BUS_START_OLDEST, BUS_SUB_ACK);
 	EQUAL(OK(bus_sub_recv(late, buf, sizeof(buf), &msg)), 1);
