@@ -151,6 +151,21 @@ static int find_stream(const struct client *client, const char *name, struct top
 	return 0;
 }
 
+/* Its holder has died: its place is free, though the loop has not come to that yet. */
+static void take_away(struct hold *hold)
+{
+	struct client *holder = hold->client;
+
+	if (hold->sub) {
+		sub_free(hold->sub);
+		client_ring_bells(holder->busd);
+	} else {
+		holder->job->hold = NULL; /* a client has one request at a time */
+		position_drop(hold);
+	}
+	client_doom(holder, NULL);
+}
+
 /* -EBUSY: somebody holds it who lives. */
 static int check_free(const struct topic *topic, const struct client *client, const char *name,
 		      struct why *why)
@@ -163,12 +178,9 @@ static int check_free(const struct topic *topic, const struct client *client, co
 			why, EACCES,
 			"durable subscription \"%s\" belongs to another user (uid %u; this is uid %u); take another name, or ask root or an administrator of the topic",
 			name, hold->owner, client->uid);
-	if (hold && hold->sub && holder != client && client_has_died(holder)) {
-		/* its place is free, though the loop has not come to that yet */
-		sub_free(hold->sub);
-		client_doom(holder, NULL);
-		client_ring_bells(topic->busd);
-		hold = NULL;
+	if (hold && holder != client && client_has_died(holder)) {
+		take_away(hold);
+		return 0;
 	}
 	if (!hold)
 		return 0;
@@ -208,7 +220,7 @@ static void answered(struct job *job, struct position_ask *ask)
 	stream_unpark(job);
 	job->rc = ask->rc;
 	job->why = ask->why;
-	if (ask->want == POSITION_OPEN && ask->rc == 0) {
+	if (ask->want == POSITION_OPEN && ask->rc == 0 && job->hold) {
 		job->hold->known = ask->known;
 		job->hold->seq = ask->seq;
 		job->hold->owner = ask->owner;

@@ -4,7 +4,8 @@
  * about them. Where they stand is the business of the stream's writer (spill_position.h), which is asked and answers later:
  * the request's job is parked meanwhile.
  *
- * A hold belongs to a request, and then to the subscription that it opened; it goes with either.
+ * A hold belongs to a request, and then to the subscription that it opened; it goes with either, and with the client. One
+ * that is taken from a request (its client has died, and another one wants the name) leaves it without.
  */
 #ifndef BUSD_POSITION_H
 #define BUSD_POSITION_H
