@@ -296,6 +296,11 @@ uint64_t position_of(const struct sub *sub)
 	return sub->hold && sub->hold->known ? sub->hold->seq + 1 : 0;
 }
 
+bool position_is_of(const struct sub *sub, const struct topic *topic)
+{
+	return sub->hold && sub->hold->topic == topic;
+}
+
 void position_joined(struct sub *sub)
 {
 	struct hold *hold = sub->hold;
@@ -376,11 +381,11 @@ int position_settle(struct client *client, const void *msg, struct why *why)
 	if (!sub || sub->client != client)
 		return because(why, ENOENT, "this connection has no subscription %llu",
 			       (unsigned long long)settle->sub_id);
-	if (!sub->hold || !sub->active)
+	if (!sub->durable[0] || !sub->active)
 		return because(why, EINVAL, "subscription \"%s\" is not durable", sub->pattern);
-	topic = sub->hold->topic;
-	if (topic->removed || !topic->stream->disk) /* its writer answers no more */
-		return because(why, ESHUTDOWN, "stream \"%s\" has ended", topic->name);
+	topic = sub->hold ? sub->hold->topic : NULL;
+	if (!topic || topic->removed || !topic->stream->disk) /* its writer answers no more */
+		return because(why, ESHUTDOWN, "stream \"%s\" has ended", sub->pattern);
 	job = new_job(client, msg, POSITION_SETTLE, sub->durable, &ask);
 	if (!job)
 		return because(why, ENOMEM, "busd is out of memory");

@@ -22,6 +22,8 @@ struct job;
 int position_begin(struct job *job, const char *name, struct why *why);
 /* Where the subscription begins, + 1; 0: the name is new. */
 uint64_t position_of(const struct sub *sub);
+/* A durable subscription's stream is this one. */
+bool position_is_of(const struct sub *sub, const struct topic *topic);
 /* The job is done with the stream. */
 void position_let_go(struct job *job);
 /* The job's hold is the subscription's from now on. */
