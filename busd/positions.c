@@ -197,6 +197,15 @@ struct position *positions_after(struct positions *p, const char *name)
 	return next;
 }
 
+unsigned positions_count(const struct positions *p, uint32_t uid)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < LOG_POSITIONS_MAX; i++)
+		count += is_there(&p->all[i]) && p->all[i].uid == uid;
+	return count;
+}
+
 /* That of the same name where its removal is not on disk yet: there are never two of a name. */
 static struct position *place(struct positions *p, const char *name)
 {

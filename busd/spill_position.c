@@ -145,6 +145,11 @@ static int add(struct spill_disk *d, const struct position_ask *ask, struct posi
 			"%u positions of stream \"%s\" cannot be read (file " LOG_POSITIONS_NAME
 			"), and \"%s\" may be one of them: say where it begins (bus-topic position %s %s --to WHERE --execute)",
 			p->bad, d->topic, ask->name, d->topic, ask->name);
+	if (!ask->anybodys && positions_count(p, ask->uid) >= POSITIONS_USER_MAX)
+		return because(
+			why, EDQUOT,
+			"your user (uid %u) has %d durable subscriptions on stream \"%s\", the most that one may who does not administer it; delete one that is not needed (bus-topic position %s NAME --delete --execute)",
+			ask->uid, POSITIONS_USER_MAX, d->topic, d->topic);
 	*ret = positions_add(p, ask->name, ask->uid, bus_realtime_ns());
 	if (!*ret)
 		return because(
