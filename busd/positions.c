@@ -90,6 +90,13 @@ static void take_pair(struct positions *p, uint32_t pair)
 		return;
 	}
 	pos->good = good[1] && (!good[0] || rec[1].gen > rec[0].gen);
+	if (!(good[0] && good[1]) && rec[pos->good].flags & LOG_POSITION_REMOVED &&
+	    !is_zero(bytes + (pos->good ? 0 : LOG_POSITION_BYTES), LOG_POSITION_BYTES)) {
+		/* the other one may be of a name that came after the removal: torn when it was begun, or rotten since */
+		pos->bad = true;
+		p->bad++;
+		return;
+	}
 	other = positions_find(p, rec[pos->good].name);
 	if (other && !(rec[pos->good].flags & LOG_POSITION_REMOVED)) {
 		/* no writer of ours makes two; messages may come again, none is passed over */
