@@ -372,7 +372,7 @@ static void settled(struct client *client, struct job *job)
 
 int position_settle(struct client *client, const void *msg, struct why *why)
 {
-	const struct ctl_sub_close *settle = msg;
+	const struct ctl_sub_settle *settle = msg;
 	struct sub *sub = idmap_get(&client->busd->subs_by_id, settle->sub_id);
 	struct position_ask *ask;
 	struct topic *topic;
@@ -390,6 +390,7 @@ int position_settle(struct client *client, const void *msg, struct why *why)
 	if (!job)
 		return because(why, ENOMEM, "busd is out of memory");
 	job->done = settled;
+	ask->within_ns = settle->within_ns - 1; /* not said: without end */
 	park(job, topic, ask);
 	return 0;
 }

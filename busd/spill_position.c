@@ -15,7 +15,7 @@
 
 #define LOOK_NS UINT64_C(200000000) /* between two looks at what is acknowledged */
 #define SETTLE_NS \
-	UINT64_C(1000000000) /* then the answer says how far it has come: who asked asks again */
+	UINT64_C(1000000000) /* at most; the answer says how far it has come: who asked asks again */
 #define SET_NS   UINT64_C(4000000000) /* within a client's time for an answer */
 #define AGAIN_NS UINT64_C(1000000000)
 #define BUSY_NS  UINT64_C(50000000) /* while something is under way */
@@ -225,7 +225,7 @@ static bool serve_settle(struct spill_disk *d, struct position_ask *ask, uint64_
 		take(d, pos, hold);
 		ask->begun = true;
 		ask->gen = pos->gen;
-		ask->until = now + SETTLE_NS;
+		ask->until = now + bus_min_u64(ask->within_ns, SETTLE_NS);
 		desk->hurry = desk->hurry_sync = true;
 	}
 	if (pos->kept < ask->gen && now < ask->until)

@@ -237,6 +237,9 @@ uint32_t bus__settle(struct bus *bus);
 int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
 			int *nfds);
 
+/* Without descriptors, and waits at most so long. */
+int bus__request_within(struct bus *bus, uint32_t gen, uint64_t most_ns, void *req, void *reply,
+			size_t reply_size);
 /* Receives all events that are there, never blocks. 0, or -EPIPE where busd has gone. */
 int bus__pump(struct bus *bus);
 int bus__pump_locked(struct bus *bus);

@@ -206,11 +206,11 @@ static int ask(struct bus *bus, struct ctl_head *head, void *reply, size_t reply
  * Across the death of busd's worker: the same request, under the same number, is sent to the next
  * one, which knows what of it was done.
  */
-static int request(struct bus *bus, uint32_t gen, void *req, void *reply, size_t reply_size,
-		   int *fds, int *nfds)
+static int request(struct bus *bus, uint32_t gen, uint64_t most, void *req, void *reply,
+		   size_t reply_size, int *fds, int *nfds)
 {
 	struct ctl_head *head = req;
-	uint64_t most = patience(bus, head), began = bus_monotonic_ns();
+	uint64_t began = bus_monotonic_ns();
 	uint64_t deadline = began + most;
 	int room = nfds != NULL ? *nfds : 0;
 	int err;
@@ -250,7 +250,20 @@ static int request(struct bus *bus, uint32_t gen, void *req, void *reply, size_t
 int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
 			int *nfds)
 {
-	return request(bus, 0, req, reply, reply_size, fds, nfds);
+	return request(bus, 0, patience(bus, req), req, reply, reply_size, fds, nfds);
+}
+
+int bus__request_within(struct bus *bus, uint32_t gen, uint64_t most_ns, void *req, void *reply,
+			size_t reply_size)
+{
+	int err;
+
+	if (bus->magic != BUS__MAGIC)
+		return -ECHILD;
+	pthread_mutex_lock(&bus->request_lock);
+	err = request(bus, gen, most_ns, req, reply, reply_size, NULL, NULL);
+	pthread_mutex_unlock(&bus->request_lock);
+	return err;
 }
 
 /* gen 0: whichever busd is there. */
@@ -262,7 +275,7 @@ int bus__request_of(struct bus *bus, uint32_t gen, void *req, void *reply, size_
 	if (bus->magic != BUS__MAGIC)
 		return -ECHILD;
 	pthread_mutex_lock(&bus->request_lock);
-	err = request(bus, gen, req, reply, reply_size, fds, nfds);
+	err = request(bus, gen, patience(bus, req), req, reply, reply_size, fds, nfds);
 	pthread_mutex_unlock(&bus->request_lock);
 	return err;
 }

@@ -20,7 +20,7 @@
  *   SUB_OPEN with a name, on one stream on disk. The answer says where the name stands; nowhere: the
  *   subscription begins as it likes. It stores in its cursor segment (acked) up to where it has done with
  *   the messages, and busd takes that from there. SUB_SETTLE is answered once what acked said is on
- *   disk, or after a second: the answer's value says up to where that is, + 1. One that is new asks
+ *   disk, or after within_ns, a second at most: the answer's value says up to where that is, + 1. One that is new asks
  *   so before its bus_sub_open() returns. POSITION_NEXT and POSITION_SET show and change where names
  *   stand that nobody holds. Only where HELLO's answer has CTL_FEATURE_POSITIONS.
  */
@@ -82,6 +82,12 @@ struct ctl_log_segment_reply {
 	uint64_t disk_bytes;
 	uint32_t segments;
 	uint32_t pad;
+};
+
+struct ctl_sub_settle {
+	struct ctl_head head;
+	uint64_t sub_id;
+	uint64_t within_ns; /* + 1: how long the disk is waited for, at most a second; 0: a second */
 };
 
 /*

@@ -624,6 +624,7 @@ int bus_sub_release(struct bus_sub *sub, int n) BUS_MUST_CHECK;
  * name later, and bus_sub_settle() says -ESHUTDOWN.
  *
  * This call returns once all that is acknowledged so far is on disk, whatever the policy is.
+ * timeout_ns 0: it is asked and not waited for; -1: without end.
  *  -ETIMEDOUT  not within timeout_ns; it will be, as soon as the disk allows
  *  -EINVAL     the subscription is not durable
  *  -EIO        the stream's disk fails: bus_why() says how
