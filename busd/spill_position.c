@@ -178,8 +178,13 @@ static bool serve_hold(struct spill_disk *d, struct position_ask *ask)
 	/* what a former worker had not written yet */
 	if (!pos)
 		pos = positions_add(&d->desk.positions, ask->name, ask->uid, bus_realtime_ns());
-	if (!pos || *hold_of(&d->desk, pos))
+	if (!pos || *hold_of(&d->desk, pos)) {
+		log_error(
+			"stream \"%s\": what durable subscription \"%s\" acknowledges is not kept: %s",
+			d->topic, ask->name,
+			pos ? "its name is held already" : "the stream has as many names as it may");
 		return true;
+	}
 	*hold_of(&d->desk, pos) = ask;
 	list_remove(&ask->link);
 	take(d, pos, ask);
