@@ -234,6 +234,8 @@ void alloc_put_aside(struct job *job)
 
 void alloc_orphan(struct job *job)
 {
+	position_drop(job->hold); /* it has the client */
+	job->hold = NULL;
 	job->client = NULL;
 }
 

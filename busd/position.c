@@ -151,6 +151,21 @@ static int find_stream(const struct client *client, const char *name, struct top
 	return 0;
 }
 
+/* Its holder has died: its place is free, though the loop has not come to that yet. */
+static void take_away(struct hold *hold)
+{
+	struct client *holder = hold->client;
+
+	if (hold->sub) {
+		sub_free(hold->sub);
+		client_ring_bells(holder->busd);
+	} else {
+		holder->job->hold = NULL; /* a client has one request at a time */
+		position_drop(hold);
+	}
+	client_doom(holder, NULL);
+}
+
 /* -EBUSY: somebody holds it who lives. */
 static int check_free(const struct topic *topic, const struct client *client, const char *name,
 		      struct why *why)
@@ -163,12 +178,9 @@ static int check_free(const struct topic *topic, const struct client *client, co
 			why, EACCES,
 			"durable subscription \"%s\" belongs to another user (uid %u; this is uid %u); take another name, or ask root or an administrator of the topic",
 			name, hold->owner, client->uid);
-	if (hold && hold->sub && holder != client && client_has_died(holder)) {
-		/* its place is free, though the loop has not come to that yet */
-		sub_free(hold->sub);
-		client_doom(holder, NULL);
-		client_ring_bells(topic->busd);
-		hold = NULL;
+	if (hold && holder != client && client_has_died(holder)) {
+		take_away(hold);
+		return 0;
 	}
 	if (!hold)
 		return 0;
@@ -208,7 +220,7 @@ static void answered(struct job *job, struct position_ask *ask)
 	stream_unpark(job);
 	job->rc = ask->rc;
 	job->why = ask->why;
-	if (ask->want == POSITION_OPEN && ask->rc == 0) {
+	if (ask->want == POSITION_OPEN && ask->rc == 0 && job->hold) {
 		job->hold->known = ask->known;
 		job->hold->seq = ask->seq;
 		job->hold->owner = ask->owner;
@@ -284,6 +296,11 @@ uint64_t position_of(const struct sub *sub)
 	return sub->hold && sub->hold->known ? sub->hold->seq + 1 : 0;
 }
 
+bool position_is_of(const struct sub *sub, const struct topic *topic)
+{
+	return sub->hold && sub->hold->topic == topic;
+}
+
 void position_joined(struct sub *sub)
 {
 	struct hold *hold = sub->hold;
@@ -355,7 +372,7 @@ static void settled(struct client *client, struct job *job)
 
 int position_settle(struct client *client, const void *msg, struct why *why)
 {
-	const struct ctl_sub_close *settle = msg;
+	const struct ctl_sub_settle *settle = msg;
 	struct sub *sub = idmap_get(&client->busd->subs_by_id, settle->sub_id);
 	struct position_ask *ask;
 	struct topic *topic;
@@ -364,15 +381,16 @@ int position_settle(struct client *client, const void *msg, struct why *why)
 	if (!sub || sub->client != client)
 		return because(why, ENOENT, "this connection has no subscription %llu",
 			       (unsigned long long)settle->sub_id);
-	if (!sub->hold || !sub->active)
+	if (!sub->durable[0] || !sub->active)
 		return because(why, EINVAL, "subscription \"%s\" is not durable", sub->pattern);
-	topic = sub->hold->topic;
-	if (topic->removed || !topic->stream->disk) /* its writer answers no more */
-		return because(why, ESHUTDOWN, "stream \"%s\" has ended", topic->name);
+	topic = sub->hold ? sub->hold->topic : NULL;
+	if (!topic || topic->removed || !topic->stream->disk) /* its writer answers no more */
+		return because(why, ESHUTDOWN, "stream \"%s\" has ended", sub->pattern);
 	job = new_job(client, msg, POSITION_SETTLE, sub->durable, &ask);
 	if (!job)
 		return because(why, ENOMEM, "busd is out of memory");
 	job->done = settled;
+	ask->within_ns = settle->within_ns - 1; /* not said: without end */
 	park(job, topic, ask);
 	return 0;
 }

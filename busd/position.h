@@ -4,7 +4,8 @@
  * about them. Where they stand is the business of the stream's writer (spill_position.h), which is asked and answers later:
  * the request's job is parked meanwhile.
  *
- * A hold belongs to a request, and then to the subscription that it opened; it goes with either.
+ * A hold belongs to a request, and then to the subscription that it opened; it goes with either, and with the client. One
+ * that is taken from a request (its client has died, and another one wants the name) leaves it without.
  */
 #ifndef BUSD_POSITION_H
 #define BUSD_POSITION_H
@@ -21,6 +22,8 @@ struct job;
 int position_begin(struct job *job, const char *name, struct why *why);
 /* Where the subscription begins, + 1; 0: the name is new. */
 uint64_t position_of(const struct sub *sub);
+/* A durable subscription's stream is this one. */
+bool position_is_of(const struct sub *sub, const struct topic *topic);
 /* The job is done with the stream. */
 void position_let_go(struct job *job);
 /* The job's hold is the subscription's from now on. */

@@ -90,6 +90,13 @@ static void take_pair(struct positions *p, uint32_t pair)
 		return;
 	}
 	pos->good = good[1] && (!good[0] || rec[1].gen > rec[0].gen);
+	if (!(good[0] && good[1]) && rec[pos->good].flags & LOG_POSITION_REMOVED &&
+	    !is_zero(bytes + (pos->good ? 0 : LOG_POSITION_BYTES), LOG_POSITION_BYTES)) {
+		/* the other one may be of a name that came after the removal: torn when it was begun, or rotten since */
+		pos->bad = true;
+		p->bad++;
+		return;
+	}
 	other = positions_find(p, rec[pos->good].name);
 	if (other && !(rec[pos->good].flags & LOG_POSITION_REMOVED)) {
 		/* no writer of ours makes two; messages may come again, none is passed over */
@@ -195,6 +202,15 @@ struct position *positions_after(struct positions *p, const char *name)
 			next = pos;
 	}
 	return next;
+}
+
+unsigned positions_count(const struct positions *p, uint32_t uid)
+{
+	unsigned count = 0;
+
+	for (size_t i = 0; i < LOG_POSITIONS_MAX; i++)
+		count += is_there(&p->all[i]) && p->all[i].uid == uid;
+	return count;
 }
 
 /* That of the same name where its removal is not on disk yet: there are never two of a name. */

@@ -28,6 +28,8 @@ struct position {
 };
 
 #define POSITIONS_AT_ONCE 6 /* records in a request */
+/* Names of one user who does not administer the topic: nobody can have them all. */
+#define POSITIONS_USER_MAX (LOG_POSITIONS_MAX / 4)
 
 struct positions {
 	struct io *io;
@@ -58,6 +60,8 @@ void positions_close(struct positions *p);
 struct position *positions_find(struct positions *p, const char *name);
 /* The first one whose name sorts after this one; NULL. */
 struct position *positions_after(struct positions *p, const char *name);
+/* How many are this user's. */
+unsigned positions_count(const struct positions *p, uint32_t uid);
 /* A new name, nowhere yet: in memory only. NULL: LOG_POSITIONS_MAX are there. */
 struct position *positions_add(struct positions *p, const char *name, uint32_t uid, uint64_t now_ns);
 void positions_move(struct position *pos, uint64_t seq, uint64_t now_ns);

@@ -15,7 +15,7 @@
 
 #define LOOK_NS UINT64_C(200000000) /* between two looks at what is acknowledged */
 #define SETTLE_NS \
-	UINT64_C(1000000000) /* then the answer says how far it has come: who asked asks again */
+	UINT64_C(1000000000) /* at most; the answer says how far it has come: who asked asks again */
 #define SET_NS   UINT64_C(4000000000) /* within a client's time for an answer */
 #define AGAIN_NS UINT64_C(1000000000)
 #define BUSY_NS  UINT64_C(50000000) /* while something is under way */
@@ -145,6 +145,11 @@ static int add(struct spill_disk *d, const struct position_ask *ask, struct posi
 			"%u positions of stream \"%s\" cannot be read (file " LOG_POSITIONS_NAME
 			"), and \"%s\" may be one of them: say where it begins (bus-topic position %s %s --to WHERE --execute)",
 			p->bad, d->topic, ask->name, d->topic, ask->name);
+	if (!ask->anybodys && positions_count(p, ask->uid) >= POSITIONS_USER_MAX)
+		return because(
+			why, EDQUOT,
+			"your user (uid %u) has %d durable subscriptions on stream \"%s\", the most that one may who does not administer it; delete one that is not needed (bus-topic position %s NAME --delete --execute)",
+			ask->uid, POSITIONS_USER_MAX, d->topic, d->topic);
 	*ret = positions_add(p, ask->name, ask->uid, bus_realtime_ns());
 	if (!*ret)
 		return because(
@@ -173,8 +178,13 @@ static bool serve_hold(struct spill_disk *d, struct position_ask *ask)
 	/* what a former worker had not written yet */
 	if (!pos)
 		pos = positions_add(&d->desk.positions, ask->name, ask->uid, bus_realtime_ns());
-	if (!pos || *hold_of(&d->desk, pos))
+	if (!pos || *hold_of(&d->desk, pos)) {
+		log_error(
+			"stream \"%s\": what durable subscription \"%s\" acknowledges is not kept: %s",
+			d->topic, ask->name,
+			pos ? "its name is held already" : "the stream has as many names as it may");
 		return true;
+	}
 	*hold_of(&d->desk, pos) = ask;
 	list_remove(&ask->link);
 	take(d, pos, ask);
@@ -220,7 +230,7 @@ static bool serve_settle(struct spill_disk *d, struct position_ask *ask, uint64_
 		take(d, pos, hold);
 		ask->begun = true;
 		ask->gen = pos->gen;
-		ask->until = now + SETTLE_NS;
+		ask->until = now + bus_min_u64(ask->within_ns, SETTLE_NS);
 		desk->hurry = desk->hurry_sync = true;
 	}
 	if (pos->kept < ask->gen && now < ask->until)

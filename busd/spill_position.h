@@ -38,11 +38,12 @@ struct position_ask {
 	enum position_want want;
 	char name[CTL_NAME_MAX];
 	uint32_t uid;
-	bool anybodys;                        /* OPEN, SET: also where the name is another user's */
-	bool again;                           /* SET: what a former worker may have done already */
-	uint32_t flags;                       /* SET: CTL_POSITION_* */
-	uint64_t from, to;                    /* SET */
-	struct segment *seg;                  /* HOLD: the loop's reference, */
+	bool anybodys;       /* OPEN, SET: also where the name is another user's */
+	bool again;          /* SET: what a former worker may have done already */
+	uint32_t flags;      /* SET: CTL_POSITION_* */
+	uint64_t from, to;   /* SET */
+	uint64_t within_ns;  /* SETTLE: or it is answered with how far it has come */
+	struct segment *seg; /* HOLD: the loop's reference, */
 	const struct cursor_segment *cursors; /* and its mapping */
 	/* the thread's */
 	bool begun;

@@ -32,6 +32,9 @@ static bool wants(const struct sub *sub, const struct topic *topic)
 {
 	struct acl_subject subject = client_subject(sub->client);
 
+	/* not of a stream that came under the same name: its numbers are others */
+	if (sub->durable[0] && !position_is_of(sub, topic))
+		return false;
 	return topic_matches(sub->pattern, topic->name) &&
 	       acl_allows(&topic->busd->config->acl, topic->busd->uid, &subject, ACL_SUBSCRIBE,
 			  topic->name);

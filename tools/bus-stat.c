@@ -125,25 +125,44 @@ static int show_all(const struct job *job)
 	return stat_source_close(&source);
 }
 
-/* Held or not: who is not there has no row among the subscribers. */
-static void show_positions(const struct stat_source *source, const char *topic)
+/*
+ * Live topics and streams in memory have none, nor has an older busd; and who may not subscribe is shown none. Else it is
+ * said, and the exit code says that something is missing.
+ */
+static int positions_end(const struct stat_source *source, int err, const char *topic)
 {
-	struct bus_position p = { .name = "" };
-
-	if (!source->bus || bus_position_next(source->bus, topic, &p) <= 0)
-		return;
-	printf("\ndurable subscriptions\n");
-	position_list(source->bus, topic, false);
+	if (err >= 0 || err == -EOPNOTSUPP || err == -EACCES)
+		return TOOL_DONE;
+	tool_warn("cannot list the durable subscriptions of \"%s\": %s", topic, bus_why(source->bus));
+	return TOOL_FAILED;
 }
 
-static json_t *positions_json(const struct stat_source *source, const char *topic)
+/* Held or not: who is not there has no row among the subscribers. */
+static int show_positions(const struct stat_source *source, const char *topic)
+{
+	struct bus_position p = { .name = "" };
+	int n = source->bus ? bus_position_next(source->bus, topic, &p) : 0;
+
+	if (n <= 0)
+		return positions_end(source, n, topic);
+	printf("\ndurable subscriptions\n");
+	return position_list(source->bus, topic, false);
+}
+
+/* null: not known */
+static json_t *positions_json(const struct stat_source *source, const char *topic, int *code)
 {
 	struct bus_position p = { .name = "" };
 	json_t *array = json_array();
+	int n = 0;
 
-	while (source->bus && bus_position_next(source->bus, topic, &p) > 0)
+	while (source->bus && (n = bus_position_next(source->bus, topic, &p)) > 0)
 		json_array_append_new(array, position_json(&p));
-	return array;
+	*code = positions_end(source, n, topic);
+	if (*code == TOOL_DONE)
+		return array;
+	json_decref(array);
+	return json_null();
 }
 
 static int show_topic(const struct job *job)
@@ -151,6 +170,7 @@ static int show_topic(const struct job *job)
 	const struct stat_topic *topic;
 	struct stat_source source;
 	struct stat_take *take;
+	int code = TOOL_DONE, end;
 
 	stat_source_open(&source, job->argument);
 	take = stat_take_twice(source.bus, source.stat, BETWEEN_NS);
@@ -164,16 +184,17 @@ static int show_topic(const struct job *job)
 	if (job->json) {
 		json_t *o = stat_json_topic(topic);
 
-		json_object_set_new(o, "positions", positions_json(&source, job->argument));
+		json_object_set_new(o, "positions", positions_json(&source, job->argument, &code));
 		stat_source_warn(&source, take);
 		tool_json_print(stat_source_mark(&source, o));
 	} else {
 		stat_show_topic(&source, topic, take);
 		if (topic->now.log.state != BUS_LOG_NONE)
-			show_positions(&source, job->argument);
+			code = show_positions(&source, job->argument);
 	}
 	stat_take_free(take);
-	return stat_source_close(&source);
+	end = stat_source_close(&source);
+	return end != TOOL_DONE ? end : code;
 }
 
 static int show_clients(const struct job *job)

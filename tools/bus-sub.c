@@ -343,7 +343,7 @@ static void take(struct job *job, const struct bus_msg *msgs, int count)
 			continue;
 		}
 		if (err)
-			tool_fail_errno(err, "read \"%s\"", job->pattern);
+			tool_fail_bus(NULL, err, "read \"%s\"", job->pattern);
 		tool_output_confirm(&job->out);
 		job->messages += (uint64_t)n;
 		if (job->loss.lost)

@@ -29,22 +29,36 @@ static uint64_t age(uint64_t unix_ns)
 	return unix_ns && now > unix_ns ? now - unix_ns : 0;
 }
 
+static json_t *named(const char *name)
+{
+	json_t *o = json_object();
+
+	tool_json_set_bytes(o, "name", name, strlen(name));
+	return o;
+}
+
 json_t *position_json(const struct bus_position *p)
 {
-	json_t *o = json_pack("{s:s, s:I, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:o}",
-			      "name", p->name, "uid", (json_int_t)p->uid, "user", tool_user(p->uid).s,
-			      "held", p->held != 0, "seq", (json_int_t)p->seq, "kept_seq",
-			      (json_int_t)p->kept_seq, "head_seq", (json_int_t)p->head_seq,
-			      "oldest_seq", (json_int_t)p->oldest_seq, "lag_messages",
-			      (json_int_t)lag_of(p), "gone_messages", (json_int_t)gone_of(p),
-			      "lag_seconds", (double)age(p->unread_ns) / 1e9, "moved",
-			      tool_json_time(p->moved_ns), "created", tool_json_time(p->created_ns));
+	json_t *o = named(p->name);
+	json_t *rest = json_pack("{s:I, s:s, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:o, s:o}",
+				 "uid", (json_int_t)p->uid, "user", tool_user(p->uid).s, "held",
+				 p->held != 0, "seq", (json_int_t)p->seq, "kept_seq",
+				 (json_int_t)p->kept_seq, "head_seq", (json_int_t)p->head_seq,
+				 "oldest_seq", (json_int_t)p->oldest_seq, "lag_messages",
+				 (json_int_t)lag_of(p), "gone_messages", (json_int_t)gone_of(p),
+				 "lag_seconds", (double)age(p->unread_ns) / 1e9, "moved",
+				 tool_json_time(p->moved_ns), "created",
+				 tool_json_time(p->created_ns));
 
-	if (o && p->held)
-		json_object_set_new(o, "holder",
-				    json_pack("{s:s, s:I, s:I}", "name", p->holder, "pid",
-					      (json_int_t)p->holder_pid, "uid",
-					      (json_int_t)p->holder_uid));
+	json_object_update(o, rest);
+	json_decref(rest);
+	if (p->held) {
+		json_t *holder = named(p->holder);
+
+		json_object_set_new(holder, "pid", json_integer(p->holder_pid));
+		json_object_set_new(holder, "uid", json_integer(p->holder_uid));
+		json_object_set_new(o, "holder", holder);
+	}
 	return o;
 }
 

@@ -126,6 +126,13 @@ struct bus {
 	size_t page_bytes;
 	uint64_t timeout_ns;
 	uint32_t request_number;
+	/* an open that was given up and is not answered yet (control.c); type 0: none */
+	union {
+		struct ctl_head head;
+		struct ctl_pub_open pub;
+		struct ctl_sub_open sub;
+	} late;
+	bool late_unasked; /* of the present worker */
 	bool fences; /* this process could not register for membarrier: its publishers fence */
 	struct shm_map busd_bell;
 	struct bus__segment *segments[BUS__BUCKETS];
@@ -230,6 +237,9 @@ bool bus__process_died(uint32_t pid);
  */
 int bus__request(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds);
 /* The same about an object that only the busd of that generation knows: else -EPIPE. */
+/* Without descriptors, and waits at most so long. */
+int bus__request_within(struct bus *bus, uint32_t gen, uint64_t most_ns, void *req, void *reply,
+			size_t reply_size);
 int bus__request_of(struct bus *bus, uint32_t gen, void *req, void *reply, size_t reply_size,
 		    int *fds, int *nfds);
 /* The generation to which requests go now: that of an object that is to be opened. */

@@ -138,50 +138,20 @@ static uint64_t patience(const struct bus *bus, const struct ctl_head *req)
 		       : bus->timeout_ns;
 }
 
-/*
- * An answer to a request that we gave up. What it opened is nobody's, and would be counted, waited for and in the way of
- * the next attempt for as long as the connection is there: it is closed. Nobody waits for the answer to that.
- */
-static void close_late(struct bus *bus, struct control_packet *p, uint64_t deadline)
+/* The answer to this request. Another one comes late, for who has given it up: dropped. */
+static int await_answer(struct bus *bus, const struct ctl_head *req, struct control_packet *p,
+			uint64_t deadline)
 {
-	struct ctl_pub_close pub = { .head = BUS__HEAD(CTL_PUB_CLOSE, ctl_pub_close) };
-	struct ctl_sub_close sub = { .head = BUS__HEAD(CTL_SUB_CLOSE, ctl_sub_close) };
-	struct ctl_pub_reply pub_reply;
-	struct ctl_sub_reply sub_reply;
-
-	control_close_fds(p);
-	if (ctl_fit(p->bytes, p->len) != 0)
-		return;
-	if (p->head.type == (CTL_REPLY | CTL_PUB_OPEN)) {
-		memcpy(&pub_reply, p->bytes, sizeof(pub_reply));
-		pub.pub_id = pub_reply.pub_id;
-		pub.head.req = ++bus->request_number;
-		(void)send_request(bus, &pub, deadline);
-	} else if (p->head.type == (CTL_REPLY | CTL_SUB_OPEN)) {
-		memcpy(&sub_reply, p->bytes, sizeof(sub_reply));
-		sub.sub_id = sub_reply.sub_id;
-		sub.head.req = ++bus->request_number;
-		(void)send_request(bus, &sub, deadline);
-	}
-}
-
-/* -EPIPE without a sentence: it hung up before it answered. */
-static int ask(struct bus *bus, struct ctl_head *head, void *reply, size_t reply_size, int *fds,
-	       int *nfds, uint64_t deadline)
-{
-	struct control_packet p;
-	int err = send_request(bus, head, deadline);
-
-	if (err < 0)
-		return err;
 	for (;;) {
-		err = control_recv(bus->ctl, &p);
+		int err = control_recv(bus->ctl, p);
+
 		if (err == 1) {
-			if (answers(&p.head, head))
-				return take_answer(bus, &p, head, reply, reply_size, fds, nfds);
-			close_late(bus, &p, deadline);
+			if (answers(&p->head, req))
+				return 0;
+			control_close_fds(p);
 			continue;
 		}
+		/* -EPIPE without a sentence: it hung up before it answered */
 		if (err == -EPIPE)
 			return bus__hung_up(bus);
 		if (err < 0)
@@ -202,15 +172,103 @@ static int ask(struct bus *bus, struct ctl_head *head, void *reply, size_t reply
 	}
 }
 
+/* What this answer says to be open is closed. 0; -EPIPE: that is not known; -ETIMEDOUT. */
+static int close_opened(struct bus *bus, struct control_packet *p, uint64_t deadline)
+{
+	union {
+		struct ctl_head head;
+		struct ctl_pub_close pub;
+		struct ctl_sub_close sub;
+	} req;
+	struct ctl_pub_reply pub;
+	struct ctl_sub_reply sub;
+	struct control_packet answer;
+	int err;
+
+	control_close_fds(p);
+	if (ctl_fit(p->bytes, p->len) != 0)
+		return 0;
+	if (p->head.type == (CTL_REPLY | CTL_PUB_OPEN)) {
+		memcpy(&pub, p->bytes, sizeof(pub));
+		req.pub = (struct ctl_pub_close){ .head = BUS__HEAD(CTL_PUB_CLOSE, ctl_pub_close),
+						  .pub_id = pub.pub_id };
+	} else if (p->head.type == (CTL_REPLY | CTL_SUB_OPEN)) {
+		memcpy(&sub, p->bytes, sizeof(sub));
+		req.sub = (struct ctl_sub_close){ .head = BUS__HEAD(CTL_SUB_CLOSE, ctl_sub_close),
+						  .sub_id = sub.sub_id };
+	} else {
+		return 0;
+	}
+	req.head.req = ++bus->request_number;
+	err = send_request(bus, &req, deadline);
+	if (err == 0)
+		err = await_answer(bus, &req.head, &answer, deadline);
+	if (err == 0)
+		control_close_fds(&answer);
+	return err;
+}
+
+/*
+ * What a request that we gave up has opened is nobody's, and would be counted, waited for, and in the way of the next
+ * attempt for as long as the connection is there. So nothing else is asked until its answer is there, and that is closed:
+ * that costs nothing, as busd answers in order. A next worker is asked the same again, which finds what of it was done.
+ */
+static void give_up_request(struct bus *bus, const struct ctl_head *head)
+{
+	if (head->type == CTL_PUB_OPEN || head->type == CTL_SUB_OPEN)
+		memcpy(&bus->late, head, head->len);
+}
+
+static int close_late(struct bus *bus, uint64_t deadline)
+{
+	struct control_packet p;
+	int err = 0;
+
+	if (bus->late.head.type == 0)
+		return 0;
+	if (bus->late_unasked)
+		err = send_request(bus, &bus->late, deadline);
+	if (err < 0)
+		return err;
+	bus->late_unasked = false;
+	err = await_answer(bus, &bus->late.head, &p, deadline);
+	if (err == 0)
+		err = close_opened(bus, &p, deadline);
+	if (err != -EPIPE && err != -ETIMEDOUT)
+		bus->late.head.type = 0;
+	return err;
+}
+
+static int ask(struct bus *bus, struct ctl_head *head, void *reply, size_t reply_size, int *fds,
+	       int *nfds, uint64_t deadline)
+{
+	struct control_packet p;
+	int err = close_late(bus, deadline);
+
+	if (err == 0)
+		err = send_request(bus, head, deadline);
+	if (err < 0)
+		return err;
+	err = await_answer(bus, head, &p, deadline);
+	if (err == -ETIMEDOUT)
+		give_up_request(bus, head);
+	if (err < 0)
+		return err;
+	err = take_answer(bus, &p, head, reply, reply_size, fds, nfds);
+	if (err == -EMFILE && close_opened(bus, &p, deadline) == -ETIMEDOUT)
+		give_up_request(bus, head);
+	return err;
+}
+
 /*
  * Across the death of busd's worker: the same request, under the same number, is sent to the next
  * one, which knows what of it was done.
  */
-static int request(struct bus *bus, uint32_t gen, void *req, void *reply, size_t reply_size,
-		   int *fds, int *nfds)
+static int request(struct bus *bus, uint32_t gen, uint64_t most, void *req, void *reply,
+		   size_t reply_size, int *fds, int *nfds)
 {
 	struct ctl_head *head = req;
-	uint64_t most = patience(bus, head), began = bus_monotonic_ns();
+	uint64_t began = bus_monotonic_ns();
 	uint64_t deadline = began + most;
 	int room = nfds != NULL ? *nfds : 0;
 	int err;
@@ -250,7 +308,20 @@ static int request(struct bus *bus, uint32_t gen, void *req, void *reply, size_t
 int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,
 			int *nfds)
 {
-	return request(bus, 0, req, reply, reply_size, fds, nfds);
+	return request(bus, 0, patience(bus, req), req, reply, reply_size, fds, nfds);
+}
+
+int bus__request_within(struct bus *bus, uint32_t gen, uint64_t most_ns, void *req, void *reply,
+			size_t reply_size)
+{
+	int err;
+
+	if (bus->magic != BUS__MAGIC)
+		return -ECHILD;
+	pthread_mutex_lock(&bus->request_lock);
+	err = request(bus, gen, most_ns, req, reply, reply_size, NULL, NULL);
+	pthread_mutex_unlock(&bus->request_lock);
+	return err;
 }
 
 /* gen 0: whichever busd is there. */
@@ -262,7 +333,7 @@ int bus__request_of(struct bus *bus, uint32_t gen, void *req, void *reply, size_
 	if (bus->magic != BUS__MAGIC)
 		return -ECHILD;
 	pthread_mutex_lock(&bus->request_lock);
-	err = request(bus, gen, req, reply, reply_size, fds, nfds);
+	err = request(bus, gen, patience(bus, req), req, reply, reply_size, fds, nfds);
 	pthread_mutex_unlock(&bus->request_lock);
 	return err;
 }

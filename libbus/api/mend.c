@@ -107,6 +107,7 @@ static int install(struct bus *bus, const int *fds)
 	close(bus->ctl);
 	bus->ctl = bus->hello;
 	bus->hello = -1;
+	bus->late_unasked = true;
 	bus_store_release(&bus->orphaned, 0);
 	bus_store_release(&bus->lost, 0);
 	return 1;

@@ -132,17 +132,22 @@ static int say_dropped(struct bus_pub *pub)
 /* Why it would be waited for in vain; 0: it would not. */
 static int lost_hope(struct bus_pub *pub)
 {
+	bool gone;
+
 	bus__pub_look(pub);
 	if (pub->refusal != 0)
 		return bus__fail(pub->refusal, "%s", pub->refusal_why);
 	if (!bus__is_over(pub->bus, pub->gen))
 		return 0;
 	/* on disk: the next busd knows, and what it does not have it gets from us; if it comes soon */
-	if (bus_load_acquire(&pub->bus->gone) || bus__pub_may_resume(pub) < 0 ||
-	    bus_monotonic_ns() - pub->held_since > pub->bus->timeout_ns)
+	gone = bus_load_acquire(&pub->bus->gone) != 0;
+	if (!gone && bus__pub_may_resume(pub) < 0) /* it has said why */
+		return -EPIPE;
+	if (gone || bus_monotonic_ns() - pub->held_since > pub->bus->timeout_ns)
 		return bus__fail(
 			-EPIPE,
-			"the busd that had stream \"%s\" in its memory is dead: how far the messages came is not known",
+			"the busd that had stream \"%s\" has gone, and no other one has taken it up: how far the messages came "
+			"is not known",
 			pub->topic);
 	return 0;
 }

@@ -46,27 +46,44 @@ void bus__durable_begin(struct bus_sub *sub, uint64_t position)
 	if (sub->spare_former == NULL) { /* an heir goes on where the former busd's ring ends for it */
 		sub->start = BUS_START_SEQ;
 		sub->start_seq = position - 1;
+		sub->start_time_ns = 0; /* nor is anything unread too old */
+		for (uint32_t i = 0; i < sub->ring_count; i++)
+			sub->rings[i]->after_ns = 0;
 	}
 	sub->released = position;
 	bus__durable_ack(sub);
 }
 
+#define ASK_NS 250000000u /* for busd's answer, where the disk is not waited for */
+
 /* busd answers within a second or so, and says how far the disk is: it is asked again. */
 static int settle(struct bus_sub *sub, int64_t timeout_ns)
 {
-	struct ctl_sub_close req = { .head = BUS__HEAD(CTL_SUB_SETTLE, ctl_sub_close) };
+	struct ctl_sub_settle req = { .head = BUS__HEAD(CTL_SUB_SETTLE, ctl_sub_settle) };
 	const uint64_t began = bus_monotonic_ns();
+	uint64_t left = timeout_ns < 0 ? UINT64_MAX - 1 : (uint64_t)timeout_ns;
 	struct ctl_ok ok;
 	int err;
 
-	do {
+	for (;;) {
 		req.sub_id = sub->id;
-		err = bus__request_of(sub->bus, sub->gen, &req, &ok, sizeof(ok), NULL, NULL);
-		if (err < 0)
+		req.within_ns = left + 1;
+		err = bus__request_within(sub->bus, sub->gen,
+					  bus_min_u64(sub->bus->timeout_ns, left > 0 ? left : ASK_NS),
+					  &req, &ok, sizeof(ok));
+		if (err < 0 && err != -ETIMEDOUT)
 			return err;
-		if (ok.value >= sub->acked)
+		if (err == 0 && ok.value >= sub->acked)
 			return 0;
-	} while (timeout_ns < 0 || bus_monotonic_ns() - began < (uint64_t)timeout_ns);
+		if (timeout_ns < 0)
+			continue;
+		left = bus_monotonic_ns() - began;
+		if (left >= (uint64_t)timeout_ns)
+			break;
+		left = (uint64_t)timeout_ns - left;
+	}
+	if (err < 0)
+		return err;
 	return bus__fail(
 		-ETIMEDOUT,
 		"how far \"%s\" is on stream \"%s\" is not on disk within %.1f s; is the disk slow, or full (bus-topic info)?",

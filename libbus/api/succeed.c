@@ -118,6 +118,7 @@ static int install(struct bus *bus, const struct bus__greeting *g, struct bus__p
 	close(bus->ctl);
 	bus->ctl = bus->hello;
 	bus->hello = -1;
+	bus->late.head.type = 0; /* what it opened went with the dead one */
 	bus_store_release(&bus->orphaned, 0);
 	bus_store_release(&bus->lost, 0);
 	wake_sleepers(bell);

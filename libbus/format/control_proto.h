@@ -102,26 +102,8 @@
  *                 again before.
  *   SUB_CLOSE  -> removed everywhere; publishers are told and their bells rung.
  *
- * ---- A stream
- *   TOPIC_CREATE with CTL_TOPIC_STREAM. Its publishers' rings are read by busd alone, which is a reliable
- *   member of each (client_id CTL_CLIENT_BUSD), and which copies them into one ring of its own
- *   (features RING_FEATURE_STREAM): the only one that its subscriptions are told of. It waits for
- *   none of them, so there is no EVICT from it. PUB_OPEN of a name that was there before is answered
- *   once the former ring is read to its end, and begins at the number behind it. A library that
- *   knows nothing of streams meets a board, or a ring, of features that it does not know, and says so.
- *
- *   LOG_SEGMENT hands over a file of the stream's log, O_RDONLY, to who may subscribe: what has left the
- *   ring is read there, by pread, and busd is not asked again until the file ends. It is valid below
- *   what the next file's header says (prev_end); below `written` all is in the files. One that
- *   retention removes stays readable to who has it open.
- *
- * ---- A durable subscription
- *   SUB_OPEN with a name, on one stream on disk. The answer says where the name stands; nowhere: the
- *   subscription begins as it likes. It stores in its cursor segment (acked) up to where it has done with
- *   the messages, and busd takes that from there. SUB_SETTLE is answered once what acked said is on
- *   disk, or after a second: the answer's value says up to where that is, + 1. One that is new asks
- *   so before its bus_sub_open() returns. POSITION_NEXT and POSITION_SET show and change where names
- *   stand that nobody holds. Only where HELLO's answer has CTL_FEATURE_POSITIONS.
+ * ---- A stream, a durable subscription
+ *   See control_log.h.
  *
  * ---- Membership
  *   A change of who gates or who must be woken on a topic gets a number = the topic's epoch + 1.
@@ -148,97 +130,9 @@
 
 #include "base/base.h"
 #include "format/board_layout.h"
+#include "format/control_head.h"
+#include "format/control_log.h"
 #include "format/ring_layout.h"
-
-#define CTL_MAGIC 0x42535542u /* "BUSB" */
-/*
- * The newest version that is spoken and the oldest. Defined as macros may be (mk/next.mk) they are
- * those of a next version, made of these sources for tests.
- */
-#ifdef BUS_NEXT_VERSION
-#define CTL_VERSION 4u
-#else
-#define CTL_VERSION 3u
-#endif
-#ifdef BUS_NEXT_ONLY
-#define CTL_VERSION_MIN 4u
-#else
-#define CTL_VERSION_MIN 3u
-#endif
-/*
- * As a client_id: busd itself, which reads the rings of a stream's publishers and writes the stream's.
- * It rings by its own bell page, the one of HELLO.
- */
-#define CTL_CLIENT_BUSD  (UINT64_MAX - 15)
-#define CTL_MAX          1024 /* bytes of a message */
-#define CTL_MAX_FDS      4
-#define CTL_EV_IN_FLIGHT 16
-#define CTL_TOPIC_MAX    BOARD_TOPIC_MAX /* with the final 0 */
-#define CTL_NAME_MAX     BOARD_NAME_MAX
-#define CTL_WHY_MAX      512
-
-enum ctl_type {
-	CTL_HELLO = 1,
-	CTL_ATTACH,
-	CTL_TOPIC_CREATE,
-	CTL_TOPIC_REMOVE,
-	CTL_TOPIC_NEXT,
-	CTL_PUB_OPEN,
-	CTL_PUB_READY,
-	CTL_PUB_GROW,
-	CTL_PUB_CLOSE,
-	CTL_EVICT,
-	CTL_SUB_OPEN,
-	CTL_SUB_JOIN,
-	CTL_SUB_REJOIN,
-	CTL_SUB_CLOSE,
-	CTL_OBSERVE,
-	CTL_UNOBSERVE,
-	CTL_CLIENT_NEXT,
-	CTL_INFO,
-	CTL_LEAVE,
-	CTL_NAMESPACE_NEXT,
-	CTL_LOG_SEGMENT,
-	CTL_SUB_SETTLE,
-	CTL_POSITION_NEXT,
-	CTL_POSITION_SET,
-	CTL_TYPE_COUNT,
-
-	CTL_EV_SEGMENT = 0x100,
-	CTL_EV_SEGMENT_GONE,
-	CTL_EV_MEMBER,
-	CTL_EV_RING,
-	CTL_EV_RING_GONE,
-	CTL_EV_BYE,
-	CTL_EV_RESUME,
-
-	CTL_EVC_ACK = 0x200,
-	CTL_EVC_SEGMENT_READY,
-	CTL_EVC_WANT_BELL,
-	CTL_EVC_RESEND,
-	CTL_EVC_RING_DONE,
-	CTL_EVC_LYING,
-
-	CTL_REPLY = 0x4000, /* or-ed with the request's type */
-	CTL_ERROR = 0x7fff,
-};
-
-/* Each message opens with this. */
-struct ctl_head {
-	uint32_t magic; /* CTL_MAGIC in HELLO and its answer, 0 elsewhere */
-	uint16_t type;  /* enum ctl_type */
-	/* HELLO: the highest that is spoken; its answer: the one that is; else of who sent it, for show */
-	uint16_t version;
-	uint32_t len; /* of the whole message */
-	uint32_t req; /* the client's number of the request, repeated in the answer; 0 in events */
-};
-
-struct ctl_error {
-	struct ctl_head head;
-	int32_t error; /* a positive errno */
-	uint32_t pad;
-	char why[CTL_WHY_MAX]; /* a sentence: what failed, why, what to do */
-};
 
 struct ctl_hello {
 	struct ctl_head head; /* version: the highest that the client speaks */
@@ -299,30 +193,6 @@ struct ctl_topic_settings {
 #define CTL_TOPIC_FORCE       8u  /* TOPIC_REMOVE: even with clients; they see their rings close */
 #define CTL_TOPIC_STREAM      16u /* a stream; PUB_OPEN: -ENOENT where it is none */
 
-/* How a stream is kept. Zeros: by default */
-struct ctl_log_settings {
-	uint32_t sync;         /* enum ctl_sync */
-	uint32_t on_full;      /* enum ctl_on_full */
-	uint64_t interval_ns;  /* CTL_SYNC_INTERVAL */
-	uint64_t max_age_ns;   /* 0: no limit, each of them */
-	uint64_t max_bytes;    /* of segment files */
-	uint64_t max_messages; /* so many at least are kept */
-};
-
-/* What becomes of a message that the stream's ring has no room for, because the disk does not take what is in it. */
-enum ctl_on_full {
-	CTL_ON_FULL_BLOCK = 0, /* it stays in its publisher's ring */
-	CTL_ON_FULL_DROP = 1,  /* it is dropped, and counted */
-};
-
-enum ctl_sync {
-	CTL_SYNC_DEFAULT = 0,
-	CTL_SYNC_NONE = 1,     /* the kernel writes when it likes */
-	CTL_SYNC_INTERVAL = 2, /* synced every interval_ns */
-	CTL_SYNC_BATCH = 3,    /* as soon as the sync before is over: the default */
-	CTL_SYNC_MEMORY = 4,   /* not on disk */
-};
-
 struct ctl_topic_create {
 	struct ctl_head head;
 	struct ctl_topic_settings settings;
@@ -349,17 +219,6 @@ struct ctl_topic_next {
 	struct ctl_head head;
 	char pattern[CTL_TOPIC_MAX];
 	char after[CTL_TOPIC_MAX];
-};
-
-struct ctl_log_info {
-	uint64_t head_seq, durable_seq, spilled_seq, oldest_seq;
-	uint64_t disk_bytes, segments, lag_bytes;
-	uint64_t errors, full, lost, dropped;
-	uint32_t state; /* enum board_log_state */
-	uint32_t pad;
-	char io[16];      /* "io_uring" or "threads" */
-	char io_why[160]; /* why it is not io_uring; "" */
-	char why[200];    /* what is wrong, or was last */
 };
 
 struct ctl_topic_next_reply {
@@ -557,70 +416,6 @@ struct ctl_namespace_next_reply {
 	char name[CTL_TOPIC_MAX];
 };
 
-/*
- * LOG_SEGMENT: of a stream on disk, the last segment that begins at or below number seq, else the first one.
- * -ENOENT: no such stream, or no right to subscribe to it: who has none learns nothing; -EOPNOTSUPP: it is
- * not on disk. Only where the answer to HELLO has CTL_FEATURE_LOGS.
- */
-struct ctl_log_segment {
-	struct ctl_head head;
-	uint64_t seq;
-	char topic[CTL_TOPIC_MAX];
-};
-
-/* fd 0: the segment, O_RDONLY; none where there is none yet (segments 0), or it cannot be opened. */
-struct ctl_log_segment_reply {
-	struct ctl_head head;
-	uint8_t uuid[16];     /* of the stream */
-	uint64_t base_seq;    /* of the segment that is handed over */
-	uint64_t next_seq;    /* base_seq of the one behind it; 0: there is none */
-	uint64_t oldest_seq;  /* base_seq of the first one */
-	uint64_t written_seq; /* messages below it are in the segments */
-	uint64_t durable_seq; /* and these on disk */
-	uint64_t head_seq;    /* of the next message */
-	uint64_t disk_bytes;
-	uint32_t segments;
-	uint32_t pad;
-};
-
-/*
- * POSITION_NEXT: the first durable subscription of a stream that sorts (strcmp) after `after`. A name
- * that is empty in the answer: no more.
- */
-struct ctl_position_next {
-	struct ctl_head head;
-	char topic[CTL_TOPIC_MAX];
-	char after[CTL_NAME_MAX];
-};
-
-struct ctl_position_next_reply {
-	struct ctl_head head;
-	uint64_t seq;                  /* the first message that is not acknowledged */
-	uint64_t kept_seq;             /* the same, as it is on disk */
-	uint64_t head_seq, oldest_seq; /* of the stream: the next message; the oldest that is kept */
-	uint64_t unread_ns; /* when the first one came that is there and not acknowledged; 0: none */
-	uint64_t moved_ns;  /* Unix; when seq last changed */
-	uint64_t created_ns;
-	uint64_t sub_id; /* of its holder; 0: nobody holds it */
-	uint32_t uid;    /* whose it is */
-	uint32_t holder_pid, holder_uid;
-	uint32_t pad;
-	char name[CTL_NAME_MAX];
-	char holder[CTL_NAME_MAX]; /* the name of its process */
-};
-
-/* A durable subscription that nobody holds: from where it stands to elsewhere, or away. */
-struct ctl_position_set {
-	struct ctl_head head;
-	char topic[CTL_TOPIC_MAX];
-	char name[CTL_NAME_MAX];
-	uint64_t from, to; /* from: -ESTALE if it stands elsewhere */
-	uint32_t flags;    /* CTL_POSITION_* */
-	uint32_t pad;
-};
-#define CTL_POSITION_REMOVE 1u
-#define CTL_POSITION_NEW    2u /* there is none of that name */
-
 /* INFO: busd itself. The request is a bare head. */
 struct ctl_info_reply {
 	struct ctl_head head;
@@ -766,20 +561,13 @@ struct ctl_evc {
 	uint64_t value; /* ACK: messages read; RING_DONE, LYING: sub_id */
 };
 
-static_assert(sizeof(struct ctl_head) == 16, "head");
-static_assert(offsetof(struct ctl_head, type) == 4 && offsetof(struct ctl_head, version) == 6 &&
-		      offsetof(struct ctl_head, len) == 8 && offsetof(struct ctl_head, req) == 12 &&
-		      offsetof(struct ctl_hello, flags) == 16 &&
-		      offsetof(struct ctl_hello, min_version) == 18 &&
-		      offsetof(struct ctl_error, error) == 16 &&
-		      offsetof(struct ctl_error, why) == 24 && CTL_WHY_MAX == 512,
+static_assert(offsetof(struct ctl_hello, flags) == 16 && offsetof(struct ctl_hello, min_version) == 18,
 	      "these bytes stay for ever");
 static_assert(sizeof(struct ctl_topic_next) <= CTL_MAX, "topic_next");
 static_assert(sizeof(struct ctl_topic_next_reply) <= CTL_MAX, "topic_next_reply");
 static_assert(sizeof(struct ctl_pub_open) <= CTL_MAX, "pub_open");
 static_assert(sizeof(struct ctl_sub_open) <= CTL_MAX, "sub_open");
 static_assert(sizeof(struct ctl_namespace_next_reply) <= CTL_MAX, "namespace_next_reply");
-static_assert(sizeof(struct ctl_log_segment) <= CTL_MAX, "log_segment");
 static_assert(sizeof(struct ctl_ev_ring) <= CTL_MAX, "ev_ring");
 
 #endif

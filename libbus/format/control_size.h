@@ -54,7 +54,7 @@ static inline struct ctl_size ctl_size_of_request(uint32_t type)
 		CTL_SIZE(CTL_LEAVE, ctl_head, req);
 		CTL_SIZE(CTL_NAMESPACE_NEXT, ctl_namespace_next, after);
 		CTL_SIZE(CTL_LOG_SEGMENT, ctl_log_segment, topic);
-		CTL_SIZE(CTL_SUB_SETTLE, ctl_sub_close, sub_id);
+		CTL_SIZE(CTL_SUB_SETTLE, ctl_sub_settle, sub_id);
 		CTL_SIZE(CTL_POSITION_NEXT, ctl_position_next, after);
 		CTL_SIZE(CTL_POSITION_SET, ctl_position_set, pad);
 	}

@@ -633,9 +633,12 @@ int bus_sub_release(struct bus_sub *sub, int n) BUS_MUST_CHECK;
  * the last release; it is written as the stream's sync policy says (none: the kernel writes it when it
  * likes). So each message is read at least once: after a loss of busd, or of the machine, those that
  * were released lately come again. None is passed over; but a stream's retention does not wait
- * for durable subscriptions: what it removed meanwhile is in `lost` of the first message.
+ * for durable subscriptions: what it removed meanwhile is in `lost` of the first message. Where the stream
+ * is removed, its durable subscriptions have ended: nothing comes any more, nor of a stream that is made under that
+ * name later, and bus_sub_settle() says -ESHUTDOWN.
  *
  * This call returns once all that is acknowledged so far is on disk, whatever the policy is.
+ * timeout_ns 0: it is asked and not waited for; -1: without end.
  *  -ETIMEDOUT  not within timeout_ns; it will be, as soon as the disk allows
  *  -EINVAL     the subscription is not durable
  *  -EIO        the stream's disk fails: bus_why() says how

@@ -1,24 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * busd_order.c - the order of what busd tells and does: memberships, epoch, board, bells, answers;
- * succession, eviction, death, and what is kept of a ring whose publisher has gone.
+ * busd_order.c - the order of what busd tells and does: memberships, epoch, board, bells, answers; succession,
+ * eviction.
  */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <stdlib.h>
 
 #include <cmocka.h>
 
 #include <errno.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include "lib/proto_rig.h"
+#include "lib/proto_board.h"
 
 static struct proto_busd busd;
 static struct proto_client p, s; /* a publisher's and a subscriber's connection */
@@ -37,71 +34,6 @@ static int teardown(void **state)
 	proto_leave(&p);
 	proto_leave(&s);
 	return proto_busd_stop(&busd);
-}
-
-static uint32_t bell(const struct proto_client *client)
-{
-	return bus_load_acquire(&client->busd_bell->word[client->hello.slot]);
-}
-
-/*
- * The board of a topic, from the segments that a client was sent; events before it are passed over.
- */
-static const struct board_head *take_board(struct proto_client *client)
-{
-	struct proto_msg msg;
-
-	while (proto_event(client, CTL_EV_SEGMENT, &msg, 2000) == 1) {
-		void *map = MAP_FAILED;
-
-		if (msg.segment.kind == CTL_SEG_BOARD)
-			map = mmap(NULL, msg.segment.size, PROT_READ, MAP_SHARED, msg.fds[0], 0);
-		proto_close_fds(&msg);
-		if (map != MAP_FAILED)
-			return map;
-	}
-	fail_msg("no board was announced");
-	return NULL;
-}
-
-static const struct board_ring *ring_on(const struct board_head *board, uint32_t index)
-{
-	return (const struct board_ring *)(const void *)((const char *)board + BOARD_RINGS_OFF) +
-	       index;
-}
-
-static const struct board_sub *sub_on(const struct board_head *board, uint32_t index)
-{
-	return (const struct board_sub *)(const void *)((const char *)board + BOARD_SUBS_OFF) + index;
-}
-
-static uint64_t epoch(const struct board_head *board)
-{
-	return bus_load_acquire(&board->epoch);
-}
-
-static uint32_t ring_state(const struct board_head *board, uint32_t index)
-{
-	return bus_load_acquire(&ring_on(board, index)->state);
-}
-
-static void tag(struct proto_sub *sub, uint32_t entry, uint64_t ring_id, uint64_t cursor)
-{
-	bus_store_release(&sub->cursors->entry[entry].cursor, cursor);
-	bus_store_release(&sub->cursors->entry[entry].ring_id, ring_id);
-}
-
-static void next_event(struct proto_client *client, uint16_t type, struct proto_msg *msg)
-{
-	assert_int_equal(proto_event(client, type, msg, 2000), 1);
-}
-
-/* Reads on until a MEMBER that is not OP_NONE. */
-static void next_member(struct proto_client *client, struct proto_msg *msg)
-{
-	do
-		next_event(client, CTL_EV_MEMBER, msg);
-	while (msg->member.op == CTL_MEMBER_NONE);
 }
 
 static void joining_is_numbered(void **state)
@@ -213,24 +145,6 @@ static void opened_but_not_ready_is_nobodys_ring(void **state)
 	assert_int_equal(proto_sub_join(&s, &sub), -EALREADY);
 }
 
-static int grow(uint64_t pub_id, uint64_t next_seq, uint64_t need, struct proto_pub *ret)
-{
-	struct ctl_pub_grow ask = { .head = PROTO_HEAD(CTL_PUB_GROW, sizeof(ask)),
-				    .pub_id = pub_id,
-				    .next_seq = next_seq,
-				    .need_bytes = need,
-				    .node = -1 };
-	struct proto_msg answer;
-	int rc = proto_ask(&p, &ask, &answer);
-
-	if (rc < 0)
-		return rc;
-	ret->reply = answer.pub;
-	ret->fd = answer.fds[0];
-	ret->page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, ret->fd, 0);
-	return ret->page == MAP_FAILED ? -ENOMEM : 0;
-}
-
 static void succession(void **state)
 {
 	const struct board_head *board;
@@ -244,16 +158,16 @@ static void succession(void **state)
 	board = take_board(&p);
 	next_event(&s, CTL_EV_RING, &msg);
 	proto_pub_publish(&pub, 10);
-	assert_int_equal(grow(pub.reply.pub_id, 10, UINT64_C(1) << 40, &larger), -EMSGSIZE);
+	assert_int_equal(grow(&p, pub.reply.pub_id, 10, UINT64_C(1) << 40, &larger), -EMSGSIZE);
 	assert_non_null(strstr(p.why, "16.0 MiB"));
 	assert_non_null(strstr(p.why, "max_ring_bytes"));
-	assert_int_equal(grow(pub.reply.pub_id, UINT64_MAX, 100000, &larger), -EINVAL);
-	assert_int_equal(grow(pub.reply.pub_id + 1000, 10, 100000, &larger), -ENOENT);
-	assert_int_equal(grow(pub.reply.pub_id, 10, 100000, &larger), 0);
+	assert_int_equal(grow(&p, pub.reply.pub_id, UINT64_MAX, 100000, &larger), -EINVAL);
+	assert_int_equal(grow(&p, pub.reply.pub_id + 1000, 10, 100000, &larger), -ENOENT);
+	assert_int_equal(grow(&p, pub.reply.pub_id, 10, 100000, &larger), 0);
 	assert_int_equal(larger.reply.geometry.bytes, 524288);
 	assert_int_equal(larger.reply.geometry.first_seq, 10);
 	assert_int_equal(ring_state(board, pub.reply.board_index), BOARD_RING_OPEN);
-	assert_int_equal(grow(pub.reply.pub_id, 10, 100000, &larger), -EINVAL); /* one at a time */
+	assert_int_equal(grow(&p, pub.reply.pub_id, 10, 100000, &larger), -EINVAL); /* one at a time */
 	assert_int_equal(proto_pub_ready(&p, &larger), 0);
 	assert_int_equal(ring_state(board, pub.reply.board_index), BOARD_RING_CLOSED);
 	assert_int_equal(ring_on(board, pub.reply.board_index)->next_ring, larger.reply.ring_id);
@@ -435,285 +349,6 @@ static void joining_again(void **state)
 	assert_int_equal(proto_ask(&s, &rejoin, &msg), -ENOENT);
 }
 
-/*
- * A process of its own that does `work` and then waits to be killed; its pid. *out: what it wrote.
- */
-static pid_t start_peer(int (*work)(struct proto_client *), bool grandchild)
-{
-	int pipe_fds[2];
-	pid_t pid;
-	char byte = 1;
-
-	assert_int_equal(pipe(pipe_fds), 0);
-	pid = fork();
-	assert_true(pid >= 0);
-	if (pid == 0) {
-		struct proto_client client;
-		int rc = setpgid(0, 0) < 0 ? -1 : proto_greet(&client, busd.path, "peer", true);
-
-		byte = rc < 0 || work(&client) < 0;
-		/* its sockets live on in another process: only the kernel knows that it has died */
-		if (grandchild && fork() == 0) {
-			close(pipe_fds[1]);
-			sleep(3);
-			_exit(0);
-		}
-		if (write(pipe_fds[1], &byte, 1) < 0)
-			_exit(1);
-		pause();
-		_exit(0);
-	}
-	close(pipe_fds[1]);
-	assert_int_equal(read(pipe_fds[0], &byte, 1), 1);
-	close(pipe_fds[0]);
-	assert_int_equal(byte, 0);
-	return pid;
-}
-
-static int peer_publishes(struct proto_client *client)
-{
-	struct proto_pub pub;
-	int rc = proto_pub_open(client, "d", 0, false, &pub);
-
-	if (rc == 0)
-		proto_pub_publish(&pub, 3);
-	return rc;
-}
-
-static int peer_subscribes(struct proto_client *client)
-{
-	struct proto_sub sub;
-
-	return proto_sub_open(client, "d", 0, CTL_START_NOW, false, &sub);
-}
-
-static void reap(pid_t pid)
-{
-	assert_int_equal(kill(pid, SIGKILL), 0);
-	assert_int_equal(waitpid(pid, NULL, 0), pid);
-}
-
-static void wait_for_state(const struct board_head *board, uint32_t index, uint32_t state)
-{
-	for (int i = 0; i < 400 && ring_state(board, index) != state; i++)
-		usleep(5000);
-	assert_int_equal(ring_state(board, index), state);
-}
-
-static void a_dead_publishers_ring_is_closed(bool grandchild)
-{
-	struct ctl_evc done = { .head = PROTO_HEAD(CTL_EVC_RING_DONE, sizeof(done)) };
-	const struct board_head *board;
-	struct proto_sub sub;
-	struct proto_msg msg;
-	uint32_t index, bell_before;
-	pid_t pid;
-
-	assert_int_equal(proto_sub_open(&s, "d", 0, CTL_START_NOW, false, &sub), 0);
-	pid = start_peer(peer_publishes, grandchild);
-	board = take_board(&s);
-	next_event(&s, CTL_EV_RING, &msg);
-	index = msg.ring.board_index;
-	assert_int_equal(msg.ring.pid, pid);
-	assert_int_equal(ring_state(board, index), BOARD_RING_OPEN);
-	bell_before = bell(&s);
-	reap(pid);
-	wait_for_state(board, index, BOARD_RING_CLOSED);
-	for (int i = 0; i < 100 && bell(&s) == bell_before; i++)
-		usleep(1000);
-	assert_true(bell(&s) != bell_before);
-	/* kept while it is read, and a while longer */
-	usleep(1000000);
-	assert_int_equal(ring_state(board, index), BOARD_RING_CLOSED);
-	done.id = msg.ring.ring_id;
-	done.value = sub.reply.sub_id;
-	assert_int_equal(proto_send(s.ev, &done, sizeof(done)), 0);
-	wait_for_state(board, index, BOARD_RING_FREE);
-	assert_int_equal(bus_load_acquire(&board->past_messages), 3);
-	assert_int_equal(proto_sub_close(&s, &sub), 0);
-	kill(-pid, SIGKILL); /* who held the socket */
-}
-
-static void death_of_a_publisher(void **state)
-{
-	(void)state;
-	a_dead_publishers_ring_is_closed(false);
-}
-
-static void death_behind_a_living_socket(void **state)
-{
-	(void)state;
-	a_dead_publishers_ring_is_closed(true);
-}
-
-static void death_of_a_subscriber(void **state)
-{
-	const struct board_head *board;
-	struct proto_pub pub;
-	struct proto_msg msg;
-	uint64_t number;
-	pid_t pid;
-
-	(void)state;
-	assert_int_equal(proto_pub_open(&p, "d", 0, false, &pub), 0);
-	board = take_board(&p);
-	pid = start_peer(peer_subscribes, true);
-	next_member(&p, &msg);
-	assert_int_equal(sub_on(board, 0)->pid, pid);
-	number = msg.member.number;
-	reap(pid);
-	next_member(&p, &msg);
-	assert_int_equal(msg.member.op, CTL_MEMBER_REMOVE);
-	assert_int_equal(msg.member.number, number + 1);
-	for (int i = 0; i < 400 && bus_load_acquire(&sub_on(board, 0)->state) != BOARD_SUB_FREE; i++)
-		usleep(5000);
-	assert_int_equal(sub_on(board, 0)->state, BOARD_SUB_FREE);
-	kill(-pid, SIGKILL);
-}
-
-/* One of the two sockets is enough of a hang-up. */
-static void hang_up_of_the_event_socket(void **state)
-{
-	struct proto_client client;
-	struct proto_msg msg;
-	struct proto_sub sub;
-	struct proto_pub pub;
-
-	(void)state;
-	assert_int_equal(proto_pub_open(&p, "h", 0, false, &pub), 0);
-	assert_int_equal(proto_greet(&client, busd.path, "h", true), 0);
-	assert_int_equal(proto_sub_open(&client, "h", 0, CTL_START_NOW, false, &sub), 0);
-	next_member(&p, &msg);
-	close(client.ev);
-	client.ev = -1;
-	next_member(&p, &msg);
-	assert_int_equal(msg.member.op, CTL_MEMBER_REMOVE);
-	assert_int_equal(proto_take(client.ctl, &msg, 2000), -1);
-	proto_leave(&client);
-}
-
-static uint32_t rings_of(const char *name)
-{
-	struct ctl_topic_next next = { .head = PROTO_HEAD(CTL_TOPIC_NEXT, sizeof(next)) };
-	struct proto_msg answer;
-
-	strcpy(next.pattern, name);
-	return proto_ask(&p, &next, &answer) < 0 ? UINT32_MAX : answer.topic.rings;
-}
-
-static void create(const char *name)
-{
-	struct ctl_topic_create ask = { .head = PROTO_HEAD(CTL_TOPIC_CREATE, sizeof(ask)) };
-	struct proto_msg answer;
-
-	strcpy(ask.topic, name);
-	assert_int_equal(proto_ask(&p, &ask, &answer), 0);
-}
-
-static void what_is_kept(void **state)
-{
-	struct proto_pub pub;
-
-	(void)state;
-	create("kept");
-	for (int i = 0; i < 6; i++) {
-		assert_int_equal(proto_pub_open(&p, "kept", 0, false, &pub), 0);
-		proto_pub_publish(&pub, 1);
-		assert_int_equal(proto_pub_close(&p, &pub), 0);
-		assert_int_equal(proto_pub_open(&p, "demand", 0, false, &pub), 0);
-		proto_pub_publish(&pub, 1);
-		assert_int_equal(proto_pub_close(&p, &pub), 0);
-	}
-	/* an empty one is not worth keeping */
-	assert_int_equal(proto_pub_open(&p, "kept", 0, false, &pub), 0);
-	assert_int_equal(proto_pub_close(&p, &pub), 0);
-	assert_int_equal(rings_of("kept"), 3);
-	assert_int_equal(rings_of("demand"), 1);
-	usleep(1200000);
-	assert_int_equal(rings_of("kept"), 3);
-	assert_int_equal(rings_of("demand"), UINT32_MAX); /* gone, and the topic with it */
-}
-
-static int remove_topic(const char *name, uint32_t flags)
-{
-	struct ctl_topic_remove ask = { .head = PROTO_HEAD(CTL_TOPIC_REMOVE, sizeof(ask)),
-					.flags = flags };
-	struct proto_msg answer;
-
-	strcpy(ask.topic, name);
-	return proto_ask(&s, &ask, &answer);
-}
-
-static void removal(void **state)
-{
-	struct ctl_evc done = { .head = PROTO_HEAD(CTL_EVC_RING_DONE, sizeof(done)) };
-	const struct board_head *board;
-	struct proto_pub pub, again;
-	struct proto_sub sub;
-	struct proto_msg msg;
-
-	(void)state;
-	assert_int_equal(remove_topic("rm", 0), -ENOENT);
-	create("rm");
-	assert_int_equal(proto_sub_open(&s, "rm", 0, CTL_START_NOW, false, &sub), 0);
-	assert_int_equal(remove_topic("rm", 0), -EBUSY);
-	assert_non_null(strstr(s.why, "1 subscribers (\"s\""));
-	assert_int_equal(proto_pub_open(&p, "rm", 0, false, &pub), 0);
-	board = take_board(&p);
-	assert_int_equal(remove_topic("rm", 0), -EBUSY);
-	assert_non_null(strstr(s.why, "1 publishers (\"p\""));
-	proto_pub_publish(&pub, 2);
-	assert_int_equal(remove_topic("rm", CTL_TOPIC_FORCE), 0);
-	assert_int_equal(ring_state(board, pub.reply.board_index), BOARD_RING_CLOSED);
-	/* once to say that it ends, once more when it is closed */
-	assert_int_equal(epoch(board), pub.number + 2);
-	next_event(&p, CTL_EV_MEMBER, &msg);
-	while (msg.member.number != pub.number + 1)
-		next_event(&p, CTL_EV_MEMBER, &msg);
-	assert_int_equal(grow(pub.reply.pub_id, 2, 1000, &again), -EPIPE);
-	/* its reader reads to the end; the name is free meanwhile */
-	next_event(&s, CTL_EV_RING, &msg);
-	create("rm");
-	assert_int_equal(rings_of("rm"), 0);
-	assert_int_equal(ring_state(board, pub.reply.board_index), BOARD_RING_CLOSED);
-	done.id = msg.ring.ring_id;
-	done.value = sub.reply.sub_id;
-	assert_int_equal(proto_send(s.ev, &done, sizeof(done)), 0);
-	wait_for_state(board, pub.reply.board_index, BOARD_RING_FREE);
-	assert_int_equal(proto_pub_close(&p, &pub), 0);
-	assert_int_equal(remove_topic("rm", CTL_TOPIC_FORCE), 0);
-	assert_int_equal(remove_topic("rm", 0), -ENOENT);
-}
-
-static void leaving_in_order(void **state)
-{
-	const struct board_head *board;
-	struct proto_pub pub;
-	struct proto_sub sub;
-	struct proto_msg msg;
-	char path[96];
-	int status;
-
-	(void)state;
-	assert_int_equal(proto_pub_open(&p, "bye", 0, false, &pub), 0);
-	board = take_board(&p);
-	assert_int_equal(proto_sub_open(&s, "bye", 0, CTL_START_NOW, false, &sub), 0);
-	proto_pub_publish(&pub, 1);
-	strcpy(path, busd.path);
-	assert_int_equal(kill(busd.pid, SIGTERM), 0);
-	next_event(&s, CTL_EV_BYE, &msg);
-	next_event(&p, CTL_EV_BYE, &msg);
-	assert_int_equal(proto_take(p.ctl, &msg, 2000), -1);
-	assert_int_equal(ring_state(board, pub.reply.board_index), BOARD_RING_CLOSED);
-	assert_int_equal(waitpid(busd.pid, &status, 0), busd.pid);
-	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
-	assert_int_equal(access(path, F_OK), -1);
-	/* for the teardown */
-	proto_leave(&p);
-	proto_leave(&s);
-	assert_int_equal(setup(NULL), 0);
-}
-
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -725,13 +360,6 @@ int main(void)
 		TEST(succession),
 		TEST(eviction_needs_a_standstill),
 		TEST(joining_again),
-		TEST(death_of_a_publisher),
-		TEST(death_behind_a_living_socket),
-		TEST(death_of_a_subscriber),
-		TEST(hang_up_of_the_event_socket),
-		TEST(what_is_kept),
-		TEST(removal),
-		TEST(leaving_in_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

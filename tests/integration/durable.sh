@@ -16,7 +16,7 @@ position() {
   bus-topic positions "$1" --json | python3 -c '
 import json, sys
 for o in json.load(sys.stdin):
-    if o["name"] == sys.argv[1]:
+    if o.get("name") == sys.argv[1]:
         print(o[sys.argv[2]])' "$2" "$3"
 }
 position_is() { [ "$(position "$1" "$2" "$3")" = "$4" ]; }
@@ -31,9 +31,17 @@ bus-pub t --stdin=lines --wait=durable <lines
 same "the first four" "1 2 3 4" "$(bus-sub t --durable=a --from=oldest --count=4 | xargs)"
 same "a start is for the first time" "5 6" "$(bus-sub t --durable=a --from=oldest --count=2 | xargs)"
 same "another name begins anew" "1" "$(bus-sub t --durable=b --from=oldest --count=1)"
+later=time:$(date -u -d '+1 hour' +%FT%TZ)
+same "a time to start at, too" "2 3" "$(bus-sub t --durable=b --from="$later" --count=2 --timeout=5s | xargs)"
 same "at the end" "" "$(bus-sub t --durable=c --timeout=50ms 2>/dev/null)"
 same "shown" "6 19994 False" "$(position t a seq) $(position t a lag_messages) $(position t a held)"
 bus-topic positions t | grep -q '^a .* 6 .*20.0k' || note_failure "as a table: $(bus-topic positions t)"
+
+# ---- bytes that are no UTF-8
+same "a name of bytes" 1 "$(bus-sub t --durable=$'caf\xe9' --from=oldest --count=1)"
+expect 0 '"name_base64": ?"Y2Fm6Q=="' bus-topic positions t --json
+expect 0 '"name_base64": ?"Y2Fm6Q==", ?"uid"' bus-stat topic t --json
+expect 0 'deleted' bus-topic position t $'caf\xe9' --delete --execute
 
 # ---- absent ones are shown, too
 bus-stat topic t | grep -A9 '^durable subscriptions' | grep -q '^a .* 6 ' || note_failure "bus-stat topic: $(bus-stat topic t)"
@@ -194,4 +202,15 @@ start_busd
 same "after a stop in order" "$head" "$(position t stopped seq)"
 kill $reader
 wait $reader 2>/dev/null
+
+# ---- positions that cannot be read are not taken for none
+kill "$busd"
+wait "$busd"
+rm data/streams/t/positions && mkdir data/streams/t/positions || exit 1
+start_busd
+bus-stat topic t --json >stat.json 2>stat.err
+same "bus-stat's exit code" 1 $?
+grep -q '"positions": *null' stat.json || note_failure "bus-stat --json without positions: $(cat stat.json)"
+grep -q 'cannot list the durable subscriptions' stat.err || note_failure "it said: $(cat stat.err)"
+expect 1 'cannot list the durable subscriptions' bus-stat topic t
 finish

@@ -3,7 +3,8 @@
  * Proves: a stream has 256 durable names at most. A durable name is on disk when bus_sub_open() returns, and what bus_sub_settle() said when it returned: all of
  * busd is killed right behind them. What is released is acknowledged, with BUS_SUB_ACK only what bus_sub_ack() said so
  * of; a close keeps it to the message. One holder at a time, in the same process too. A subscription that comes to
- * another busd holds its name there, at what was released. A position is moved from where it stands only.
+ * another busd holds its name there, at what was released, but not on a stream that was made anew under the former's
+ * name. Who dies while it opens holds nothing. A position is moved from where it stands only.
  * timeout: 120
  */
 #include <errno.h>
@@ -27,17 +28,22 @@ static struct bus_sub *subscribe(const char *name, uint32_t start, uint32_t flag
 	return sub;
 }
 
-static void publish(uint64_t count)
+static void publish_on(const char *topic, uint64_t count)
 {
 	struct bus_pub_info info;
 	struct bus_pub *pub;
 
-	OK(bus_pub_open(&pub, bus, "s", NULL));
+	OK(bus_pub_open(&pub, bus, topic, NULL));
 	for (uint64_t i = 0; i < count; i++)
 		OK(bus_pub_send(pub, &i, sizeof(i)));
 	OK(bus_pub_info(pub, &info));
 	OK(bus_pub_wait(pub, BUS_LEVEL_DURABLE, info.seq, 20000000000));
 	bus_pub_close(pub);
+}
+
+static void publish(uint64_t count)
+{
+	publish_on("s", count);
 }
 
 static void take(struct bus_sub *sub, uint64_t seq, int count)
@@ -94,6 +100,17 @@ static void acknowledges(void)
 	take(sub, 8, 1);
 	EQUAL(bus_sub_ack(sub), 0);
 	bus_sub_close(sub);
+	/* a time that all of them are before is for a new name, too */
+	OK(bus_sub_open(&sub, bus, "s",
+			BUS_OPTS(sub, .durable = "timed", .start = BUS_START_SEQ, .start_seq = 2)));
+	take(sub, 2, 3);
+	bus_sub_close(sub);
+	OK(bus_sub_open(&sub, bus, "s",
+			BUS_OPTS(sub, .durable = "timed", .start = BUS_START_TIME,
+				 .start_time_ns = UINT64_MAX / 2)));
+	take(sub, 5, 3);
+	bus_sub_close(sub);
+	EQUAL(position("timed").seq, 8);
 
 	late = subscribe("late", BUS_START_OLDEST, BUS_SUB_ACK);
 	EQUAL(OK(bus_sub_recv(late, buf, sizeof(buf), &msg)), 1);
@@ -215,7 +232,7 @@ static void goes_over(void)
 /* Who holds a name on a stream that is removed hears of it, and hurts nobody. */
 static void removed(void)
 {
-	struct bus_sub *sub;
+	struct bus_sub *sub, *other;
 	struct bus_msg msg;
 
 	OK(bus_topic_create(bus, "r", BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM)));
@@ -223,11 +240,48 @@ static void removed(void)
 	OK(bus_topic_remove(bus, "r", BUS_TOPIC_FORCE));
 	EQUAL(bus_sub_settle(sub, 2000000000), -ESHUTDOWN);
 	EQUAL(OK(bus_sub_peek(sub, &msg, 1)), 0);
+	/* another stream of that name is not its own: not now, not after a worker's death, and the name is free there */
 	OK(bus_topic_create(bus, "r", BUS_OPTS(topic, .flags = BUS_TOPIC_STREAM)));
+	publish_on("r", 5);
+	OK(bus_sub_open(&other, bus, "r", BUS_OPTS(sub, .durable = "a", .start = BUS_START_OLDEST)));
+	take(other, 0, 2);
+	for (int i = 0; i < 2; i++) {
+		rig_sleep_ms(50);
+		EQUAL(OK(bus_sub_peek(sub, &msg, 1)), 0);
+		EQUAL(bus_sub_settle(sub, 2000000000), -ESHUTDOWN);
+		rig_kill_worker();
+	}
 	bus_sub_close(sub);
-	OK(bus_sub_open(&sub, bus, "r", BUS_OPTS(sub, .durable = "a")));
-	OK(bus_sub_settle(sub, 2000000000));
-	bus_sub_close(sub);
+	take(other, 2, 3);
+	OK(bus_sub_settle(other, 2000000000));
+	bus_sub_close(other);
+}
+
+/* Its process dies while busd allocates: nobody holds the name then. */
+static void dead_before_it_was_open(void)
+{
+	struct bus_sub *sub;
+
+	for (unsigned round = 0; round < 40; round++) {
+		pid_t pid = rig_fork();
+
+		if (pid == 0) {
+			struct bus *own = rig_connect("dies");
+
+			for (;;) {
+				OK(bus_sub_open(&sub, own, "s",
+						BUS_OPTS(sub, .durable = "big", .max_rings = 65536)));
+				rig_post((int)round);
+				bus_sub_close(sub);
+			}
+		}
+		rig_await((int)round, 1);
+		rig_sleep_ms(round % 9);
+		rig_kill(pid, SIGKILL);
+		EQUAL(rig_wait(pid), -SIGKILL);
+		OK(try_open(&sub, "big", BUS_START_NOW, 0));
+		bus_sub_close(sub);
+	}
 }
 
 int main(void)
@@ -240,6 +294,7 @@ int main(void)
 	refuses();
 	as_many_as_there_may_be();
 	removed();
+	dead_before_it_was_open();
 	settles();
 	goes_over();
 	bus_close(bus);

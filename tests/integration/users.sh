@@ -104,5 +104,18 @@ expect 0 '"seq": ?5,' as $bob bus-topic positions orders.all --json
 expect 0 'repeated' as $alice bus-topic position orders.all mine --to=seq:1 --execute
 expect 0 x bus-sub orders.all --durable=mine --count=1
 expect 0 '"user": ?"'$alice'"' bus-topic positions orders.all --json
+# a quarter of a stream's names is a user's, who does not administer it
+for ((i = 1; i < 64; i++)); do
+  as $alice bus-topic position orders.all "a$i" --to=oldest --execute >/dev/null || note_failure "name $i of Alice"
+done
+expect 4 "your user \(uid $alice\) has 64 durable subscriptions" as $alice bus-topic position orders.all more --to=oldest --execute
+expect 4 'the most that one may' as $alice bus-sub orders.all --durable=more
+expect 0 x as $alice bus-sub orders.all --durable=a63 --count=1
+expect 0 x as $bob bus-sub orders.all --durable=bobs --from=oldest --count=1
+for ((i = 0; i < 65; i++)); do
+  bus-topic position orders.all "r$i" --to=oldest --execute >/dev/null || note_failure "name $i of root"
+done
+expect 0 'is deleted' as $alice bus-topic position orders.all a63 --delete --execute
+expect 0 'new, at' as $alice bus-topic position orders.all more --to=oldest --execute
 
 finish

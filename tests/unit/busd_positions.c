@@ -181,6 +181,48 @@ static void removed_is_free(void **state)
 	positions_close(&p);
 }
 
+/* Of two records that of a removal is the only good one: the other one may have been of a name that came later. */
+static void removed_may_be_lost(void **state)
+{
+	uint8_t junk[30];
+
+	(void)state;
+	memset(junk, 0xa5, sizeof(junk));
+	open_all();
+	make("stays", 1, 6);
+	make("old", 1, 5);
+	assert_int_equal(positions_flush(&p, 1), 0);
+	positions_remove(positions_find(&p, "old"));
+	assert_int_equal(positions_flush(&p, 1), 0);
+	assert_ptr_equal(make("new", 1, 7), &p.all[1]);
+	assert_int_equal(positions_flush(&p, 1), 0);
+	open_again();
+	assert_int_equal(at("new"), 7);
+	positions_close(&p);
+	spoil(2 * LOG_POSITION_BYTES + 20, junk, sizeof(junk));
+	open_all();
+	assert_int_equal(p.bad, 1);
+	assert_null(positions_find(&p, "new"));
+	assert_int_equal(at("stays"), 6);
+	assert_ptr_equal(make("more", 1, 1), &p.all[2]);
+	positions_close(&p);
+}
+
+static void a_users_names(void **state)
+{
+	(void)state;
+	open_all();
+	make("a", 1, 5);
+	make("b", 2, 5);
+	make("c", 1, 5);
+	assert_int_equal(positions_count(&p, 1), 2);
+	assert_int_equal(positions_count(&p, 3), 0);
+	assert_int_equal(positions_flush(&p, 1), 0);
+	positions_remove(positions_find(&p, "a"));
+	assert_int_equal(positions_count(&p, 1), 1);
+	positions_close(&p);
+}
+
 static void torn_is_the_former(void **state)
 {
 	struct log_position rec[2];
@@ -257,9 +299,8 @@ static void torn_is_the_former(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(positions_stay),
-		TEST(removed_is_free),
-		TEST(torn_is_the_former),
+		TEST(positions_stay), TEST(removed_is_free),    TEST(removed_may_be_lost),
+		TEST(a_users_names),  TEST(torn_is_the_former),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
