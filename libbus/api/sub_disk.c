@@ -15,9 +15,10 @@
 #include "api/log_internal.h"
 #include "api/sub_internal.h"
 
-#define AGAIN_NS 100000000u /* after busd did not answer */
-#define SOON_NS  1000000u   /* what is said to be written is not there yet: never seen for long */
-#define SOON_MAX 2000       /* times in a row, until it counts as lost */
+#define AGAIN_NS  100000000u /* after busd did not answer */
+#define SOON_NS   1000000u   /* what is said to be written is not there yet: never seen for long */
+#define SOON_MAX  2000       /* times in a row, until it counts as lost */
+#define EARLY_MAX 6 /* what is not said to be written is asked for up to 2^6 times more seldom */
 
 /* Bytes of messages that are borrowed, of a batch that was read before the present one. */
 struct chunk {
@@ -40,7 +41,7 @@ struct sub_disk {
 	enum seek seek;
 	uint64_t seek_value, seek_end; /* SEEK_BACK: so many before that number */
 	uint64_t retry_at;             /* CLOCK_MONOTONIC; 0: now */
-	uint32_t soon;
+	uint32_t soon, early;
 	/* the present batch: lent are rd.msgs[0 .. at), and `out` of them are borrowed */
 	int at;
 	uint32_t out;
@@ -309,19 +310,42 @@ static int to_ring(struct sub_ring *r)
 		return err;
 	close_log(r->disk);
 	r->disk->starting = false;
-	r->disk->soon = 0;
+	r->disk->soon = r->disk->early = 0;
 	r->disk->retry_at = 0;
 	r->from_disk = false;
 	return 0;
 }
 
-/* There is nothing to be had from disk: the ring goes on where it can, and counts. */
-static int give_up(struct sub_ring *r)
+static void try_later(struct sub_disk *d, uint64_t ns)
 {
-	int err = to_ring(r);
+	d->retry_at = bus_monotonic_ns() + ns;
+}
 
-	r->disk->off = err == 0;
-	return err;
+/*
+ * There is nothing to be had from disk: the ring goes on where it can, and counts; where it begins later than that, it
+ * would show nothing before it has come round. Once nothing is borrowed.
+ */
+static int give_up(struct sub_ring *r, bool *again)
+{
+	struct ring_reader *rd = &r->rd;
+	int err;
+
+	if (r->borrowed > 0) {
+		try_later(r->disk, SOON_NS);
+		return 0;
+	}
+	*again = true;
+	err = to_ring(r);
+	if (err < 0)
+		return err;
+	r->disk->off = true;
+	if (rd->cur < rd->first) {
+		rd->lost += rd->first - rd->cur;
+		rd->lost_unsaid += rd->first - rd->cur;
+		rd->cur = rd->ahead = rd->first;
+		ring_reader_flush(rd);
+	}
+	return 0;
 }
 
 /* ---- reading ---- */
@@ -385,11 +409,6 @@ static int find_place(struct sub_ring *r)
 	return 0;
 }
 
-static void try_later(struct sub_disk *d, uint64_t ns)
-{
-	d->retry_at = bus_monotonic_ns() + ns;
-}
-
 /* 0: it is tried again, or the ring goes on (*again); else an error for the caller, who lost nothing. */
 static int trouble(struct sub_ring *r, int err, bool *again)
 {
@@ -405,16 +424,20 @@ static int trouble(struct sub_ring *r, int err, bool *again)
 	case -EOPNOTSUPP:
 	case -EPROTO:
 	case -EPROTONOSUPPORT:
-		*again = true;
-		return give_up(r);
+		return give_up(r, again);
 	default:
 		return err;
 	}
 }
 
-/* Everything below is read: only the ring can have more, or what it had is a moment away. */
+/*
+ * Everything below is read: only the ring can have more, or what it had is a moment away. Behind the end of all that
+ * is written there may also be a hole that busd has still to declare, with its first segment: the disk may be
+ * full, and nothing is lost for that. No segment: nothing was ever written.
+ */
 static int at_end(struct sub_ring *r, bool *again)
 {
+	const struct log_place *known = &r->disk->dir.known;
 	struct sub_disk *d = r->disk;
 	struct ring_peeked p;
 
@@ -423,12 +446,16 @@ static int at_end(struct sub_ring *r, bool *again)
 		*again = true;
 		return to_ring(r);
 	}
+	if (r->rd.ahead >= known->written_seq || known->segments == 0) {
+		try_later(d, SOON_NS << d->early);
+		d->early += d->early < EARLY_MAX;
+		return 0;
+	}
 	if (++d->soon < SOON_MAX) {
 		try_later(d, SOON_NS);
 		return 0;
 	}
-	*again = true;
-	return give_up(r);
+	return give_up(r, again);
 }
 
 /* Nothing is borrowed. */
@@ -436,10 +463,11 @@ static int pass_gap(struct sub_ring *r)
 {
 	struct sub_disk *d = r->disk;
 	const struct log_gap *gap = &d->rd.gap;
+	bool again;
 
 	d->gap = false;
 	if (gap->to == LOG_OPEN_END) /* its last file is none, and nobody knows how far it went */
-		return give_up(r);
+		return give_up(r, &again);
 	if (gap->why != LOG_HOLE && !(gap->why == LOG_GONE && d->starting)) {
 		r->rd.lost += gap->to - gap->from;
 		r->rd.lost_unsaid += gap->to - gap->from;
@@ -480,7 +508,7 @@ static int read_batch(struct sub_ring *r, bool *again)
 	}
 	switch (step) {
 	case LOG_STEP_MESSAGES:
-		d->soon = 0;
+		d->soon = d->early = 0;
 		return 1;
 	case LOG_STEP_GAP:
 		d->gap = true;

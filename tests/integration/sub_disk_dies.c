@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Proves: who reads a stream from its disk, or has come to its end, does not notice a worker's death, nor that of all of
- * busd: reading goes on where it was, over the hole in the numbers.
+ * busd: reading goes on where it was, over the hole in the numbers. A log that goes from under it takes along what stands in it,
+ * and nothing of the ring.
  * timeout: 120
  */
 #include <string.h>
@@ -93,10 +94,41 @@ static void all_dies(void)
 	bus_sub_close(borrows);
 }
 
+/* The log goes from under it, and the ring begins later than it stands: what the ring has is read all the same. */
+static void removed_by_the_next(void)
+{
+	struct bus_sub_info info;
+	struct bus_sub *sub;
+	struct bus_msg msg;
+
+	stream_make("d.gone", 4096, UINT64_C(1) << 17, 0);
+	stream_publish("d.gone", 0, 40000);
+	rig_busd_kill();
+	rig_busd_again(NULL);
+	stream_publish("d.gone", 0, 10);
+	sub = stream_subscribe("d.gone", BUS_START_OLDEST, 0);
+	stream_expect(sub, 0, 0);
+	OK(bus_topic_remove(stream_bus, "d.gone", BUS_TOPIC_FORCE));
+	stream_read_all(sub, 1, STREAM_SEGMENT, 100); /* what it had open */
+	rig_next(sub, &msg);
+	EQUAL(msg.seq, 40000 + 4096);
+	EQUAL(msg.lost, msg.seq - STREAM_SEGMENT);
+	OK(bus_sub_release(sub, 1));
+	for (uint64_t i = 1; i < 10; i++) {
+		rig_next(sub, &msg);
+		EQUAL(msg.seq, 40000 + 4096 + i);
+		OK(bus_sub_release(sub, 1));
+	}
+	OK(bus_sub_info(sub, &info));
+	EQUAL(info.delivered, STREAM_SEGMENT + 10);
+	bus_sub_close(sub);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct stream_part parts[] = { { "worker_dies", worker_dies },
 						    { "all_dies", all_dies },
+						    { "removed_by_the_next", removed_by_the_next },
 						    { NULL, NULL } };
 
 	return stream_run(parts, argc, argv);
