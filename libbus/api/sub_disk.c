@@ -268,6 +268,7 @@ bool bus__sub_disk_enter(struct sub_ring *r)
 	if (r->disk == NULL || r->disk->off)
 		return false;
 	r->disk->seek = SEEK_NUMBER;
+	r->disk->starting = false; /* it had begun in the ring: what has gone since then is missed */
 	r->from_disk = true;
 	return true;
 }

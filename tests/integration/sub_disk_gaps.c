@@ -98,6 +98,27 @@ static void retention(void)
 	bus_sub_close(sub);
 }
 
+/* It stood at the beginning when there was nothing: what has gone since then it had to get. */
+static void oldest_of_nothing(void)
+{
+	struct bus_sub_info info;
+	struct bus_sub *sub;
+	struct bus_msg msg;
+
+	stream_make("d.early", 1024, 60000, 0);
+	sub = stream_subscribe("d.early", BUS_START_OLDEST, 0);
+	stream_publish("d.early", 0, 160000);
+	for (int i = 0; i < 500 && oldest_of("d.early") < 6 * STREAM_SEGMENT; i++)
+		rig_sleep_ms(10);
+	rig_next(sub, &msg);
+	EQUAL(msg.seq, 6 * STREAM_SEGMENT);
+	EQUAL(msg.lost, msg.seq);
+	OK(bus_sub_release(sub, 1));
+	OK(bus_sub_info(sub, &info));
+	EQUAL(info.lost, msg.seq);
+	bus_sub_close(sub);
+}
+
 /* By force, under one that reads from disk: the segment that it has is read, the rest counted, and the ring to its end. */
 static void removed(void)
 {
@@ -149,6 +170,7 @@ int main(int argc, char **argv)
 {
 	static const struct stream_part parts[] = { { "damage", damage },
 						    { "retention", retention },
+						    { "oldest_of_nothing", oldest_of_nothing },
 						    { "removed", removed },
 						    { NULL, NULL } };
 
