@@ -714,7 +714,11 @@ struct bus_sub_info {
 	uint32_t rings; /* attached now */
 	uint32_t borrowed;
 	uint32_t from_disk; /* streams of which the next message is on disk: there is more, if peek says 0 */
-	uint32_t pad;
+	/*
+	 * 0; or why one of those cannot be read now, with bus_why(): busd cannot open the log, or has to write first
+	 * (-EAGAIN), is away (-EPIPE), does not answer (-ETIMEDOUT). It is tried again, and nothing is lost by it
+	 */
+	int32_t disk_error;
 };
 int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret) BUS_MUST_CHECK;
 
