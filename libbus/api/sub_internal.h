@@ -193,6 +193,8 @@ void bus__sub_begin_late(struct bus_sub *sub);
 bool bus__sub_stream_attach(struct sub_ring *r, const struct bus__segment *ring,
 			    const struct bus__segment *board);
 void bus__sub_stream_begin(struct sub_ring *r, uint64_t seq); /* BUS_START_SEQ, of one in memory */
+/* Before the first message of a batch: what those before it pointed to may go, if none of them is borrowed. */
+void bus__sub_stream_batch(struct sub_ring *r);
 /* Who published, by its number in the stream. Borrowed like a message. */
 const struct bus_peer *bus__sub_stream_who(struct sub_ring *r, uint32_t src, uint64_t src_seq);
 void bus__sub_stream_free(struct sub_stream *stream); /* NULL is allowed */
