@@ -2,10 +2,14 @@
 /*
  * Proves: who reads a stream from its disk, or has come to its end, does not notice a worker's death, nor that of all of
  * busd: reading goes on where it was, over the hole in the numbers. A log that goes from under it takes along what stands in it,
- * and nothing of the ring.
+ * and nothing of the ring. Where the next busd cannot open the log, he sleeps, and is told why.
  * timeout: 120
  */
+#include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "lib/stream_rig.h"
 
@@ -94,6 +98,63 @@ static void all_dies(void)
 	bus_sub_close(borrows);
 }
 
+static uint64_t used_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/*
+ * The next busd cannot open the log, and so the former's ring cannot be read to its end: the next one, which follows it and
+ * has no turn, keeps nobody awake.
+ */
+static void waits_asleep(void)
+{
+	char sources[STREAM_PATH], aside[STREAM_PATH];
+	struct bus_sub_info info;
+	struct bus_sub *sub;
+	uint64_t used, until;
+	struct bus_msg msg;
+
+	stream_make("d.asleep", 1024, UINT64_C(1) << 17, 0);
+	stream_publish("d.asleep", 0, 50000);
+	sub = stream_subscribe("d.asleep", BUS_START_OLDEST, 0);
+	stream_read_all(sub, 0, 5000, 100);
+	rig_busd_kill();
+	stream_file(sources, "d.asleep", "sources");
+	stream_file(aside, "d.asleep", "aside");
+	CHECK(rename(sources, aside) == 0 && mkdir(sources, 0700) == 0);
+	rig_busd_again(NULL);
+	stream_read_all(sub, 5000, STREAM_SEGMENT, 100); /* the file that is open */
+	for (info.rings = 0; info.rings < 2;) {          /* it has come there */
+		OK(bus_sub_wait(sub, 10000000));
+		EQUAL(OK(bus_sub_peek(sub, &msg, 1)), 0);
+		OK(bus_sub_info(sub, &info));
+	}
+	used = used_ns();
+	until = rig_now_ns() + 1000000000;
+	while (rig_now_ns() < until) {
+		OK(bus_sub_wait(sub, 1000000000));
+		EQUAL(OK(bus_sub_peek(sub, &msg, 1)), 0);
+	}
+	used = used_ns() - used;
+	fprintf(stderr, "%.3f ms of processor in a second of waiting\n", (double)used / 1e6);
+	CHECK(used < 50000000); /* about 2 ms; without end where it does not sleep */
+	OK(bus_sub_info(sub, &info));
+	EQUAL(info.disk_error, -EAGAIN);
+	CHECK(strstr(bus_why(NULL), "not open yet") != NULL);
+	CHECK(rmdir(sources) == 0 && rename(aside, sources) == 0);
+	stream_read_all(sub, STREAM_SEGMENT, 50000, 100);
+	stream_publish("d.asleep", 50000, 50001);
+	rig_next(sub, &msg);
+	EQUAL(msg.lost, 0);
+	CHECK(msg.seq > 50000);
+	OK(bus_sub_release(sub, 1));
+	bus_sub_close(sub);
+}
+
 /* The log goes from under it, and the ring begins later than it stands: what the ring has is read all the same. */
 static void removed_by_the_next(void)
 {
@@ -128,6 +189,7 @@ int main(int argc, char **argv)
 {
 	static const struct stream_part parts[] = { { "worker_dies", worker_dies },
 						    { "all_dies", all_dies },
+						    { "waits_asleep", waits_asleep },
 						    { "removed_by_the_next", removed_by_the_next },
 						    { NULL, NULL } };
 

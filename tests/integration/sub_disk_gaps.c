@@ -6,7 +6,6 @@
  * timeout: 120
  */
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -16,18 +15,12 @@
 
 static void flip(const char *topic, uint64_t base, off_t at)
 {
-	char path[512];
+	char path[STREAM_PATH], name[32];
 	uint8_t byte;
 	int fd;
 
-	snprintf(path, sizeof(path), "%s/data/streams/%s/%020llu.log", rig_dir(), topic,
-		 (unsigned long long)base);
-	fd = open(path, O_RDWR);
-	if (fd < 0) {
-		snprintf(path, sizeof(path), "%s/streams/%s/%020llu.log", getenv("STATE_DIRECTORY"),
-			 topic, (unsigned long long)base);
-		fd = open(path, O_RDWR);
-	}
+	snprintf(name, sizeof(name), "%020llu.log", (unsigned long long)base);
+	fd = open(stream_file(path, topic, name), O_RDWR);
 	CHECK(fd >= 0 && pread(fd, &byte, 1, at) == 1);
 	byte ^= 1;
 	CHECK(pwrite(fd, &byte, 1, at) == 1);

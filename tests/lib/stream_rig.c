@@ -3,6 +3,7 @@
 #include "lib/stream_rig.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct bus *stream_bus;
@@ -77,6 +78,15 @@ pid_t stream_beside(const char *topic, uint64_t from, uint64_t to, uint64_t ever
 		rig_exit(0);
 	}
 	return pid;
+}
+
+const char *stream_file(char path[STREAM_PATH], const char *topic, const char *name)
+{
+	const char *state = getenv("STATE_DIRECTORY");
+
+	CHECK(state != NULL);
+	snprintf(path, STREAM_PATH, "%s/streams/%s/%s", state, topic, name);
+	return path;
 }
 
 struct bus_sub *stream_subscribe(const char *pattern, uint32_t start, uint64_t value)

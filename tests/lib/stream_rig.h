@@ -30,6 +30,10 @@ void stream_publish(const char *topic, uint64_t from, uint64_t to);
 /* A process that does, slowed down to `every` messages a millisecond (0: as fast as it goes). */
 pid_t stream_beside(const char *topic, uint64_t from, uint64_t to, uint64_t every);
 
+#define STREAM_PATH 600
+/* Of a file in the stream's directory. */
+const char *stream_file(char path[STREAM_PATH], const char *topic, const char *name);
+
 /* value: of a start at a number, a time, so many before the end. */
 struct bus_sub *stream_subscribe(const char *pattern, uint32_t start, uint64_t value);
 /* It is message `number`, to the byte. */
