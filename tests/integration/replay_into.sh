@@ -2,7 +2,7 @@
 # Proves: a stream replayed by its topic's name, and into other topics: live and stream get every message once and in
 # order, with key, headers, payload, and the number and time that it had; a reader that is slow holds the
 # replay back; one that is killed by -9 in the midst and run again leaves no message out and none twice, over
-# holes and damage too; a worker killed meanwhile costs nothing; who has no right learns nothing.
+# holes and damage too, and with a count; a worker killed meanwhile costs nothing. Who has no right to it: users.sh.
 # timeout: 300
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh

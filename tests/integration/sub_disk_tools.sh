@@ -1,8 +1,8 @@
 #!/bin/bash
 # Proves: bus-sub --from reaches to a stream's disk: oldest, a number, a time as a date or seconds, a time before now, so
 # many before the end; --until-end ends at the end of the stream and not before, over the ring's edge, over a busd that
-# is away in the midst of it, and says what a damaged file cost. A user without the right to subscribe gets nothing
-# of it. A live topic has times, no distances.
+# is away in the midst of it, and says what a damaged file cost, and what it waits for where the log cannot be read. A live
+# topic has times, no distances. Who has no right to it: users.sh.
 # timeout: 120
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
@@ -77,7 +77,7 @@ bus-sub s --raw --from=oldest --until-end >got 2>said || note_failure "a damaged
 cmp got <(grep -vx 16391 lines) || note_failure "a damaged file: $(wc -l <got) lines"
 grep -q 'lost 1 message' said || note_failure "what is lost is not said: $(cat said)"
 
-# ---- rights, and topics without a log
+# ---- topics without a log
 topic live
 expect 2 'there is no stream "live"' bus-sub live --from=-3
 bus-pub live a
