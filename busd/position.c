@@ -125,11 +125,15 @@ static int find_stream(const struct client *client, const char *name, struct top
 		       struct why *why)
 {
 	struct topic *topic = topic_find(client->busd, name);
+	int rc;
 
 	if (!may(client, ACL_SUBSCRIBE, name) && !may(client, ACL_ADMIN, name))
 		return because(why, EACCES,
 			       "no right to subscribe (uid %u); ask who runs busd for a rule",
 			       client->uid);
+	rc = topic ? 0 : stream_check_refused(client->busd, name, why);
+	if (rc < 0)
+		return rc;
 	if (!topic)
 		return because(
 			why, ENOENT,

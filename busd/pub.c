@@ -275,7 +275,9 @@ int pub_open(struct client *client, const void *msg, struct why *why)
 			       "this connection has %u publishers, the most that one may have",
 			       client->pub_count);
 	topic = topic_find(busd, open->topic);
-	rc = check_stream(topic, open, why);
+	rc = topic ? 0 : stream_check_refused(busd, open->topic, why);
+	if (rc == 0)
+		rc = check_stream(topic, open, why);
 	if (rc < 0)
 		return rc;
 	if (topic) {

@@ -405,9 +405,15 @@ int query_log_segment(struct client *client, const void *msg, struct why *why)
 	const struct ctl_log_segment *asked = msg;
 	const char *wrong = topic_name_check(asked->topic);
 	struct topic *topic = wrong ? NULL : topic_find(client->busd, asked->topic);
+	int rc;
 
 	if (wrong)
 		return because(why, EINVAL, "topic name %s", wrong);
+	if (!topic && may(client, ACL_SUBSCRIBE, asked->topic)) {
+		rc = stream_check_refused(client->busd, asked->topic, why);
+		if (rc < 0) /* what is not tried again is not there, for who reads */
+			return rc == -EAGAIN ? rc : -ENOENT;
+	}
 	if (!topic || !may(client, ACL_SUBSCRIBE, topic->name))
 		return because(
 			why, ENOENT,

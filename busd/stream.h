@@ -84,7 +84,10 @@ void stream_fill_settings(const struct job *job, struct spill_settings *ret);
 void stream_load(struct busd *busd);
 /* TIMER_REFUSED: those of them that were locked, or could not be read, once more. */
 void stream_load_again(struct busd *busd);
-/* -EIO with a sentence: under this name there is a stream that could not be taken up. */
+/*
+ * With a sentence: under this name there is a stream that could not be taken up. -EAGAIN: it is tried again, -EIO: by the next
+ * busd only.
+ */
 int stream_check_refused(const struct busd *busd, const char *topic, struct why *why);
 /* Is there a stream whose messages would go with busd? */
 bool stream_in_memory(const struct busd *busd);

@@ -424,9 +424,10 @@ int stream_check_refused(const struct busd *busd, const char *topic, struct why 
 	for (refused = busd->refused; refused; refused = refused->next)
 		if (strcmp(refused->name, name) == 0)
 			return because(
-				why, EIO,
-				"stream \"%s\" lies in the data directory, and cannot be taken up: %s",
-				topic, refused->why.text);
+				why, refused->again ? EAGAIN : EIO,
+				"stream \"%s\" lies in the data directory, and cannot be taken up: %s%s",
+				topic, refused->why.text,
+				refused->again ? "; it is tried again" : "");
 	return 0;
 }
 

@@ -246,6 +246,9 @@ int sub_open(struct client *client, const void *msg, struct why *why)
 	if (open->start == CTL_START_SEQ) {
 		const struct topic *topic = topic_find(client->busd, open->pattern);
 
+		rc = topic ? 0 : stream_check_refused(busd, open->pattern, why);
+		if (rc < 0)
+			return rc;
 		if (!topic || !topic_is_stream(topic))
 			return because(
 				why, EINVAL,

@@ -354,8 +354,8 @@ static int give_timed(struct job *job, const struct bus_msg *msgs, int n)
 
 /* ---- the whole ---- */
 
-/* Where the topic has some of it already, behind those. False: msgs are not what comes next. */
-static bool place_into(struct job *job, uint64_t seq)
+/* Where the topic has some of it already, behind those. False: the n messages from seq on are not what comes next. */
+static bool place_into(struct job *job, uint64_t seq, int n)
 {
 	uint64_t next;
 
@@ -364,7 +364,7 @@ static bool place_into(struct job *job, uint64_t seq)
 	next = replay_into_open(&job->into, seq);
 	if (next == seq)
 		return true;
-	replay_range_skip(&job->range, next, next - seq);
+	replay_range_skip(&job->range, next, next - seq, n);
 	return false;
 }
 
@@ -375,10 +375,10 @@ static void run(struct job *job)
 
 	/* the first publisher is that of the range, even if its first messages are missing by now */
 	if (job->into.topic && !job->range.ended)
-		(void)place_into(job, job->range.from);
+		(void)place_into(job, job->range.from, 0);
 	while (!err && !tool_stop_signal && !job->closed &&
 	       (n = replay_range_next(&job->range, msgs, BUS_LOG_BATCH)) > 0)
-		if (place_into(job, msgs[0].seq))
+		if (place_into(job, msgs[0].seq, n))
 			err = give_timed(job, msgs, n);
 	if (!job->into.topic)
 		flush(job);

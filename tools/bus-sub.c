@@ -25,6 +25,7 @@
 	(128u << 10) /* of output that one release confirms, so that room is given back early */
 #define FLUSH_BYTES (64u << 10)
 #define COMPLAIN_NS 1000000000 /* between two lines about losses */
+#define STUCK_NS    3000000000 /* that a log may take to be read, until it is said */
 #define LOSERS_MAX  1024       /* publishers that are told apart in the sum */
 
 enum {
@@ -102,6 +103,8 @@ struct job {
 	uint64_t messages;
 	int64_t last_ns; /* when the last message came */
 	int64_t complained_ns;
+	int64_t stuck_ns; /* since when a log cannot be read; 0: it can */
+	bool stuck_said;
 	uint64_t losing;  /* lost and not complained about yet */
 	struct loss loss; /* the last one printed and not released yet */
 	int loser_count;
@@ -405,12 +408,31 @@ static int await(struct job *job)
 	return n == 0 && left >= 0 ? TOOL_NOBODY : 0;
 }
 
+/* There is more, and it cannot be had now: said once, and waited for, as long as --timeout allows. */
+static void note_stuck(struct job *job, const struct bus_sub_info *info)
+{
+	int64_t now = tool_clock_ns();
+
+	if (info->disk_error == 0)
+		job->stuck_ns = 0;
+	else if (job->stuck_ns == 0)
+		job->stuck_ns = now;
+	if (job->stuck_ns == 0 || job->stuck_said || now - job->stuck_ns < STUCK_NS)
+		return;
+	job->stuck_said = true;
+	tool_warn("cannot read \"%s\" from disk: %s; tried again until it can", job->pattern,
+		  bus_why(NULL));
+}
+
 /* What is on disk may not be there at once: the disk, or busd, takes its time. */
 static bool is_end(struct job *job)
 {
 	struct bus_sub_info info;
 
-	return bus_sub_info(job->sub, &info) < 0 || info.from_disk == 0;
+	if (bus_sub_info(job->sub, &info) < 0)
+		return true;
+	note_stuck(job, &info);
+	return info.from_disk == 0;
 }
 
 static int run(struct job *job)
@@ -430,13 +452,15 @@ static int run(struct job *job)
 			continue;
 		}
 		if (n > 0) {
+			job->stuck_ns = 0;
+			job->stuck_said = false;
 			take(job, msgs, n);
 			if (job->timeout_ns)
 				job->last_ns = tool_clock_ns();
 			continue;
 		}
 		flush(job);
-		if (job->until_end && is_end(job))
+		if (is_end(job) && job->until_end)
 			break;
 		code = await(job);
 	}

@@ -117,9 +117,10 @@ void replay_range_set(struct replay_range *range, const struct tool_place *from,
 		seek(range, BUS_LOG_SEQ, range->from);
 }
 
-void replay_range_skip(struct replay_range *range, uint64_t seq, uint64_t given)
+void replay_range_skip(struct replay_range *range, uint64_t seq, uint64_t given, int back)
 {
 	range->next = seq;
+	range->left += (uint64_t)back;
 	range->left -= given < range->left ? given : range->left;
 	range->ended = range->left == 0 || seq >= range->to;
 	if (!range->ended)

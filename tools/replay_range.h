@@ -39,8 +39,11 @@ void replay_range_close(struct replay_range *range);
 void replay_range_set(struct replay_range *range, const struct tool_place *from,
 		      const struct tool_place *to, uint64_t count);
 
-/* Goes on at number seq instead of `next`, `given` messages of the count being done already. */
-void replay_range_skip(struct replay_range *range, uint64_t seq, uint64_t given);
+/*
+ * Goes on at number seq instead of `next`, `given` messages of the count being done already. The last `back` of those
+ * that replay_range_next() gave were not used: they are not of the count, or among those given.
+ */
+void replay_range_skip(struct replay_range *range, uint64_t seq, uint64_t given, int back);
 
 /*
  * The next messages, at most max; 0: the range is over. What is missing before them is told on stderr. They

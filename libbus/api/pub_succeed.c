@@ -218,6 +218,9 @@ static bool open_heir(struct bus_pub *pub, uint64_t now)
 	switch (err) {
 	case -EPIPE: /* it died again, or is another one already */
 		return false;
+	case -EAGAIN: /* a stream that it has yet to take up: it tries for as long as it takes */
+		pub->heir_after = now + AGAIN_NS;
+		return false;
 	case -ENOMEM:
 	case -EMFILE:
 	case -ENFILE:

@@ -349,6 +349,9 @@ void bus_sub_close(struct bus_sub *sub)
 
 int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret)
 {
+	const char *why;
+	int err;
+
 	if (sub->magic != BUS__SUB_MAGIC)
 		return -ECHILD;
 	*ret = (struct bus_sub_info){ .delivered = sub->past_delivered,
@@ -359,7 +362,12 @@ int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret)
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		ret->delivered += sub->rings[i]->rd.delivered;
 		ret->lost += sub->rings[i]->rd.lost;
-		ret->from_disk += sub->rings[i]->from_disk;
+		if (!sub->rings[i]->from_disk)
+			continue;
+		ret->from_disk++;
+		err = bus__sub_disk_error(sub->rings[i], &why);
+		if (err < 0 && ret->disk_error == 0)
+			ret->disk_error = bus__fail(err, "%s", why);
 	}
 	return 0;
 }

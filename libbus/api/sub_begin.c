@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sub_begin.c - where reading begins in each ring: joining, steps 1 and 3, as the subscription's start has it. What
- * a stream has on disk sub_disk.c knows.
+ * a stream has on disk sub_disk_begin.c knows.
  */
 #include "api/sub_internal.h"
 

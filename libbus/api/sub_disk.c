@@ -12,47 +12,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/log_internal.h"
-#include "api/sub_internal.h"
+#include "api/sub_disk.h"
 
-#define AGAIN_NS 100000000u /* after busd did not answer */
-#define SOON_NS  1000000u   /* what is said to be written is not there yet: never seen for long */
-#define SOON_MAX 2000       /* times in a row, until it counts as lost */
-
-/* Bytes of messages that are borrowed, of a batch that was read before the present one. */
-struct chunk {
-	struct chunk *next;
-	uint8_t *bytes;
-	size_t room;
-	uint32_t out; /* messages */
-};
-
-enum seek { SEEK_NOT = 0, SEEK_NUMBER, SEEK_TIME, SEEK_BACK };
-
-struct sub_disk {
-	struct bus__origin origin;
-	struct log_dir dir;
-	struct log_reader rd;
-	bool open;
-	bool off;      /* there is no log (any more) for us: what is not in the ring is lost */
-	bool gap;      /* rd.gap is to be passed over, once nothing is borrowed */
-	bool starting; /* what is older than all that is kept is not missed */
-	enum seek seek;
-	uint64_t seek_value, seek_end; /* SEEK_BACK: so many before that number */
-	uint64_t retry_at;             /* CLOCK_MONOTONIC; 0: now */
-	uint32_t soon;
-	/* the present batch: lent are rd.msgs[0 .. at), and `out` of them are borrowed */
-	int at;
-	uint32_t out;
-	/* of earlier ones, oldest first */
-	struct chunk *first, **last;
-	uint64_t held; /* bytes in them */
-	uint8_t *spare;
-	size_t spare_room;
-	struct sub_end *end;          /* to be filled and left to the subscription */
-	uint8_t uuid[LOG_UUID_BYTES]; /* of the stream, once its log was read */
-	bool uuid_known;
-};
+#define AGAIN_NS  100000000u /* after busd did not answer */
+#define SOON_NS   1000000u   /* what is said to be written is not there yet: never seen for long */
+#define SOON_MAX  2000       /* times in a row, until it counts as lost */
+#define EARLY_MAX 6 /* what is not said to be written is asked for up to 2^6 times more seldom */
 
 /* ---- memory ---- */
 
@@ -139,139 +104,17 @@ void bus__sub_disk_free(struct sub_disk *d)
 	free(d);
 }
 
-/* ---- where it begins ---- */
-
-static void stand_at(struct sub_ring *r, uint64_t seq)
-{
-	r->rd.cur = r->rd.ahead = seq;
-	/* the first look says whether the ring has it */
-	r->from_disk = seq < bus_load_acquire(&r->rd.view.page->head);
-	r->disk->seek = SEEK_NUMBER;
-}
-
-static void begin_oldest(struct sub_ring *r)
-{
-	stand_at(r, bus_load_relaxed(&r->topic->board->log.oldest_seq));
-	r->disk->starting = true;
-}
-
-/* So many before what is the end now. The ring has no holes; what lies before it may have some. */
-static void begin_back(struct sub_ring *r, uint64_t n)
-{
-	uint64_t head = bus_load_acquire(&r->rd.view.page->head), oldest;
-
-	ring_reader_begin_oldest(&r->rd);
-	oldest = r->rd.cur;
-	if (head < oldest || head - oldest >= n) {
-		stand_at(r, bus_max_u64(head, n) - n);
-		return;
-	}
-	stand_at(r, bus_load_relaxed(&r->topic->board->log.oldest_seq));
-	r->from_disk = true;
-	r->disk->starting = true;
-	r->disk->seek = SEEK_BACK;
-	r->disk->seek_end = oldest;
-	r->disk->seek_value = n - (head - oldest);
-}
-
-static void begin_time(struct sub_ring *r, uint64_t time)
-{
-	struct ring_peeked p;
-
-	ring_reader_begin_oldest(&r->rd);
-	if (ring_reader_peek(&r->rd, &p) == RING_MESSAGE && p.time < time)
-		return; /* from there on the ring has it, or will */
-	begin_oldest(r);
-	r->from_disk = true;
-	r->disk->seek = SEEK_TIME;
-	r->disk->seek_value = time;
-}
-
-static struct sub_end *find_end(const struct bus_sub *sub, const struct sub_ring *r)
-{
-	struct sub_end *end = sub->ends;
-
-	while (end != NULL && strcmp(end->topic, r->topic->name) != 0)
-		end = end->next;
-	return end;
-}
-
-void bus__sub_disk_ended(struct sub_ring *r, uint64_t seq)
-{
-	struct bus_sub *sub = r->sub;
-	struct sub_end *end;
-
-	if (r->disk == NULL)
-		return;
-	end = find_end(sub, r);
-	if (end == NULL) {
-		end = r->disk->end;
-		r->disk->end = NULL;
-		memcpy(end->topic, r->topic->name, sizeof(end->topic));
-		end->next = sub->ends;
-		sub->ends = end;
-	}
-	end->seq = seq;
-	end->gen = r->gen;
-}
-
-void bus__sub_disk_go_on(struct bus_sub *sub, struct sub_ring *r)
-{
-	const struct sub_end *end = r->disk != NULL && r->active ? find_end(sub, r) : NULL;
-
-	if (end != NULL && end->gen < r->gen)
-		bus__sub_disk_begin_at(r, end->seq);
-}
-
-bool bus__sub_disk_begin(struct sub_ring *r)
-{
-	const struct bus_sub *sub = r->sub;
-	const struct sub_end *end = find_end(sub, r);
-
-	if (end != NULL && end->gen < r->gen) {
-		bus__sub_disk_begin_at(r, end->seq);
-		return true;
-	}
-	switch (sub->start) {
-	case BUS_START_OLDEST:
-		begin_oldest(r);
-		return true;
-	case BUS_START_SEQ:
-		stand_at(r, sub->start_seq);
-		return true;
-	case BUS_START_BACK:
-		begin_back(r, sub->start_back);
-		return true;
-	case BUS_START_TIME:
-		begin_time(r, sub->start_time_ns);
-		return true;
-	default:
-		return false;
-	}
-}
-
-void bus__sub_disk_begin_at(struct sub_ring *r, uint64_t seq)
-{
-	/* a number that it has not come to: another stream of that name */
-	if (seq > bus_load_acquire(&r->rd.view.page->head))
-		begin_oldest(r);
-	else
-		stand_at(r, seq);
-	if (seq == r->rd.cur)
-		r->disk->starting = false;
-	ring_reader_flush(&r->rd);
-}
+/* ---- one or the other ---- */
 
 bool bus__sub_disk_enter(struct sub_ring *r)
 {
 	if (r->disk == NULL || r->disk->off)
 		return false;
 	r->disk->seek = SEEK_NUMBER;
+	r->disk->starting = false; /* it had begun in the ring: what has gone since then is missed */
 	r->from_disk = true;
 	return true;
 }
-
-/* ---- one or the other ---- */
 
 /* In the ring, and a quarter of it away from what is overwritten next. */
 static bool is_well_inside(const struct sub_ring *r, const struct ring_peeked *p)
@@ -309,19 +152,43 @@ static int to_ring(struct sub_ring *r)
 		return err;
 	close_log(r->disk);
 	r->disk->starting = false;
-	r->disk->soon = 0;
+	r->disk->soon = r->disk->early = 0;
 	r->disk->retry_at = 0;
+	r->disk->error = 0;
 	r->from_disk = false;
 	return 0;
 }
 
-/* There is nothing to be had from disk: the ring goes on where it can, and counts. */
-static int give_up(struct sub_ring *r)
+static void try_later(struct sub_disk *d, uint64_t ns)
 {
-	int err = to_ring(r);
+	d->retry_at = bus_monotonic_ns() + ns;
+}
 
-	r->disk->off = err == 0;
-	return err;
+/*
+ * There is nothing to be had from disk: the ring goes on where it can, and counts; where it begins later than that, it
+ * would show nothing before it has come round. Once nothing is borrowed.
+ */
+static int give_up(struct sub_ring *r, bool *again)
+{
+	struct ring_reader *rd = &r->rd;
+	int err;
+
+	if (r->borrowed > 0) {
+		try_later(r->disk, SOON_NS);
+		return 0;
+	}
+	*again = true;
+	err = to_ring(r);
+	if (err < 0)
+		return err;
+	r->disk->off = true;
+	if (rd->cur < rd->first) {
+		rd->lost += rd->first - rd->cur;
+		rd->lost_unsaid += rd->first - rd->cur;
+		rd->cur = rd->ahead = rd->first;
+		ring_reader_flush(rd);
+	}
+	return 0;
 }
 
 /* ---- reading ---- */
@@ -385,9 +252,10 @@ static int find_place(struct sub_ring *r)
 	return 0;
 }
 
-static void try_later(struct sub_disk *d, uint64_t ns)
+static void note_error(struct sub_disk *d, int err)
 {
-	d->retry_at = bus_monotonic_ns() + ns;
+	d->error = err;
+	bus__why_save(d->why);
 }
 
 /* 0: it is tried again, or the ring goes on (*again); else an error for the caller, who lost nothing. */
@@ -395,8 +263,13 @@ static int trouble(struct sub_ring *r, int err, bool *again)
 {
 	switch (err) {
 	case -EPIPE: /* the next busd has it */
+		err = bus__fail(err,
+				"there is no busd at %s that would hand the log's next file over",
+				r->sub->bus->socket);
+		/* fall through */
 	case -ETIMEDOUT:
 	case -EAGAIN:
+		note_error(r->disk, err);
 		try_later(r->disk, AGAIN_NS);
 		return 0;
 	case -ENOENT: /* removed, or the right was taken away */
@@ -405,16 +278,20 @@ static int trouble(struct sub_ring *r, int err, bool *again)
 	case -EOPNOTSUPP:
 	case -EPROTO:
 	case -EPROTONOSUPPORT:
-		*again = true;
-		return give_up(r);
+		return give_up(r, again);
 	default:
 		return err;
 	}
 }
 
-/* Everything below is read: only the ring can have more, or what it had is a moment away. */
+/*
+ * Everything below is read: only the ring can have more, or what it had is a moment away. Behind the end of all that
+ * is written there may also be a hole that busd has still to declare, with its first segment: the disk may be
+ * full, and nothing is lost for that. No segment: nothing was ever written.
+ */
 static int at_end(struct sub_ring *r, bool *again)
 {
+	const struct log_place *known = &r->disk->dir.known;
 	struct sub_disk *d = r->disk;
 	struct ring_peeked p;
 
@@ -423,12 +300,22 @@ static int at_end(struct sub_ring *r, bool *again)
 		*again = true;
 		return to_ring(r);
 	}
+	if (r->rd.ahead >= known->written_seq || known->segments == 0) {
+		try_later(d, SOON_NS << d->early);
+		if (d->early == EARLY_MAX)
+			note_error(d,
+				   bus__fail(-EAGAIN,
+					     "busd has not begun to write the log again (bus-topic info %s)",
+					     r->topic->name));
+		else
+			d->early++;
+		return 0;
+	}
 	if (++d->soon < SOON_MAX) {
 		try_later(d, SOON_NS);
 		return 0;
 	}
-	*again = true;
-	return give_up(r);
+	return give_up(r, again);
 }
 
 /* Nothing is borrowed. */
@@ -436,10 +323,11 @@ static int pass_gap(struct sub_ring *r)
 {
 	struct sub_disk *d = r->disk;
 	const struct log_gap *gap = &d->rd.gap;
+	bool again;
 
 	d->gap = false;
 	if (gap->to == LOG_OPEN_END) /* its last file is none, and nobody knows how far it went */
-		return give_up(r);
+		return give_up(r, &again);
 	if (gap->why != LOG_HOLE && !(gap->why == LOG_GONE && d->starting)) {
 		r->rd.lost += gap->to - gap->from;
 		r->rd.lost_unsaid += gap->to - gap->from;
@@ -480,7 +368,7 @@ static int read_batch(struct sub_ring *r, bool *again)
 	}
 	switch (step) {
 	case LOG_STEP_MESSAGES:
-		d->soon = 0;
+		d->soon = d->early = 0;
 		return 1;
 	case LOG_STEP_GAP:
 		d->gap = true;
@@ -509,8 +397,10 @@ static int more(struct sub_ring *r, bool *again)
 	err = open_log(r);
 	if (err == 0)
 		err = find_place(r);
-	if (err == 0)
+	if (err == 0) {
+		d->error = 0;
 		err = read_batch(r, again);
+	}
 	return err < 0 && !*again ? trouble(r, err, again) : err;
 }
 
@@ -584,6 +474,12 @@ bool bus__sub_disk_ready(const struct sub_ring *r)
 uint64_t bus__sub_disk_due(const struct sub_ring *r)
 {
 	return r->disk->retry_at;
+}
+
+int bus__sub_disk_error(const struct sub_ring *r, const char **why)
+{
+	*why = r->disk->why;
+	return r->disk->error;
 }
 
 /* ---- released ---- */

@@ -193,13 +193,15 @@ void bus__sub_begin_late(struct bus_sub *sub);
 bool bus__sub_stream_attach(struct sub_ring *r, const struct bus__segment *ring,
 			    const struct bus__segment *board);
 void bus__sub_stream_begin(struct sub_ring *r, uint64_t seq); /* BUS_START_SEQ, of one in memory */
+/* Before the first message of a batch: what those before it pointed to may go, if none of them is borrowed. */
+void bus__sub_stream_batch(struct sub_ring *r);
 /* Who published, by its number in the stream. Borrowed like a message. */
 const struct bus_peer *bus__sub_stream_who(struct sub_ring *r, uint32_t src, uint64_t src_seq);
 void bus__sub_stream_free(struct sub_stream *stream); /* NULL is allowed */
 /* What a stream's slot says more than another's of a message that was just looked at. */
 void bus__sub_stream_mark(struct sub_ring *r, const struct ring_peeked *p, struct bus_msg *msg);
 
-/* sub_disk.c: of rings that have one */
+/* sub_disk.c, sub_disk_begin.c: of rings that have one */
 /* A stream that is kept on disk gets what its log is read by. false: no memory. */
 bool bus__sub_disk_attach(struct sub_ring *r, const struct board_head *board);
 void bus__sub_disk_free(struct sub_disk *disk); /* NULL is allowed */
@@ -221,6 +223,8 @@ int bus__sub_disk_take(struct sub_ring *r, struct bus_msg *msgs, uint64_t *pos, 
 void bus__sub_disk_untake(struct sub_ring *r); /* the last one */
 bool bus__sub_disk_ready(const struct sub_ring *r);
 uint64_t bus__sub_disk_due(const struct sub_ring *r); /* CLOCK_MONOTONIC: when it is again; 0: it is */
+/* Why its log cannot be read now, and is tried again: with the sentence; 0. */
+int bus__sub_disk_error(const struct sub_ring *r, const char **why);
 /* Of n messages of one run that are given back, before the run is: are they good? */
 bool bus__sub_disk_whole(const struct sub_ring *r, bool disk, uint64_t pos);
 /* After it was: they were, or all that is borrowed from them on is void, and read again. */

@@ -134,6 +134,7 @@ static __attribute__((noinline)) int take_stream(struct sub_ring *r, uint64_t se
 	struct ring_peeked p;
 	int n;
 
+	bus__sub_stream_batch(r);
 	for (n = 0; n < room; n++, m++, seq++) {
 		if (ring_reader_slot(&r->rd, seq, &p, p.in) != RING_MESSAGE ||
 		    p.flags & RING_FLAG_INLINE)
@@ -259,6 +260,7 @@ static int look_at_disk(struct bus_sub *sub, struct sub_ring *r, struct bus_msg 
 
 	if (room > (int)(BUS_BORROW_MAX - at))
 		room = (int)(BUS_BORROW_MAX - at);
+	bus__sub_stream_batch(r);
 	n = bus__sub_disk_take(r, msgs, &sub->borrow_pos[at], room, again);
 	if (n > 0)
 		lend(sub, r, msgs, n);

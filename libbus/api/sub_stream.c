@@ -21,7 +21,7 @@ struct source {
 struct sub_stream {
 	const struct board_source *sources;
 	struct source *known[BOARD_SOURCES];
-	/* their descriptions are another's now; messages that are borrowed may point there */
+	/* their descriptions are another's now; messages that are borrowed, or of the batch at hand, may point there */
 	struct source *former;
 	struct bus_peer nobody;
 };
@@ -65,7 +65,7 @@ void bus__sub_stream_begin(struct sub_ring *r, uint64_t seq)
 	}
 }
 
-static void free_former(struct sub_stream *stream)
+static BUS_COLD void free_former(struct sub_stream *stream)
 {
 	while (stream->former != NULL) {
 		struct source *source = stream->former;
@@ -73,6 +73,12 @@ static void free_former(struct sub_stream *stream)
 		stream->former = source->next;
 		free(source);
 	}
+}
+
+void bus__sub_stream_batch(struct sub_ring *r)
+{
+	if (bus_unlikely(r->stream->former != NULL) && r->borrowed == 0)
+		free_former(r->stream);
 }
 
 void bus__sub_stream_free(struct sub_stream *stream)
@@ -119,8 +125,6 @@ static BUS_COLD const struct source *look_up(struct sub_ring *r, uint32_t src)
 		free(fresh);
 		return NULL;
 	}
-	if (r->borrowed == 0)
-		free_former(stream);
 	if (stream->known[i] != NULL) {
 		stream->known[i]->next = stream->former;
 		stream->former = stream->known[i];

@@ -70,6 +70,9 @@ static void note_failure(struct bus_sub *sub, int err)
 	switch (err) {
 	case -EPIPE: /* it died again, or is another one already */
 		return;
+	case -EAGAIN: /* a stream that it has yet to take up: it tries for as long as it takes */
+		sub->heir_after = bus_monotonic_ns() + AGAIN_NS;
+		return;
 	case -ENOMEM:
 	case -EMFILE:
 	case -ENFILE:

@@ -152,13 +152,19 @@ void bus__sub_disarm(struct bus_sub *sub)
 	sub->announced = false;
 }
 
+/* Whether it is looked at at all: what has no turn, or is no ring, wakes nobody. */
+static bool is_read(const struct sub_ring *r)
+{
+	return r->active && !r->ignored;
+}
+
 /* Whether a ring has a message or a lap; an end of a ring is dealt with here. */
 static bool rings_ready(struct bus_sub *sub)
 {
 	for (uint32_t i = 0; i < sub->ring_count; i++) {
 		struct sub_ring *r = sub->rings[i];
 
-		if (!r->active || r->ignored)
+		if (!is_read(r))
 			continue;
 		if (bus_unlikely(r->from_disk)) {
 			if (!bus__sub_disk_ready(r))
@@ -240,7 +246,7 @@ static uint64_t disk_due(const struct bus_sub *sub)
 	uint64_t due = UINT64_MAX;
 
 	for (uint32_t i = 0; i < sub->ring_count; i++)
-		if (bus_unlikely(sub->rings[i]->from_disk))
+		if (bus_unlikely(sub->rings[i]->from_disk) && is_read(sub->rings[i]))
 			due = bus_min_u64(due, bus__sub_disk_due(sub->rings[i]));
 	return due;
 }

@@ -214,6 +214,7 @@ struct bus_topic_opts {
  *
  *  -EEXIST  exists with other settings (bus_why() names them)
  *  -EINVAL  name or settings; an absent NUMA node
+ *  -EAGAIN, -EIO  busd has a stream of that name on disk, and cannot take it up yet, or at all: bus_why()
  *  -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT
  */
 int bus_topic_create(struct bus *bus, const char *topic,
@@ -329,6 +330,7 @@ struct bus_pub_opts {
  *  -EDQUOT  over quota    -ENOMEM  no memory on the host or in the huge-page pool
  *  -EPIPE, -ETIMEDOUT  busd   -EMFILE  this process is out of descriptors
  *  -EBUSY   another publisher of that name is open on the stream
+ *  -EAGAIN, -EIO  busd has the stream on disk, and cannot take it up yet, or at all: bus_why()
  */
 int bus_pub_open(struct bus_pub **ret, struct bus *bus, const char *topic,
 		 const struct bus_pub_opts *opts) BUS_MUST_CHECK;
@@ -543,6 +545,7 @@ struct bus_sub_opts {
  * the ring is lost.
  *  -EINVAL  pattern or opts
  *  -EACCES, -EDQUOT, -ENOMEM, -EPIPE, -ETIMEDOUT, -EMFILE  as bus_pub_open()
+ *  -EAGAIN, -EIO  (BUS_START_SEQ, or a durable one) as bus_pub_open()
  * of a durable one:
  *  -EBUSY   somebody else holds that name; bus_why() says which process
  *  -EACCES  the name belongs to another user
@@ -671,7 +674,7 @@ struct bus_position {
  * begin. 1: *info is the next one; 0: no more (info untouched).
  *  -ENOENT      there is no such stream      -EACCES  no right to subscribe to it
  *  -EOPNOTSUPP  a live topic, or a stream in memory; or busd is too old
- *  -EIO, -EPIPE, -ETIMEDOUT
+ *  -EAGAIN, -EIO, -EPIPE, -ETIMEDOUT
  */
 int bus_position_next(struct bus *bus, const char *topic, struct bus_position *info) BUS_MUST_CHECK;
 
@@ -728,7 +731,11 @@ struct bus_sub_info {
 	uint32_t rings; /* attached now */
 	uint32_t borrowed;
 	uint32_t from_disk; /* streams of which the next message is on disk: there is more, if peek says 0 */
-	uint32_t pad;
+	/*
+	 * 0; or why one of those cannot be read now, with bus_why(): busd cannot open the log, or has to write first
+	 * (-EAGAIN), is away (-EPIPE), does not answer (-ETIMEDOUT). It is tried again, and nothing is lost by it
+	 */
+	int32_t disk_error;
 };
 int bus_sub_info(struct bus_sub *sub, struct bus_sub_info *ret) BUS_MUST_CHECK;
 

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bus_log.h - reading a stream's log from its files, without busd: for tools, archives and whoever wants to
- * know what is on disk.
+ * bus_log.h - reading a stream's log: for tools, archives and whoever wants to know what is on disk.
  *
- * A stream keeps its messages in a directory of segment files (docs/log-format.md). These functions list
+ * A stream keeps its messages in a directory of segment files (docs/log-format.md). These functions find
  * them, give the messages one after another from any place, go on as the log grows, and say what is wrong.
- * They need the right to read the files and nothing else; where busd writes the same log, they do not
- * disturb it.
+ * A log is opened in two ways:
+ *   bus_log_open()        its directory: needs the right to read the files and nothing else. busd need not run;
+ *                         where it writes the same log, it is not disturbed
+ *   bus_log_open_topic()  its topic's name: needs busd, which hands the files over one by one, and the right to
+ *                         subscribe to the topic
  *
  *	struct bus_log *log;
  *	struct bus_msg m;
@@ -111,7 +113,8 @@ struct bus_log_info {
 	uint64_t synced_seq; /* messages below it were on disk when busd last said so there */
 	uint64_t messages;   /* numbers that the segments hold; damaged ones count */
 	uint64_t first_time_ns, last_time_ns; /* of the oldest and newest good message, 0: none */
-	uint64_t bytes;                       /* of the files, as they are long */
+	/* of the segments: of a directory, how long the files are; of a topic, what busd counts them as on disk */
+	uint64_t bytes;
 	uint32_t segments;
 	uint32_t others; /* files that do not count */
 };

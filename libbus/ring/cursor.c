@@ -10,6 +10,7 @@ void ring_reader_init(struct ring_reader *rd, const struct ring_view *view, uint
 		.ahead = start,
 		.cur = start,
 		.flushed = start,
+		.first = start,
 		.flush_every = bus_max_u64(1, view->slot_count / 8),
 		.flush_bytes = bus_max_u64(1, view->bytes / 8),
 		.entry = entry,
@@ -84,13 +85,14 @@ void ring_reader_flush(struct ring_reader *rd)
 /*
  * The shared head proves progress, but lags: what was seen overwritten is gone even if head does
  * not say so yet. Going on right at head would lose more than it must; a quarter of a lap behind it
- * leaves time to read.
+ * leaves time to read. Below the ring's first number nobody ever wrote.
  */
 void ring_reader_lapped(struct ring_reader *rd)
 {
 	uint64_t head = bus_load_acquire(&rd->view.page->head);
 	uint64_t to = head > rd->view.slot_count / 4 ? head - rd->view.slot_count / 4 : 0;
 
+	to = bus_max_u64(to, rd->first);
 	if (to <= rd->cur)
 		to = head;
 	if (to <= rd->cur)

@@ -17,6 +17,7 @@ struct ring_reader {
 	uint64_t flushed_pos;
 	uint64_t expect_pos; /* where the next message probably starts */
 	uint64_t flush_every, flush_bytes;
+	uint64_t first;             /* the ring's first number: below it nothing stands */
 	struct cursor_entry *entry; /* ours, in our cursor segment */
 	uint64_t ring_id;
 	uint32_t woken; /* generation for which the publisher was woken */

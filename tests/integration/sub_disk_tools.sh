@@ -1,8 +1,8 @@
 #!/bin/bash
 # Proves: bus-sub --from reaches to a stream's disk: oldest, a number, a time as a date or seconds, a time before now, so
 # many before the end; --until-end ends at the end of the stream and not before, over the ring's edge, over a busd that
-# is away in the midst of it, and says what a damaged file cost. A user without the right to subscribe gets nothing
-# of it. A live topic has times, no distances.
+# is away in the midst of it, and says what a damaged file cost, and what it waits for where the log cannot be read. A live
+# topic has times, no distances. Who has no right to it: users.sh.
 # timeout: 120
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
@@ -51,6 +51,25 @@ done
 wait $sub || note_failure "over workers that died: exit code $?, $(cat said)"
 cmp got lines || note_failure "over workers that died: $(wc -l <got) lines; $(cat said)"
 
+# ---- a log that busd cannot open: said once, and waited for, as long as --timeout allows
+kill "$busd"
+wait "$busd"
+mv data/streams/s/sources sources
+mkdir data/streams/s/sources # no file
+start_busd
+said='bus-sub: cannot read "s" from disk: the stream.s log is not open yet: the names of publishers .*; tried again until it can'
+expect 3 "^$said" bus-sub s --raw --from=oldest --until-end --timeout=4s
+expect 3 '^bus-sub: nothing came on "s" for 1 s$' bus-sub s --raw --from=oldest --until-end --timeout=1s
+bus-sub s --raw --from=oldest --until-end >got 2>said &
+sub=$!
+sleep 6
+kill -0 $sub || note_failure "it did not wait for a log that cannot be opened: $(cat said)"
+same "how often it is said" 1 "$(wc -l <said)"
+rmdir data/streams/s/sources
+mv sources data/streams/s/sources
+wait $sub || note_failure "over a log that could not be opened: exit code $?, $(cat said)"
+cmp got lines || note_failure "over a log that could not be opened: $(wc -l <got) lines; $(cat said)"
+
 # ---- one byte of a file
 file=$TMPDIR/data/streams/s/00000000000000016384.log
 printf X | dd of="$file" bs=1 seek=$((12288 + 64 * 7 + 20)) conv=notrunc status=none
@@ -58,7 +77,7 @@ bus-sub s --raw --from=oldest --until-end >got 2>said || note_failure "a damaged
 cmp got <(grep -vx 16391 lines) || note_failure "a damaged file: $(wc -l <got) lines"
 grep -q 'lost 1 message' said || note_failure "what is lost is not said: $(cat said)"
 
-# ---- rights, and topics without a log
+# ---- topics without a log
 topic live
 expect 2 'there is no stream "live"' bus-sub live --from=-3
 bus-pub live a

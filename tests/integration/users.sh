@@ -1,6 +1,7 @@
 #!/bin/bash
 # Proves: who may do what, with three users of the machine: without rules others get nothing, not even topic names; a
-# rule gives what it says and no more; what is published carries the user whom the kernel attests.
+# rule gives what it says and no more, of a stream's past on disk too, by bus-sub and bus-replay; what is published carries
+# the user whom the kernel attests.
 # timeout: 60
 . tests/integration/lib_tools.sh
 
@@ -74,9 +75,18 @@ grep -qE "\"publisher\":\{[^}]*\"uid\":$alice" bob.out || note_failure "not publ
 
 # a stream's past, by its name: who may subscribe reads it although the files are busd's; who may not is told no
 # more than that there is none for him; who may not publish replays into nothing
-bus-topic create orders.day --stream && bus-topic create orders.copy --stream || exit 1
-seq 1 100 | as $alice bus-pub orders.day --wait=durable || note_failure "Alice may not publish into the stream"
-same "Bob's replay" "$(seq 1 100 | sha256sum)" "$(as $bob bus-replay orders.day | sha256sum)"
+bus-topic create orders.day --stream --stream-slots=1024 && bus-topic create orders.copy --stream || exit 1
+seq 1 3000 >lines
+as $alice bus-pub orders.day --wait=durable <lines || note_failure "Alice may not publish into the stream"
+same "Bob's replay" "$(sha256sum <lines)" "$(as $bob bus-replay orders.day | sha256sum)"
+same "what Bob reads from disk" "$(tail -n +51 lines | sha256sum)" \
+  "$(as $bob bus-sub orders.day --raw --from=seq:50 --until-end | sha256sum)"
+same "from the oldest" "$(sha256sum <lines)" "$(as $bob bus-sub orders.day --raw --from=oldest --until-end | sha256sum)"
+expect 4 'no right to subscribe' as $alice bus-sub orders.day --raw --from=oldest --until-end
+expect 4 'no right to subscribe' as $alice bus-sub orders.day --raw --from=seq:50 --until-end
+bus-topic create private.day --stream && bus-pub private.day --wait=durable 'not for Bob' || exit 1
+same "what Bob gets by a pattern" "$(sha256sum <lines)" "$(as $bob bus-sub '*.day' --raw --from=oldest --until-end | sha256sum)"
+expect 1 'there is no stream "private.day" that this user' as $bob bus-replay private.day
 expect 1 'there is no stream "orders.day" that this user' as $alice bus-replay orders.day
 same "what Alice is told of a stream that is not there" "$(as $alice bus-replay orders.day 2>&1 | sed 's/day/none/g')" \
   "$(as $alice bus-replay orders.none 2>&1)"

@@ -254,6 +254,24 @@ static void lapped_reader_goes_on_a_quarter_lap_behind_head(void **state)
 	assert_int_equal(rig_take(rd), RING_EMPTY);
 }
 
+/* It comes from a ring that this one continues, behind a hole: below its first number there is nothing to wait for. */
+static void lapped_reader_goes_to_no_number_before_the_first(void **state)
+{
+	struct ring_rig *rig = *state;
+	struct ring_reader *rd;
+
+	rig_start_at(rig, 5 * SLOTS, 0);
+	rd = rig_join(rig, 0, false);
+	rd->cur = rd->ahead = 3 * SLOTS;
+	send(rig, 3, 8);
+	assert_int_equal(rig_take(rd), RING_LAPPED);
+	ring_reader_lapped(rd);
+	assert_int_equal(rd->cur, 5 * SLOTS);
+	assert_int_equal(rd->lost, 2 * SLOTS);
+	take(rd, 3);
+	assert_int_equal(rig_take(rd), RING_EMPTY);
+}
+
 static void lapped_reader_drops_what_it_had_borrowed(void **state)
 {
 	struct ring_rig *rig = *state;
@@ -602,6 +620,7 @@ int main(void)
 		RIG_TEST(hole_before_the_first_message_is_stepped_over),
 		RIG_TEST(hole_behind_another_ring_counts_as_lost),
 		RIG_TEST(lapped_reader_goes_on_a_quarter_lap_behind_head),
+		RIG_TEST(lapped_reader_goes_to_no_number_before_the_first),
 		RIG_TEST(lapped_reader_drops_what_it_had_borrowed),
 		RIG_TEST(lapped_by_bytes_goes_to_head),
 		RIG_TEST(lapped_reader_moves_on_whatever_head_says),
