@@ -150,7 +150,8 @@ static void loses(uint32_t type, bool first)
 
 int main(void)
 {
-	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1,
+		      0);
 	CHECK(shared != MAP_FAILED);
 	loses(CTL_REPLY | CTL_SUB_JOIN, false);
 	loses(CTL_EV_RING, true);
