@@ -63,6 +63,7 @@ struct log_start {
 	uint64_t prev_end; /* what the log held before; less than seq: the numbers between are a hole */
 	uint64_t index; /* of the first segment */
 	bool replace;   /* the file that has the first segment's name holds nothing that counts */
+	bool aside; /* there are files in place of segments: one that has its name may be moved away */
 };
 
 enum log_state {

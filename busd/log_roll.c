@@ -9,9 +9,13 @@
  */
 #include "log_file_internal.h"
 
+#include "log.h"
+
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "os/log_read.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +26,7 @@
 #define BACKOFF_NS    10000000u
 #define BACKOFF_MAX   1000000000u
 #define NAME_TRIES    1000
+#define ASIDE_TRIES   100
 #define SNAPSHOT_NEW  "snapshot.new"
 #define NUMBERS_NEW   LOG_NUMBERS_NAME ".new"
 
@@ -243,6 +248,59 @@ static void begin_header(struct log_file *log)
 	io_submit(log->io, req);
 }
 
+/* Whether the file is a segment of this log: 1, 0, or -errno: that cannot be told now. */
+static int is_segment(struct log_file *log, const char *name)
+{
+	const struct io_table *t = log->io->table;
+	struct log_segment seg = { .fd = -1 };
+	int fd = t->open(log->io, log->opts.dir, name, O_RDONLY);
+	int error = fd < 0 ? fd : log_segment_open(&seg, fd, t->pread, NULL);
+	const bool ours = error == 0 && memcmp(seg.header.uuid, log->opts.uuid, LOG_UUID_BYTES) == 0;
+
+	if (fd >= 0)
+		t->close(log->io, fd);
+	if (error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOENT)
+		return error;
+	return ours || error == -EPROTONOSUPPORT;
+}
+
+/*
+ * The name is taken. By a file that cannot be read, or is of another stream: a start found that it holds nothing that
+ * counts, or it came since; it gets the name that bus-fsck --repair would give it, or the log would stand still for
+ * ever. By a segment of this log: somebody else writes here, and has it.
+ */
+static int set_aside(struct log_file *log, const char *name)
+{
+	char to[NAME_BYTES + 16];
+	int error = log->start.aside ? 0 : is_segment(log, name);
+
+	if (error)
+		return error < 0 ? error : -EEXIST;
+	error = -EEXIST;
+	for (int i = 0; i < ASIDE_TRIES && error == -EEXIST; i++) {
+		if (i == 0)
+			snprintf(to, sizeof(to), "%s" LOG_BAD_SUFFIX, name);
+		else
+			snprintf(to, sizeof(to), "%s" LOG_BAD_SUFFIX ".%d", name, i);
+		error = log->io->table->rename(log->io, log->opts.dir, name, to, false);
+	}
+	if (error == 0)
+		log_warning("stream \"%s\": the file %s is no segment of it, and stood in the next one's place: it is %s now",
+			    log->opts.topic, name, to);
+	return error;
+}
+
+static int name_segment(struct log_file *log, const char *name)
+{
+	const struct io_table *t = log->io->table;
+	int error = t->rename(log->io, log->opts.dir, log->ahead.name, name, log->start.replace);
+
+	if (error != -EEXIST)
+		return error;
+	error = set_aside(log, name);
+	return error ? error : t->rename(log->io, log->opts.dir, log->ahead.name, name, false);
+}
+
 static void begin_names(struct log_file *log)
 {
 	const struct io_table *t = log->io->table;
@@ -257,7 +315,7 @@ static void begin_names(struct log_file *log)
 	drop_snapshot(log);
 	snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)log->ahead.base_seq);
 	if (error == 0)
-		error = t->rename(log->io, log->opts.dir, log->ahead.name, name, log->start.replace);
+		error = name_segment(log, name);
 	if (error < 0) {
 		roll_failed(log, error, "naming a segment");
 		return;

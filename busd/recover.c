@@ -12,16 +12,26 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 /* No writer gives such numbers; a file that is named so does not decide where ours go on. */
 #define NUMBER_MAX (UINT64_C(1) << 62)
 #define BATCH      LOG_BATCH
+/* A file that the disk cannot read is looked at so many times more, in the loop, too. */
+#define LOOKS   3
+#define LOOK_US 20000
 
 static void remark(struct recovered *rec, const char *text)
 {
 	const size_t at = strlen(rec->remark);
 
 	snprintf(rec->remark + at, sizeof(rec->remark) - at, "%s%s", at ? "; " : "", text);
+}
+
+/* For want of descriptors or memory: it says nothing of the file. */
+static bool is_passing(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM;
 }
 
 static int sync_file(struct io *io, int fd, enum io_kind kind)
@@ -97,6 +107,35 @@ static bool is_ours_to_remove(const struct log_entry *e)
 	return false;
 }
 
+/* So many numbers a file may have had: it may be cut, so no less than a segment of this log. */
+static uint64_t numbers_of(const struct recovered *rec, const struct log_entry *e)
+{
+	if (e->kind == LOG_KIND_UNREADABLE && e->file_bytes == 0)
+		return LOG_MAX_SLOTS;
+	return bus_max_u64(e->file_bytes / RING_SLOT_BYTES, rec->slots);
+}
+
+/* Whether it may be a segment of this log all the same, with messages that are to be had again one day. */
+static bool may_be_ours(const struct log_entry *e)
+{
+	return e->kind == LOG_KIND_UNREADABLE || e->kind == LOG_KIND_BROKEN;
+}
+
+/* Whatever messages it may have had, their numbers are not given again. */
+static void pass_over(struct recovered *rec, const struct log_entry *e, bool ours)
+{
+	const uint64_t end = e->named + numbers_of(rec, e);
+
+	if (e->named >= NUMBER_MAX)
+		return;
+	rec->past = bus_max_u64(rec->past, end);
+	if (!rec->fresh && e->named <= rec->base_seq)
+		return;
+	rec->strangers_after++;
+	if (ours)
+		rec->others_end = bus_max_u64(rec->others_end, end);
+}
+
 static void look_at_others(struct recovered *rec, struct io *io, int dir, const struct log_dir *ld)
 {
 	for (size_t i = ld->segments; i < ld->count; i++) {
@@ -109,11 +148,7 @@ static void look_at_others(struct recovered *rec, struct io *io, int dir, const 
 		if (e->kind == LOG_KIND_QUARANTINED || e->kind == LOG_KIND_OTHER)
 			continue;
 		rec->strangers++;
-		/* Whatever messages it may have had, their numbers are not given again. */
-		if (e->named < NUMBER_MAX && e->named + e->file_bytes / RING_SLOT_BYTES > rec->past)
-			rec->past = e->named + e->file_bytes / RING_SLOT_BYTES;
-		if (e->named > rec->base_seq)
-			rec->strangers_after++;
+		pass_over(rec, e, may_be_ours(e));
 	}
 	if (rec->strangers)
 		remark(rec,
@@ -170,6 +205,18 @@ static bool read_snapshot(struct io *io, int dir, uint64_t base_seq, struct sour
 	return got >= 0;
 }
 
+/* 1; 0: it cannot be read; -errno: not now. */
+static int open_to_note(const struct log_dir *ld, size_t i, struct log_segment *seg)
+{
+	int error = log_dir_segment(ld, i, seg);
+
+	for (int looks = 0; error == -EIO && looks < LOOKS; looks++) {
+		usleep(LOOK_US);
+		error = log_dir_segment(ld, i, seg);
+	}
+	return error == 0 ? 1 : is_passing(-error) ? error : 0;
+}
+
 /* Notes the messages of segment i below `end`; what cannot be read is passed over, and said. */
 static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t i, uint64_t end,
 			struct sources *sources)
@@ -180,12 +227,12 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 	struct log_segment seg;
 	enum log_fault stop;
 	uint64_t seq = ld->entries[i].base_seq;
-	int error = msgs ? log_dir_segment(ld, i, &seg) : -ENOMEM;
+	int error = msgs ? open_to_note(ld, i, &seg) : -ENOMEM;
 
-	if (error < 0) {
+	if (error <= 0) {
 		free(msgs);
 		rec->sources_incomplete = true;
-		return error == -ENOMEM ? error : 0;
+		return error;
 	}
 	end = bus_min_u64(end, seg.limit);
 	while (error >= 0 && seq < end) {
@@ -249,12 +296,17 @@ static int new_uuid(struct recovered *rec, struct io *io, int dir)
 	return getrandom(rec->uuid, sizeof(rec->uuid), 0) == sizeof(rec->uuid) ? 0 : -errno;
 }
 
-/* By what it takes of the disk: what it gave back, if it did. */
-static int keep_segment(struct retention *retention, const struct log_entry *e)
+/*
+ * By what it takes of the disk: what it gave back, if it did. Where a file is missing between the two, nobody knows how
+ * many messages the former has: none of them counts towards what is to be kept.
+ */
+static int keep_segment(struct retention *retention, const struct log_entry *e,
+			const struct log_entry *former)
 {
+	const bool known = !former || e->index == former->index + 1;
 	const struct log_made made = { .base_seq = e->base_seq,
 				       .base_pos = e->base_pos,
-				       .prev_end = e->prev_end,
+				       .prev_end = known ? e->prev_end : former->base_seq,
 				       .created_ns = e->created_ns,
 				       .bytes = bus_min_u64(e->disk_bytes, e->file_bytes) };
 
@@ -280,8 +332,9 @@ static int look_at_segments(struct recovered *rec, struct io *io, int dir, const
 	rec->base_seq = last->base_seq;
 	rec->base_prev_end = last->prev_end;
 	rec->index = last->index;
+	rec->slots = last->slots;
 	for (size_t i = 0; error == 0 && i < ld->segments; i++)
-		error = keep_segment(retention, &ld->entries[i]);
+		error = keep_segment(retention, &ld->entries[i], i ? &ld->entries[i - 1] : NULL);
 	if (error == 0)
 		error = log_dir_segment(ld, ld->segments - 1, &seg);
 	if (error < 0)
@@ -294,9 +347,45 @@ static int look_at_segments(struct recovered *rec, struct io *io, int dir, const
 	return error;
 }
 
+static const struct log_entry *unreadable(const struct log_dir *ld)
+{
+	const struct log_entry *found = NULL;
+
+	for (size_t i = ld->segments; i < ld->count; i++) {
+		const struct log_entry *e = &ld->entries[i];
+
+		if (e->kind == LOG_KIND_UNREADABLE && (!found || is_passing(e->err)))
+			found = e;
+	}
+	return found;
+}
+
+/*
+ * A segment that cannot be read now, and is passed over, takes what it has along. For want of descriptors or memory
+ * that is for the caller's next attempt; a disk is asked some times.
+ */
+static int look_again(struct log_dir *ld, struct why *why)
+{
+	for (int looks = 0;; looks++) {
+		const struct log_entry *e = unreadable(ld);
+		int error;
+
+		if (e && is_passing(e->err))
+			return because(why, e->err, "the log's file %s cannot be opened now: %s",
+				       e->name, strerror(e->err));
+		if (!e || looks == LOOKS)
+			return 0;
+		usleep(LOOK_US);
+		error = log_dir_refresh(ld);
+		if (error < 0)
+			return because(why, -error, "the log's directory cannot be read: %s",
+				       strerror(-error));
+	}
+}
+
 static int open_dir(struct log_dir *ld, struct io *io, int dir, struct why *why)
 {
-	const int error = log_dir_open(ld, dir, NULL, io->table->pread);
+	int error = log_dir_open(ld, dir, NULL, io->table->pread);
 
 	if (error == -EPROTONOSUPPORT)
 		return because(
@@ -306,7 +395,10 @@ static int open_dir(struct log_dir *ld, struct io *io, int dir, struct why *why)
 	if (error < 0)
 		return because(why, -error, "the log's directory cannot be read: %s",
 			       strerror(-error));
-	return 0;
+	error = look_again(ld, why);
+	if (error < 0)
+		log_dir_close(ld);
+	return error;
 }
 
 int recover_log(struct recovered *ret, struct io *io, int dir, struct retention *retention,
@@ -383,15 +475,19 @@ int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_fr
 	return error;
 }
 
-/* Files that may have been segments have a place of their own. */
+/*
+ * Files that may have been segments have a place of their own. And one more: should the last of them be read again one
+ * day, its own marks say what of it was on disk, and not the header that follows.
+ */
 static uint64_t next_index(const struct recovered *rec)
 {
-	return rec->index + (rec->fresh ? 0 : 1) + rec->strangers_after;
+	return rec->index + (rec->fresh ? 0 : 1) +
+	       (rec->strangers_after ? rec->strangers_after + 1 : 0);
 }
 
 void recover_start(const struct recovered *rec, uint64_t slot_count, struct log_start *ret)
 {
-	*ret = (struct log_start){ .index = next_index(rec) };
+	*ret = (struct log_start){ .index = next_index(rec), .aside = rec->strangers_after > 0 };
 	if (rec->fresh && rec->past == 0)
 		return;
 	/*
@@ -399,9 +495,9 @@ void recover_start(const struct recovered *rec, uint64_t slot_count, struct log_
 	 * log has two messages.
 	 */
 	ret->seq = bus_max_u64(rec->past, rec->end_seq) + slot_count;
-	ret->prev_end = rec->end_seq;
+	ret->prev_end = bus_max_u64(rec->end_seq, rec->others_end);
 	ret->pos = BUS_ALIGN_UP(rec->end_pos, (uint64_t)LOG_AREA_ALIGN);
-	if (rec->fresh)
+	if (rec->fresh && !rec->others_end)
 		ret->prev_end = ret->seq;
 }
 
@@ -414,12 +510,16 @@ int recover_start_at(const struct recovered *rec, uint64_t seq, uint64_t pos, st
 			"the log's last segment begins with message %llu, and the ring with %llu: the log is "
 			"of another ring; move its directory away, or let all of busd start anew",
 			(unsigned long long)rec->base_seq, (unsigned long long)seq);
-	*ret = (struct log_start){ .seq = seq, .pos = pos, .prev_end = seq, .index = next_index(rec) };
+	*ret = (struct log_start){ .seq = seq,
+				   .pos = pos,
+				   .prev_end = seq,
+				   .index = next_index(rec),
+				   .aside = rec->strangers_after > 0 };
 	if (rec->fresh)
 		return 0;
-	/* It was said to be there, and is not: declared, so that readers report it. */
+	/* It was said to be there, and is not: declared, so that readers report it; or it is in a file that is not read. */
 	if (rec->end_seq < seq)
-		ret->prev_end = rec->end_seq;
+		ret->prev_end = bus_min_u64(seq, bus_max_u64(rec->end_seq, rec->others_end));
 	if (seq == rec->base_seq) {
 		/* A segment without a message of its own. */
 		ret->replace = true;

@@ -59,7 +59,7 @@ static uint64_t written(const struct spill_disk *d)
 
 	if (r->count == 0 || r->segments[r->count - 1].base_seq >= d->from)
 		return d->gate;
-	return bus_min_u64(d->gate, d->start.prev_end);
+	return bus_min_u64(d->gate, bus_min_u64(d->start.prev_end, d->rec.end_seq));
 }
 
 void spill_answer_segment(struct spill_disk *d, struct spill_ask *ask)

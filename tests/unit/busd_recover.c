@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * busd_recover.c - what a start makes of segments that it cannot read, now or ever, that are not where their names put
+ * them, or that somebody moved away: no message is lost by that which is there, and no number is given twice.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "lib/log_writer.h"
+#include "os/log_read.h"
+
+#define FIRST    "00000000000000000000.log"
+#define SECOND   "00000000000000000114.log" /* 50 messages, and what a ring holds */
+#define MESSAGES 50
+
+static char dir_path[64];
+static int dir;
+
+/* ---- a disk that cannot open one file ---- */
+
+static const char *ill;
+static int ill_errno;
+static int ill_times; /* negative: for good */
+static int ill_after; /* so many openings of it */
+
+int openat(int at, const char *name, int flags, ...)
+{
+	va_list args;
+	mode_t mode;
+
+	va_start(args, flags);
+	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(args, mode_t) : 0;
+	va_end(args);
+	if (ill && ill_times && strcmp(name, ill) == 0 && ill_after-- <= 0) {
+		ill_times -= ill_times > 0;
+		errno = ill_errno;
+		return -1;
+	}
+	return (int)syscall(SYS_openat, at, name, flags, mode);
+}
+
+static void fall_ill(const char *name, int error, int times)
+{
+	ill = name;
+	ill_errno = error;
+	ill_times = times;
+	ill_after = 0;
+}
+
+/* ---- around ---- */
+
+static int make_dir(void **state)
+{
+	(void)state;
+	fall_ill(NULL, 0, 0);
+	snprintf(dir_path, sizeof(dir_path), "/dev/shm/bus-recover.XXXXXX");
+	assert_non_null(mkdtemp(dir_path));
+	dir = open(dir_path, O_RDONLY | O_DIRECTORY);
+	return dir < 0;
+}
+
+static int remove_dir(void **state)
+{
+	char command[128];
+
+	(void)state;
+	close(dir);
+	snprintf(command, sizeof(command), "rm -rf '%s'", dir_path);
+	return system(command);
+}
+
+static bool exists(const char *name)
+{
+	return faccessat(dir, name, F_OK, 0) == 0;
+}
+
+struct content {
+	uint64_t messages, missing, damaged;
+};
+
+/* All that a reader gets, and what it is told of. */
+static struct content content(void)
+{
+	struct content c = { 0 };
+	struct log_reader rd;
+	struct log_dir ld;
+	int step;
+
+	assert_int_equal(log_dir_open(&ld, dir, NULL, NULL), 0);
+	assert_int_equal(log_reader_open(&rd, &ld), 0);
+	while ((step = log_reader_step(&rd, 64)) > 0) {
+		if (step == LOG_STEP_MESSAGES)
+			c.messages += (uint64_t)rd.count;
+		else if (rd.gap.why == LOG_MISSING || rd.gap.why == LOG_BROKEN)
+			c.missing += rd.gap.to - rd.gap.from;
+		else if (rd.gap.why != LOG_HOLE)
+			c.damaged += rd.gap.to - rd.gap.from;
+	}
+	assert_int_equal(step, 0);
+	log_reader_close(&rd);
+	log_dir_close(&ld);
+	return c;
+}
+
+static int try_start(struct writer *w, struct why *why)
+{
+	const int error =
+		recover_open(&w->rec, w->io, dir, RECOVER_NO_RING, &w->sources, &w->retention, why);
+
+	if (error == 0) {
+		sources_close(&w->sources);
+		retention_free(&w->retention);
+	}
+	return error;
+}
+
+/* Two segments with messages. */
+static void two_segments(struct writer *w)
+{
+	open_writer(w, dir);
+	write_messages(w, MESSAGES);
+	stop_writer(w);
+	start_writer(w);
+	write_messages(w, MESSAGES);
+	stop_writer(w);
+	assert_true(exists(FIRST) && exists(SECOND));
+}
+
+/* ---- unreadable ---- */
+
+/* Too many descriptors, no memory: nothing is said by that of the file, and the start is no start. */
+static void a_passing_want_is_no_damage(void **state)
+{
+	static const int errors[] = { EMFILE, ENFILE, ENOMEM };
+	struct why why = { "" };
+	struct writer w;
+
+	(void)state;
+	two_segments(&w);
+	for (size_t i = 0; i < BUS_ARRAY_LEN(errors); i++) {
+		fall_ill(SECOND, errors[i], 1);
+		assert_int_equal(try_start(&w, &why), -errors[i]);
+		assert_non_null(strstr(why.text, SECOND));
+		fall_ill(FIRST, errors[i], 1);
+		assert_int_equal(try_start(&w, &why), -errors[i]);
+	}
+	/* a disk is asked again */
+	fall_ill(SECOND, EIO, 2);
+	start_writer(&w);
+	assert_int_equal(w.rec.end_seq, 114 + MESSAGES);
+	assert_int_equal(w.rec.strangers, 0);
+	write_messages(&w, 1);
+	stop_writer(&w);
+	assert_int_equal(content().messages, 2 * MESSAGES + 1);
+	close_writer(&w);
+}
+
+/* Whichever opening it is that fails: no start, or one that found all. */
+static void each_opening_counts(void **state)
+{
+	struct source *source;
+	struct why why = { "" };
+	struct writer w;
+	int failed = 0, error;
+
+	(void)state;
+	two_segments(&w);
+	start_writer(&w);
+	assert_int_equal(sources_add(&w.sources, "a", 1, &source, &why), 0);
+	stop_writer(&w);
+	for (int n = 0;; n++) {
+		fall_ill(SECOND, EMFILE, 1);
+		ill_after = n;
+		error = try_start(&w, &why);
+		if (ill_times)
+			break;
+		assert_true(error == 0 || error == -EMFILE);
+		assert_true(error < 0 ||
+			    (w.rec.end_seq == 114 + MESSAGES && !w.rec.sources_incomplete));
+		failed += error < 0;
+	}
+	assert_int_equal(error, 0);
+	/* listed, its end looked for; and once more for who published what, listed and read */
+	assert_true(failed >= 4);
+	close_writer(&w);
+}
+
+/* It is passed over, and once it can be read its messages are there: its own marks say which. */
+static void what_is_readable_again_is_there(void **state)
+{
+	struct content c;
+	struct writer w;
+
+	(void)state;
+	two_segments(&w);
+	fall_ill(SECOND, EIO, -1);
+	start_writer(&w);
+	assert_int_equal(w.rec.end_seq, MESSAGES);
+	assert_int_equal(w.rec.strangers, 1);
+	assert_true(w.start.seq >= 114 + 100 + WRITER_SLOTS);
+	assert_true(w.start.prev_end >= 114 + 100);
+	write_messages(&w, 10);
+	stop_writer(&w);
+	c = content();
+	assert_int_equal(c.messages, MESSAGES + 10);
+	assert_true(c.missing >= MESSAGES);
+	/* a start in between, for which nothing comes behind */
+	start_writer(&w);
+	assert_int_equal(w.start.index, 4);
+	/* what the former may hold is not counted as kept */
+	assert_int_equal(w.retention.segments[0].messages, 0);
+	write_messages(&w, 10);
+	stop_writer(&w);
+
+	fall_ill(NULL, 0, 0);
+	c = content();
+	assert_int_equal(c.messages, 2 * MESSAGES + 20);
+	assert_int_equal(c.damaged, 0);
+	start_writer(&w);
+	assert_int_equal(w.rec.strangers, 0);
+	stop_writer(&w);
+	close_writer(&w);
+}
+
+/* It was the only one. */
+static void the_first_is_readable_again(void **state)
+{
+	struct content c;
+	struct writer w;
+
+	(void)state;
+	open_writer(&w, dir);
+	/* so that the stream's uuid is known without it */
+	struct source *source;
+	struct why why;
+	assert_int_equal(sources_add(&w.sources, "a", 1, &source, &why), 0);
+	write_messages(&w, MESSAGES);
+	stop_writer(&w);
+	fall_ill(FIRST, EIO, -1);
+	start_writer(&w);
+	assert_true(w.rec.fresh);
+	assert_true(w.start.seq >= MESSAGES && w.start.prev_end >= MESSAGES);
+	write_messages(&w, 10);
+	stop_writer(&w);
+	fall_ill(NULL, 0, 0);
+	c = content();
+	assert_int_equal(c.messages, MESSAGES + 10);
+	assert_int_equal(c.damaged, 0);
+	close_writer(&w);
+}
+
+/* The ring stayed, and its first message to be written has the number that an unreadable file is named by. */
+static void a_taken_name_holds_nobody_up(void **state)
+{
+	struct content c;
+	struct writer w;
+
+	(void)state;
+	open_writer(&w, dir);
+	write_messages(&w, MESSAGES);
+	stop_writer(&w);
+	start_writer(&w);
+	/* its header is there, and no message */
+	while (!exists(SECOND)) {
+		log_file_run(w.log, bus_monotonic_ns());
+		io_poll(w.io, 1);
+	}
+	stop_writer(&w);
+	fall_ill(SECOND, EIO, -1);
+	start_writer_at_ring(&w);
+	assert_int_equal(w.start.seq, 114);
+	write_messages(&w, 10);
+	stop_writer(&w);
+	fall_ill(NULL, 0, 0);
+	assert_true(exists(SECOND ".bad"));
+	c = content();
+	assert_int_equal(c.messages, MESSAGES + 10);
+	assert_int_equal(c.damaged, 0);
+	close_writer(&w);
+}
+
+/* A segment of this log is not moved away: somebody writes there. */
+static void a_name_that_counts_is_left(void **state)
+{
+	const uint64_t begun = bus_monotonic_ns();
+	struct writer w;
+
+	(void)state;
+	open_writer(&w, dir);
+	write_messages(&w, 100);
+	assert_int_equal(linkat(dir, FIRST, dir, "00000000000000000100.log", 0), 0);
+	rig_ring_put(&w.rig, 1, 0, 200);
+	log_file_offer(w.log, w.rig.head);
+	while (!strstr(log_file_why(w.log), "File exists")) {
+		log_file_run(w.log, bus_monotonic_ns());
+		io_poll(w.io, 1);
+		assert_true(bus_monotonic_ns() - begun < UINT64_C(20000000000));
+	}
+	assert_true(exists("00000000000000000100.log"));
+	assert_false(exists("00000000000000000100.log.bad"));
+	assert_int_equal(unlinkat(dir, "00000000000000000100.log", 0), 0);
+	write_messages(&w, 1);
+	stop_writer(&w);
+	assert_int_equal(content().messages, 102);
+	close_writer(&w);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_passing_want_is_no_damage),     TEST(each_opening_counts),
+		TEST(what_is_readable_again_is_there), TEST(the_first_is_readable_again),
+		TEST(a_taken_name_holds_nobody_up),    TEST(a_name_that_counts_is_left),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
