@@ -38,6 +38,7 @@ enum log_policy {
 /* A segment that has come to count; told from within log_file_run(). What retention needs. */
 struct log_made {
 	uint64_t base_seq, base_pos, prev_end, created_ns;
+	uint64_t named; /* the number in its file's name: base_seq, but where somebody renamed it */
 	uint64_t bytes; /* that its file takes */
 };
 

@@ -378,6 +378,7 @@ static void come_to_count(struct log_file *log)
 		seal(log);
 	if (log->opts.made) {
 		const struct log_made made = { .base_seq = log->cur.base_seq,
+					       .named = log->cur.base_seq,
 					       .base_pos = log->cur.base_pos,
 					       .prev_end = log->cur.prev_end,
 					       .created_ns = log->created_ns,

@@ -139,6 +139,15 @@ static void two_segments(struct writer *w)
 	assert_true(exists(FIRST) && exists(SECOND));
 }
 
+/* Its header is there, and no message. */
+static void begin_segment(struct writer *w, const char *name)
+{
+	while (!exists(name)) {
+		log_file_run(w->log, bus_monotonic_ns());
+		io_poll(w->io, 1);
+	}
+}
+
 /* ---- unreadable ---- */
 
 /* Too many descriptors, no memory: nothing is said by that of the file, and the start is no start. */
@@ -273,11 +282,7 @@ static void a_taken_name_holds_nobody_up(void **state)
 	write_messages(&w, MESSAGES);
 	stop_writer(&w);
 	start_writer(&w);
-	/* its header is there, and no message */
-	while (!exists(SECOND)) {
-		log_file_run(w.log, bus_monotonic_ns());
-		io_poll(w.io, 1);
-	}
+	begin_segment(&w, SECOND);
 	stop_writer(&w);
 	fall_ill(SECOND, EIO, -1);
 	start_writer_at_ring(&w);
@@ -318,6 +323,83 @@ static void a_name_that_counts_is_left(void **state)
 	close_writer(&w);
 }
 
+/* ---- under other names ---- */
+
+static void exchange(const char *a, const char *b)
+{
+	assert_int_equal(renameat2(dir, a, dir, b, RENAME_EXCHANGE), 0);
+}
+
+static uint64_t base_of(const char *name)
+{
+	struct log_segment seg;
+	const int fd = openat(dir, name, O_RDONLY);
+	uint64_t base;
+
+	assert_int_equal(log_segment_open(&seg, fd, NULL, NULL), 0);
+	base = seg.header.base_seq;
+	log_segment_close(&seg);
+	return base;
+}
+
+/* What the last one does not hold goes from its file, and not from the one that has its name. */
+static void exchanged_names_cost_nothing(void **state)
+{
+	struct writer w;
+
+	(void)state;
+	two_segments(&w);
+	exchange(FIRST, SECOND);
+	start_writer(&w);
+	assert_int_equal(w.rec.misnamed, 2);
+	assert_non_null(strstr(w.rec.remark, "bus-fsck"));
+	write_messages(&w, 1);
+	assert_true(recover_give_back(&w.rec, w.io, dir, RECOVER_NO_RING) > 0);
+	assert_int_equal(content().messages, 2 * MESSAGES + 1);
+	/* exchanged again, since */
+	exchange(FIRST, SECOND);
+	assert_int_equal(recover_give_back(&w.rec, w.io, dir, RECOVER_NO_RING), -ESTALE);
+	assert_int_equal(content().messages, 2 * MESSAGES + 1);
+	/* the oldest goes by the name that it was found under, and only if that is still its own */
+	assert_int_equal(w.retention.segments[0].named, 114);
+	assert_int_equal(retention_apply(&w.retention, w.io, dir, 1), 0);
+	assert_true(exists(FIRST) && exists(SECOND));
+	assert_int_equal(w.retention.count, 1);
+	stop_writer(&w);
+	exchange(FIRST, SECOND);
+	start_writer(&w);
+	assert_int_equal(retention_apply(&w.retention, w.io, dir, 1), 0);
+	assert_int_equal(base_of(FIRST), 114);
+	assert_false(exists(SECOND));
+	stop_writer(&w);
+	close_writer(&w);
+}
+
+/* One without a message is replaced by name: not where that is another one's. */
+static void exchanged_names_are_not_replaced(void **state)
+{
+	const uint64_t begun = bus_monotonic_ns();
+	struct writer w;
+
+	(void)state;
+	open_writer(&w, dir);
+	write_messages(&w, MESSAGES);
+	stop_writer(&w);
+	start_writer(&w);
+	begin_segment(&w, SECOND);
+	stop_writer(&w);
+	exchange(FIRST, SECOND);
+	start_writer_at_ring(&w);
+	while (!strstr(log_file_why(w.log), "File exists")) {
+		log_file_run(w.log, bus_monotonic_ns());
+		io_poll(w.io, 1);
+		assert_true(bus_monotonic_ns() - begun < UINT64_C(20000000000));
+	}
+	stop_writer(&w);
+	assert_int_equal(content().messages, MESSAGES);
+	close_writer(&w);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
 
 int main(void)
@@ -326,6 +408,7 @@ int main(void)
 		TEST(a_passing_want_is_no_damage),     TEST(each_opening_counts),
 		TEST(what_is_readable_again_is_there), TEST(the_first_is_readable_again),
 		TEST(a_taken_name_holds_nobody_up),    TEST(a_name_that_counts_is_left),
+		TEST(exchanged_names_cost_nothing),    TEST(exchanged_names_are_not_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
