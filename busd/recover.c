@@ -116,9 +116,25 @@ static uint64_t numbers_of(const struct recovered *rec, const struct log_entry *
 }
 
 /* Whether it may be a segment of this log all the same, with messages that are to be had again one day. */
-static bool may_be_ours(const struct log_entry *e)
+static bool may_be_ours(const struct recovered *rec, struct io *io, int dir,
+			const struct log_entry *e)
 {
-	return e->kind == LOG_KIND_UNREADABLE || e->kind == LOG_KIND_BROKEN;
+	struct log_segment seg;
+	bool others = false;
+	int fd;
+
+	if (e->kind == LOG_KIND_UNREADABLE || e->kind == LOG_KIND_BROKEN)
+		return true;
+	if (e->kind != LOG_KIND_QUARANTINED)
+		return false;
+	/* most are, and one that is not says so itself */
+	fd = io->table->open(io, dir, e->name, O_RDONLY);
+	if (fd < 0)
+		return true;
+	if (log_segment_open(&seg, fd, io->table->pread, NULL) == 0)
+		others = memcmp(seg.header.uuid, rec->uuid, sizeof(rec->uuid)) != 0;
+	io->table->close(io, fd);
+	return !others;
 }
 
 /* Whatever messages it may have had, their numbers are not given again. */
@@ -145,10 +161,11 @@ static void look_at_others(struct recovered *rec, struct io *io, int dir, const 
 			rec->temporaries += io->table->remove(io, dir, e->name) == 0;
 			continue;
 		}
-		if (e->kind == LOG_KIND_QUARANTINED || e->kind == LOG_KIND_OTHER)
+		if (e->kind == LOG_KIND_OTHER)
 			continue;
-		rec->strangers++;
-		pass_over(rec, e, may_be_ours(e));
+		/* put aside, by people or by us: no news, and its numbers are as good as given */
+		rec->strangers += e->kind != LOG_KIND_QUARANTINED;
+		pass_over(rec, e, may_be_ours(rec, io, dir, e));
 	}
 	if (rec->strangers)
 		remark(rec,

@@ -338,6 +338,8 @@ static int list_again(struct log_dir *dir)
 			e.kind = name_kind(e.name, &e.named);
 			if (e.kind == LOG_KIND_SEGMENT)
 				log_entry_look(dir, &e);
+			else if (e.kind == LOG_KIND_QUARANTINED)
+				e.file_bytes = size_by_name(dir, &e);
 		}
 		if (e.kind == LOG_KIND_UNREADABLE && e.err == ENOENT)
 			free(e.name); /* it went in between */

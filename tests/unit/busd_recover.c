@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/crc32c.h"
 #include "lib/log_writer.h"
 #include "os/log_read.h"
 
@@ -146,6 +147,20 @@ static void begin_segment(struct writer *w, const char *name)
 		log_file_run(w->log, bus_monotonic_ns());
 		io_poll(w->io, 1);
 	}
+}
+
+/* Both its headers say that it is of another stream. */
+static void change_uuid(const char *name)
+{
+	struct log_header header;
+	const int fd = openat(dir, name, O_RDWR);
+
+	assert_int_equal(pread(fd, &header, sizeof(header), 0), sizeof(header));
+	header.uuid[0] ^= 1;
+	header.crc = crc32c(&header, offsetof(struct log_header, crc));
+	assert_int_equal(pwrite(fd, &header, sizeof(header), 0), sizeof(header));
+	assert_int_equal(pwrite(fd, &header, sizeof(header), LOG_COPY_OFF), sizeof(header));
+	close(fd);
 }
 
 /* ---- unreadable ---- */
@@ -323,6 +338,50 @@ static void a_name_that_counts_is_left(void **state)
 	close_writer(&w);
 }
 
+/* Put aside by people: its numbers are its own for ever, and should it come back it is there. */
+static void what_was_put_aside_keeps_its_numbers(void **state)
+{
+	struct content c;
+	struct writer w;
+
+	(void)state;
+	two_segments(&w);
+	assert_int_equal(renameat(dir, SECOND, dir, SECOND ".bad.1"), 0);
+	start_writer(&w);
+	assert_int_equal(w.rec.end_seq, MESSAGES);
+	assert_int_equal(w.rec.strangers, 0);
+	assert_true(w.start.seq >= 114 + 100 + WRITER_SLOTS);
+	write_messages(&w, 10);
+	stop_writer(&w);
+	assert_true(content().missing >= MESSAGES);
+	assert_int_equal(renameat(dir, SECOND ".bad.1", dir, SECOND), 0);
+	c = content();
+	assert_int_equal(c.messages, 2 * MESSAGES + 10);
+	assert_int_equal(c.damaged, 0);
+	close_writer(&w);
+}
+
+/* One that says itself that it is of another stream: no number of it is missing. */
+static void what_is_of_others_is_not_missed(void **state)
+{
+	uint8_t uuid[LOG_UUID_BYTES];
+	struct writer w;
+
+	(void)state;
+	two_segments(&w);
+	assert_int_equal(renameat(dir, SECOND, dir, SECOND ".bad"), 0);
+	memcpy(uuid, w.rec.uuid, sizeof(uuid));
+	change_uuid(SECOND ".bad");
+	start_writer(&w);
+	assert_memory_equal(uuid, w.rec.uuid, sizeof(uuid));
+	assert_true(w.start.seq >= 114 + 100 + WRITER_SLOTS);
+	assert_int_equal(w.start.prev_end, MESSAGES);
+	write_messages(&w, 10);
+	stop_writer(&w);
+	assert_int_equal(content().missing, 0);
+	close_writer(&w);
+}
+
 /* ---- under other names ---- */
 
 static void exchange(const char *a, const char *b)
@@ -405,10 +464,11 @@ static void exchanged_names_are_not_replaced(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_passing_want_is_no_damage),     TEST(each_opening_counts),
-		TEST(what_is_readable_again_is_there), TEST(the_first_is_readable_again),
-		TEST(a_taken_name_holds_nobody_up),    TEST(a_name_that_counts_is_left),
-		TEST(exchanged_names_cost_nothing),    TEST(exchanged_names_are_not_replaced),
+		TEST(a_passing_want_is_no_damage),          TEST(each_opening_counts),
+		TEST(what_is_readable_again_is_there),      TEST(the_first_is_readable_again),
+		TEST(a_taken_name_holds_nobody_up),         TEST(a_name_that_counts_is_left),
+		TEST(what_was_put_aside_keeps_its_numbers), TEST(what_is_of_others_is_not_missed),
+		TEST(exchanged_names_cost_nothing),         TEST(exchanged_names_are_not_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
