@@ -31,7 +31,7 @@ struct log_view {
 
 enum log_policy {
 	LOG_SYNC_NONE,     /* whenever some megabytes have gathered: nobody waits for it */
-	LOG_SYNC_INTERVAL, /* every interval_ns */
+	LOG_SYNC_INTERVAL, /* every interval_ns, and whenever a quarter of the ring is not durable */
 	LOG_SYNC_BATCH,    /* as soon as the sync before is over: group commit */
 };
 

@@ -349,6 +349,41 @@ static void numbers_are_passed_over(void **state)
 	close_writer(&w);
 }
 
+/* Policy interval: a full ring does not wait for the interval, and there is no sync for each message either. */
+static void a_full_ring_is_synced(void **state)
+{
+	const uint64_t begun = bus_monotonic_ns();
+	struct writer w;
+	uint64_t syncs;
+
+	(void)state;
+	open_writer(&w, dir);
+	w.opts.policy = LOG_SYNC_INTERVAL;
+	w.opts.interval_ns = UINT64_C(3600000000000);
+	stop_writer(&w);
+	for (uint32_t len = 10; len <= 1000; len += 990) {
+		start_writer(&w);
+		syncs = log_file_counts(w.log)->syncs;
+		for (int i = 0; i < 90;) {
+			if (w.rig.head < log_file_limit(w.log) &&
+			    rig_ring_room(&w.rig, log_file_gate(w.log), 0, len)) {
+				rig_ring_put(&w.rig, 1, 0, len);
+				log_file_offer(w.log, w.rig.head);
+				i++;
+			}
+			/* of the first hour, so that no interval ends */
+			log_file_run(w.log, UINT64_C(1000000000));
+			io_poll(w.io, 1);
+			assert_true(bus_monotonic_ns() - begun < UINT64_C(20000000000));
+		}
+		/* a quarter is 16 messages, or four of 1000 bytes */
+		syncs = log_file_counts(w.log)->syncs - syncs;
+		assert_true(syncs > 0 && syncs <= (len == 10 ? 90 / 16 : 90 / 4) + 2u);
+		stop_writer(&w);
+	}
+	close_writer(&w);
+}
+
 static void one_writes(void **state)
 {
 	struct writer w;
@@ -564,6 +599,7 @@ int main(void)
 		TEST(last_numbers_stay),
 		TEST(numbers_are_passed_over),
 		TEST(one_writes),
+		TEST(a_full_ring_is_synced),
 		TEST(nothing_is_deleted),
 		TEST(newer_is_refused),
 		TEST(a_ring_that_stays),
