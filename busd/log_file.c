@@ -37,12 +37,10 @@ static uint64_t end_of(const struct log_file *log, uint64_t seq)
 
 void log_file_complain(struct log_file *log, int error, const char *doing)
 {
-	if (io_is_full(error)) {
+	if (io_is_full(error))
 		log->counts.full++;
-		log->full = true;
-	} else {
+	else
 		log->counts.errors++;
-	}
 	snprintf(log->why, sizeof(log->why), "%s: %s", doing, strerror(-error));
 }
 
@@ -81,6 +79,7 @@ static void lane_done(struct io_request *req)
 		return;
 	/* Whatever it was: none of this segment's syncs is believed from here on, and none is tried again. */
 	lane->log->failing = true;
+	lane->log->full = io_is_full(req->error);
 	log_file_complain(lane->log, req->error,
 			  req->ops[req->at].kind == IO_WRITE ? "writing messages"
 							     : "syncing messages");
@@ -389,10 +388,14 @@ uint64_t log_file_limit(const struct log_file *log)
 
 enum log_state log_file_state(const struct log_file *log)
 {
+	const int numbers = log_numbers_error(log);
+
 	if (log->full && (log->roll != ROLL_NO || log->failing))
 		return LOG_FULL;
 	if (log->failing || (log->roll != ROLL_NO && log->backoff))
 		return LOG_FAILING;
+	if (numbers)
+		return io_is_full(numbers) ? LOG_FULL : LOG_FAILING;
 	if (log->roll != ROLL_NO)
 		return log->begun ? LOG_ROLLING : LOG_STARTING;
 	return LOG_RUNNING;

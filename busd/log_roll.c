@@ -19,16 +19,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ZERO_BYTES    (UINT64_C(1) << 20)   /* at a time */
-#define ZERO_FIRST    (UINT64_C(256) << 10) /* of slots and of payload, before a segment is ready */
-#define BUSY_BYTES    (UINT64_C(256) << 10) /* commits of this size are not made cheaper by zeros */
-#define FULL_RETRY_NS 100000000u
-#define BACKOFF_NS    10000000u
-#define BACKOFF_MAX   1000000000u
-#define NAME_TRIES    1000
-#define ASIDE_TRIES   100
-#define SNAPSHOT_NEW  "snapshot.new"
-#define NUMBERS_NEW   LOG_NUMBERS_NAME ".new"
+#define ZERO_BYTES   (UINT64_C(1) << 20)   /* at a time */
+#define ZERO_FIRST   (UINT64_C(256) << 10) /* of slots and of payload, before a segment is ready */
+#define BUSY_BYTES   (UINT64_C(256) << 10) /* commits of this size are not made cheaper by zeros */
+#define BACKOFF_NS   10000000u
+#define BACKOFF_MAX  1000000000u
+#define NAME_TRIES   1000
+#define ASIDE_TRIES  100
+#define SNAPSHOT_NEW "snapshot.new"
 
 static const uint8_t zeros[ZERO_BYTES] BUS_ALIGNED(4096);
 
@@ -56,6 +54,7 @@ static int drop_ahead(struct log_file *log)
 static void ahead_failed(struct log_file *log, int error, const char *doing)
 {
 	log_file_complain(log, error, doing);
+	log->full = io_is_full(error);
 	log->ahead_retry_at = back_off(log, error);
 	if (log->ahead.fd >= 0)
 		(void)drop_ahead(log);
@@ -73,6 +72,9 @@ static void ahead_done(struct io_request *req)
 		ahead_failed(log, req->error, "making the next segment");
 	else if (!ahead->must_zero || ahead->zeroed == log->size)
 		ahead->ready = true;
+	/* that is over before anybody had to wait; where a roll waits it is over once that is done */
+	if (ahead->ready && log->roll == ROLL_NO && !log->failing)
+		log->full = false;
 }
 
 static void create_ahead(struct log_file *log)
@@ -166,6 +168,7 @@ static void drop_snapshot(struct log_file *log)
 static void roll_failed(struct log_file *log, int error, const char *doing)
 {
 	log_file_complain(log, error, doing);
+	log->full = io_is_full(error);
 	drop_snapshot(log);
 	log->roll = ROLL_WANTED;
 	log->retry_at = back_off(log, error);
@@ -486,77 +489,4 @@ void log_roll_close(struct log_file *log)
 		t->close(log->io, log->old.fd);
 	if (log->numbers_fd >= 0)
 		t->close(log->io, log->numbers_fd);
-}
-
-/* ---- policy none: what number may be given ---- */
-
-static void numbers_done(struct io_request *req)
-{
-	((struct log_file *)req->owner)->numbers_busy = false;
-}
-
-static void numbers_end(struct log_file *log, int error)
-{
-	if (error < 0) {
-		log_file_complain(log, error, "writing down which numbers may be given");
-		log->number_retry_at = log->now + FULL_RETRY_NS;
-	} else {
-		log->number_limit = log->numbers.limit;
-	}
-	log->io->table->close(log->io, log->numbers_fd);
-	log->numbers_fd = -1;
-}
-
-static void numbers_begin(struct log_file *log)
-{
-	const struct io_table *t = log->io->table;
-	int fd;
-
-	t->remove(log->io, log->opts.dir, NUMBERS_NEW);
-	fd = t->create(log->io, log->opts.dir, NUMBERS_NEW);
-	if (fd < 0) {
-		log_file_complain(log, fd, "writing down which numbers may be given");
-		log->number_retry_at = log->now + FULL_RETRY_NS;
-		return;
-	}
-	log->numbers_fd = fd;
-	log->numbers_named = false;
-	log->numbers = (struct log_numbers){ .magic = LOG_NUMBERS_MAGIC,
-					     .limit = log->offered + log->opts.numbers_step };
-	memcpy(log->numbers.uuid, log->opts.uuid, sizeof(log->numbers.uuid));
-	log->numbers.crc = crc32c(&log->numbers, offsetof(struct log_numbers, crc));
-	io_begin(&log->numbers_req, numbers_done, log);
-	io_add(&log->numbers_req, IO_WRITE, fd, &log->numbers, 0, sizeof(log->numbers));
-	io_add(&log->numbers_req, IO_SYNC, fd, NULL, 0, 0);
-	log->numbers_busy = true;
-	io_submit(log->io, &log->numbers_req);
-}
-
-/* A new limit, long before the old one is reached: written, synced, named, and then it holds. */
-void log_numbers_run(struct log_file *log)
-{
-	int error;
-
-	if (log->opts.policy != LOG_SYNC_NONE || log->numbers_busy)
-		return;
-	if (log->numbers_fd < 0) {
-		if (log->offered + log->opts.numbers_step / 2 >= log->number_limit &&
-		    log->now >= log->number_retry_at)
-			numbers_begin(log);
-		return;
-	}
-	error = log->numbers_req.error;
-	if (error == 0 && !log->numbers_named) {
-		error = log->io->table->rename(log->io, log->opts.dir, NUMBERS_NEW,
-					       LOG_NUMBERS_NAME, true);
-		if (error == 0) {
-			log->numbers_named = true;
-			io_begin(&log->numbers_req, numbers_done, log);
-			io_add(&log->numbers_req, IO_SYNC, log->opts.dir, NULL, 0, 0);
-			log->numbers_busy = true;
-			io_submit(log->io, &log->numbers_req);
-			return;
-		}
-	}
-	numbers_end(log, error);
 }
