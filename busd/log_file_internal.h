@@ -29,8 +29,10 @@ struct log_out {
 	int fd; /* -1: none */
 	char name[NAME_BYTES];
 	uint64_t index, base_seq, base_pos, prev_end;
-	uint64_t zeroed; /* all below is zeros on purpose, not only unwritten */
-	uint64_t marked; /* the newest mark that was given to a write */
+	uint64_t zeroed;           /* all below is zeros on purpose, not only unwritten */
+	uint64_t marked;           /* the newest mark that was given to a write */
+	uint64_t end_seq, end_pos; /* once no more is written to it: behind what counts */
+	bool poisoned;             /* none of its syncs is believed any more: nor is it marked */
 	unsigned mark_count;
 	bool ready,
 		must_zero; /* preallocated; the file system cannot, so that zeros have to be written */

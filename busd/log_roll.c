@@ -330,6 +330,12 @@ static void begin_names(struct log_file *log)
 	io_submit(log->io, &log->roll_req);
 }
 
+static void close_old(struct log_file *log)
+{
+	log->io->table->close(log->io, log->old.fd);
+	log->old.fd = -1;
+}
+
 static void seal_done(struct io_request *req)
 {
 	struct log_file *log = req->owner;
@@ -338,8 +344,7 @@ static void seal_done(struct io_request *req)
 	log->seal_busy = false;
 	if (req->error < 0 && req->error != -EOPNOTSUPP)
 		log_file_complain(log, req->error, "sealing a segment");
-	log->io->table->close(log->io, log->old.fd);
-	log->old.fd = -1;
+	close_old(log);
 }
 
 static uint64_t page_up(uint64_t off)
@@ -352,15 +357,20 @@ static void seal(struct log_file *log)
 	struct log_out *old = &log->old;
 	struct io_request *req = &log->seal_req;
 	const uint64_t slots_end =
-		page_up(LOG_SLOTS_OFF + (log->cur.base_seq - old->base_seq) * RING_SLOT_BYTES);
-	const uint64_t bytes_end = page_up(log->payload_off + (log->durable_pos - old->base_pos));
+		page_up(LOG_SLOTS_OFF + (old->end_seq - old->base_seq) * RING_SLOT_BYTES);
+	const uint64_t bytes_end = page_up(log->payload_off + (old->end_pos - old->base_pos));
 
 	io_begin(req, seal_done, log);
-	log_file_add_mark(log, old, req, log->seal_mark);
+	if (!old->poisoned)
+		log_file_add_mark(log, old, req, log->seal_mark);
 	if (log->opts.punch && slots_end < log->payload_off)
 		io_add(req, IO_PUNCH, old->fd, NULL, slots_end, log->payload_off - slots_end);
 	if (log->opts.punch && bytes_end < log->size)
 		io_add(req, IO_PUNCH, old->fd, NULL, bytes_end, log->size - bytes_end);
+	if (req->count == 0) {
+		close_old(log);
+		return;
+	}
 	log->seal_busy = true;
 	io_submit(log->io, req);
 }
@@ -428,6 +438,8 @@ void log_roll_begin(struct log_file *log)
 		.prev_end = log->next,
 		.index = log->cur.index + 1
 	};
+	log->cur.end_seq = log->next;
+	log->cur.end_pos = log->next_pos;
 	log->roll = ROLL_WANTED;
 	log->retry_at = log->now;
 }
@@ -451,8 +463,14 @@ void log_roll_give_up(struct log_file *log)
 	log->start.replace = cur->base_seq == gate;
 	log->start.index = cur->index + (log->start.replace ? 0 : 1);
 	log->start.prev_end = log->start.replace ? cur->prev_end : log->durable;
-	log->io->table->close(log->io, cur->fd);
-	cur->fd = -1;
+	if (log->start.replace) {
+		log->io->table->close(log->io, cur->fd);
+		cur->fd = -1;
+	}
+	/* what it holds else goes once the next header says so: seal() */
+	cur->end_seq = log->durable;
+	cur->end_pos = log->durable_pos;
+	cur->poisoned = true;
 	/* durable: what is lost (policy none) is passed over once that is declared on disk */
 	log->next = log->written = gate;
 	log->next_pos = log->written_pos = log->start.pos;

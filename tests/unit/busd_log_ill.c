@@ -170,6 +170,87 @@ static void what_passed_is_not_shown(void **state)
 	close_writer(&w);
 }
 
+/* ---- what is left of it ---- */
+
+static uint64_t disk_bytes(const char *name)
+{
+	struct stat st;
+
+	assert_int_equal(fstatat(dir, name, &st, 0), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static uint64_t count_messages(void)
+{
+	struct log_reader rd;
+	struct log_dir ld;
+	uint64_t count = 0;
+	int step;
+
+	assert_int_equal(log_dir_open(&ld, dir, NULL, NULL), 0);
+	assert_int_equal(log_reader_open(&rd, &ld), 0);
+	while ((step = log_reader_step(&rd, 64)) > 0) {
+		assert_int_equal(step, LOG_STEP_MESSAGES);
+		count += (uint64_t)rd.count;
+	}
+	log_reader_close(&rd);
+	log_dir_close(&ld);
+	return count;
+}
+
+/* A segment that is given up gives back what it does not hold, as one that is sealed does, and all in it stays. */
+static void a_poisoned_segment_gives_back(void **state)
+{
+	struct writer w;
+
+	(void)state;
+	open_writer(&w, dir);
+	stop_writer(&w);
+	make_ill(&w);
+	w.opts.slots = 4096;
+	w.opts.bytes = 1 << 20;
+	w.opts.punch = true;
+	start_writer(&w);
+	write_messages(&w, 50);
+	assert_true(disk_bytes(FIRST) > 1 << 20);
+	bad_syncs = 1;
+	write_messages(&w, 10);
+	assert_int_equal(log_file_counts(w.log)->poisoned, 1);
+	run_for(&w, 20 * MS);
+	assert_true(disk_bytes(FIRST) <= 12288 + 4096 + 50 * 256 + 4096);
+	assert_int_equal(count_messages(), 60);
+	/* and the next one is sealed in its turn */
+	write_messages(&w, 10);
+	stop_writer(&w);
+	start_writer(&w);
+	assert_int_equal(w.rec.end_seq, 70);
+	assert_int_equal(w.retention.count, 2);
+	stop_writer(&w);
+	assert_int_equal(count_messages(), 70);
+	close_writer(&w);
+}
+
+/* Nothing to mark and nothing to give back: the log does not wait for that. */
+static void a_full_segment_is_sealed_at_once(void **state)
+{
+	struct writer w;
+
+	(void)state;
+	open_writer(&w, dir);
+	stop_writer(&w);
+	w.opts.punch = false;
+	start_writer(&w);
+	for (int i = 0; i < 3; i++) {
+		write_messages(&w, 100);
+		run_for(&w, 20 * MS); /* its end is marked */
+	}
+	write_messages(&w, 1);
+	assert_int_equal(log_file_counts(w.log)->segments, 4);
+	stop_writer(&w);
+	assert_int_equal(count_messages(), 301);
+	close_writer(&w);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, make_dir, remove_dir)
 
 int main(void)
@@ -177,6 +258,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(numbers_that_cannot_be_written),
 		TEST(what_passed_is_not_shown),
+		TEST(a_poisoned_segment_gives_back),
+		TEST(a_full_segment_is_sealed_at_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
