@@ -241,6 +241,39 @@ static const char *findings_of(struct bus_log *log)
 	return text;
 }
 
+/* Retention takes files while they are checked; somebody takes one from the midst. */
+static void verifying_what_goes(void **state)
+{
+	struct bus_log_finding f;
+	struct bus_log *log;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		put(30);
+		log_rig_roll(&rig, 0);
+	}
+	put(30);
+	log = open_log(0);
+	assert_int_equal(bus_log_verify(log, &f), 1);
+	assert_int_equal(f.kind, BUS_LOG_CHECKED);
+	for (uint64_t base = 0; base <= 60; base += 30)
+		assert_int_equal(unlink(log_rig_path(&rig, base)), 0);
+	assert_string_equal(findings_of(log), "6 0 90-119 0090.log\n"
+					      "6 0 120-149 0120.log\n");
+	bus_log_close(log);
+
+	log = open_log(0);
+	put(20);
+	log_rig_roll(&rig, 0);
+	put(1);
+	assert_int_equal(bus_log_verify(log, &f), 1);
+	assert_int_equal(f.from, 90);
+	assert_int_equal(unlink(log_rig_path(&rig, 120)), 0);
+	assert_string_equal(findings_of(log), "2 9 120-169 0120.log\n"
+					      "6 0 170-170 0170.log\n");
+	bus_log_close(log);
+}
+
 static void verifying(void **state)
 {
 	struct bus_log *log;
@@ -398,8 +431,14 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(reading),  TEST(heads),     TEST(refusals), TEST(verifying),
-		TEST(disorder), TEST(repairing), TEST(replaced),
+		TEST(reading),
+		TEST(heads),
+		TEST(refusals),
+		TEST(verifying),
+		TEST(verifying_what_goes),
+		TEST(disorder),
+		TEST(repairing),
+		TEST(replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
