@@ -310,6 +310,8 @@ static int new_uuid(struct recovered *rec, struct io *io, int dir)
 	if (error != -ENOENT && error != -ENODATA)
 		return error;
 	rec->new_uuid = error == -ENOENT;
+	if (log_settings_uuid(dir, rec->uuid) == 0)
+		return 0;
 	return getrandom(rec->uuid, sizeof(rec->uuid), 0) == sizeof(rec->uuid) ? 0 : -errno;
 }
 
@@ -407,10 +409,25 @@ static int look_again(struct log_dir *ld, struct why *why)
 	}
 }
 
+/* All segments may be another stream's, and this one's be gone, or still to be made. */
+static bool are_others(const struct log_dir *ld)
+{
+	for (size_t i = 0; i < ld->count; i++) {
+		if (ld->segments > 0 || ld->entries[i].kind == LOG_KIND_STRANGER)
+			return ld->segments == 0;
+	}
+	return false;
+}
+
 static int open_dir(struct log_dir *ld, struct io *io, int dir, struct why *why)
 {
-	int error = log_dir_open(ld, dir, NULL, io->table->pread);
+	uint8_t uuid[LOG_UUID_BYTES];
+	int error = log_settings_uuid(dir, uuid);
 
+	if (is_passing(-error))
+		return because(why, -error, "the file " LOG_SETTINGS_NAME " cannot be read now: %s",
+			       strerror(-error));
+	error = log_dir_open(ld, dir, error == 0 ? uuid : NULL, io->table->pread);
 	if (error == -EPROTONOSUPPORT)
 		return because(
 			why, EPROTONOSUPPORT,
@@ -420,6 +437,8 @@ static int open_dir(struct log_dir *ld, struct io *io, int dir, struct why *why)
 		return because(why, -error, "the log's directory cannot be read: %s",
 			       strerror(-error));
 	error = look_again(ld, why);
+	if (error == 0 && are_others(ld))
+		error = because(why, ESTALE, "the segments in its directory are of another stream");
 	if (error < 0)
 		log_dir_close(ld);
 	return error;

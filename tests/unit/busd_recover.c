@@ -382,6 +382,58 @@ static void what_is_of_others_is_not_missed(void **state)
 	close_writer(&w);
 }
 
+/* As busd's, but for what is not of interest. */
+static void write_settings(const uint8_t *uuid)
+{
+	const int fd = openat(dir, LOG_SETTINGS_NAME, O_RDWR | O_CREAT | O_TRUNC, 0600);
+	char text[256];
+	int len = snprintf(text, sizeof(text), "busd-stream 1\ntopic t\nuuid ");
+
+	for (int i = 0; i < LOG_UUID_BYTES; i++)
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "%02x", uuid[i]);
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "\nsync batch\n");
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "crc32c %08x\n",
+			crc32c(text, (size_t)len));
+	assert_int_equal(write(fd, text, (size_t)len), len);
+	close(fd);
+}
+
+/* Whose log it is says the stream, and not most of the files in its directory. */
+static void strangers_may_be_many(void **state)
+{
+	struct why why = { "" };
+	struct writer w;
+
+	(void)state;
+	two_segments(&w);
+	start_writer(&w);
+	write_messages(&w, 10);
+	stop_writer(&w);
+	write_settings(w.rec.uuid);
+	change_uuid(SECOND);
+	change_uuid("00000000000000000228.log");
+	/* want of a descriptor makes nobody ask the files instead */
+	fall_ill(LOG_SETTINGS_NAME, EMFILE, 1);
+	assert_int_equal(try_start(&w, &why), -EMFILE);
+	assert_non_null(strstr(why.text, LOG_SETTINGS_NAME));
+	start_writer(&w);
+	assert_int_equal(w.rec.oldest_seq, 0);
+	assert_int_equal(w.rec.end_seq, MESSAGES);
+	assert_int_equal(w.rec.strangers, 2);
+	write_messages(&w, 10);
+	stop_writer(&w);
+	/* all of them: nothing is written there */
+	for (uint64_t base = 0; base < RIG_SEQ_MAX; base++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)base);
+		if (exists(name) && base != 114 && base != 228)
+			change_uuid(name);
+	}
+	assert_int_equal(try_start(&w, &why), -ESTALE);
+	close_writer(&w);
+}
+
 /* ---- under other names ---- */
 
 static void exchange(const char *a, const char *b)
@@ -464,11 +516,17 @@ static void exchanged_names_are_not_replaced(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(a_passing_want_is_no_damage),          TEST(each_opening_counts),
-		TEST(what_is_readable_again_is_there),      TEST(the_first_is_readable_again),
-		TEST(a_taken_name_holds_nobody_up),         TEST(a_name_that_counts_is_left),
-		TEST(what_was_put_aside_keeps_its_numbers), TEST(what_is_of_others_is_not_missed),
-		TEST(exchanged_names_cost_nothing),         TEST(exchanged_names_are_not_replaced),
+		TEST(a_passing_want_is_no_damage),
+		TEST(each_opening_counts),
+		TEST(what_is_readable_again_is_there),
+		TEST(the_first_is_readable_again),
+		TEST(a_taken_name_holds_nobody_up),
+		TEST(a_name_that_counts_is_left),
+		TEST(what_was_put_aside_keeps_its_numbers),
+		TEST(what_is_of_others_is_not_missed),
+		TEST(strangers_may_be_many),
+		TEST(exchanged_names_cost_nothing),
+		TEST(exchanged_names_are_not_replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
