@@ -199,27 +199,30 @@ static int read_numbers(struct recovered *rec, struct io *io, int dir)
 
 /* ---- last numbers ---- */
 
-static bool read_snapshot(struct io *io, int dir, uint64_t base_seq, struct sources *sources)
+/* 1; 0: there is none that is one; -errno: not now. */
+static int read_snapshot(struct io *io, int dir, uint64_t base_seq, struct sources *sources)
 {
 	const size_t room =
 		sizeof(struct log_snapshot) + (SOURCES_MAX + 1) * sizeof(struct log_snapshot_entry);
 	void *buf = malloc(room);
 	char name[64];
-	ssize_t got = -ENOMEM;
+	ssize_t got;
 	int fd;
 
 	if (!buf)
-		return false;
+		return -ENOMEM;
 	snprintf(name, sizeof(name), LOG_SNAPSHOT_NAME, (unsigned long long)base_seq);
 	fd = io->table->open(io, dir, name, O_RDONLY);
 	if (fd >= 0) {
 		got = io_read(io, fd, buf, room, 0);
 		io->table->close(io, fd);
+	} else {
+		got = fd;
 	}
 	if (got >= 0 && sources_restore(sources, buf, (size_t)got, base_seq) < 0)
 		got = -EBADMSG;
 	free(buf);
-	return got >= 0;
+	return got >= 0 ? 1 : is_passing((int)-got) ? (int)got : 0;
 }
 
 /* 1; 0: it cannot be read; -errno: not now. */
@@ -234,7 +237,7 @@ static int open_to_note(const struct log_dir *ld, size_t i, struct log_segment *
 	return error == 0 ? 1 : is_passing(-error) ? error : 0;
 }
 
-/* Notes the messages of segment i below `end`; what cannot be read is passed over, and said. */
+/* Notes the messages of segment i below `end`; what cannot be read is passed over, and said: sources_incomplete. */
 static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t i, uint64_t end,
 			struct sources *sources)
 {
@@ -244,7 +247,7 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 	struct log_segment seg;
 	enum log_fault stop;
 	uint64_t seq = ld->entries[i].base_seq;
-	int error = msgs ? open_to_note(ld, i, &seg) : -ENOMEM;
+	int count, error = msgs ? open_to_note(ld, i, &seg) : -ENOMEM;
 
 	if (error <= 0) {
 		free(msgs);
@@ -254,16 +257,22 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 	end = bus_min_u64(end, seg.limit);
 	while (error >= 0 && seq < end) {
 		error = log_segment_read(&seg, &buf, seq, msgs, BATCH, &stop);
-		for (int n = 0; n < error; n++) {
+		/* whole, though not for us to deliver: its publisher has it in the log */
+		count = error + (error == 0 && stop == LOG_UNSUPPORTED);
+		for (int n = 0; n < count; n++) {
 			if (msgs[n].seq < end)
 				sources_note(sources, msgs[n].src, msgs[n].src_seq);
 		}
-		if (error == 0) {
-			rec->sources_incomplete = true;
-			seq = log_segment_skip(&seg, &buf, seq, end, stop);
-		} else if (error > 0) {
-			seq = msgs[error - 1].seq + 1;
+		if (error < 0)
+			break;
+		if (count > 0) {
+			seq = msgs[count - 1].seq + 1;
+			continue;
 		}
+		if (stop == LOG_UNWRITTEN && seq >= seg.attested)
+			break; /* its messages end here */
+		rec->sources_incomplete = true;
+		seq = log_segment_skip(&seg, &buf, seq, end, stop);
 	}
 	log_buffer_free(&buf);
 	log_segment_close(&seg);
@@ -271,19 +280,43 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 	return error < 0 ? error : 0;
 }
 
+/* Whether a file behind this number may have messages that are in no snapshot. */
+static bool is_unread_from(const struct log_dir *ld, uint64_t base_seq)
+{
+	for (size_t i = ld->segments; i < ld->count; i++) {
+		const struct log_entry *e = &ld->entries[i];
+
+		if (e->named >= base_seq &&
+		    (e->kind == LOG_KIND_UNREADABLE || e->kind == LOG_KIND_BROKEN ||
+		     e->kind == LOG_KIND_QUARANTINED))
+			return true;
+	}
+	return false;
+}
+
+static int tell_incomplete(struct recovered *rec, const struct sources *sources)
+{
+	if (rec->sources_incomplete && sources->count)
+		remark(rec,
+		       "messages are damaged, or in files that are not read: if their publishers publish them again, they are taken again");
+	return 0;
+}
+
 static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 			     const struct log_dir *ld, uint64_t end, struct sources *sources)
 {
 	size_t from = ld->segments;
-	bool known;
-	int error = 0;
+	int known = 0, error = 0;
 
-	if (ld->segments == 0)
-		return 0;
 	/* The newest snapshot that is one; usually the last segment's. */
-	do
+	while (known == 0 && from > 0 && (from == ld->segments || sources->count))
 		known = read_snapshot(io, dir, ld->entries[--from].base_seq, sources);
-	while (!known && from > 0 && sources->count);
+	if (known < 0)
+		return known;
+	if (sources->count && is_unread_from(ld, ld->segments ? ld->entries[from].base_seq : 0))
+		rec->sources_incomplete = true;
+	if (ld->segments == 0)
+		return tell_incomplete(rec, sources);
 	rec->sources_from = ld->entries[from].base_seq;
 	if (from == 0 && !known && sources->count && ld->entries[0].base_seq) {
 		remark(rec,
@@ -297,7 +330,7 @@ static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 	/* Nobody has a name: nobody comes back. */
 	for (size_t i = from; error == 0 && sources->count && i < ld->segments; i++)
 		error = note_segment(rec, ld, i, end, sources);
-	return error;
+	return error < 0 ? error : tell_incomplete(rec, sources);
 }
 
 /* ---- all of it ---- */

@@ -37,7 +37,7 @@ struct recovered {
 	unsigned temporaries;  /* removed */
 	uint64_t sources_from; /* last numbers: known for all messages from here on */
 	bool sources_incomplete; /* what was published before that, and not since, is not recognised */
-	char remark[256];        /* for the log: what is not as it should be; "" */
+	char remark[512];        /* for the log: what is not as it should be; "" */
 };
 
 /* For recover_open: there is no ring. */

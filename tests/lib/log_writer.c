@@ -58,7 +58,7 @@ void write_messages(struct writer *w, unsigned n)
 	while (log_file_durable(w->log) < end) {
 		while (w->rig.head < end && w->rig.head < log_file_limit(w->log) &&
 		       rig_ring_room(&w->rig, log_file_gate(w->log), 0, 200))
-			rig_ring_put(&w->rig, 1, 0, 200);
+			rig_ring_put(&w->rig, w->src, 0, 200);
 		log_file_offer(w->log, w->rig.head);
 		log_file_run(w->log, bus_monotonic_ns());
 		io_poll(w->io, 1);
@@ -80,6 +80,7 @@ void open_writer(struct writer *w, int dir)
 
 	memset(w, 0, sizeof(*w));
 	w->dir = dir;
+	w->src = 1;
 	assert_int_equal(io_open(&w->io, IO_BEST, 4, &why), 0);
 	rig_ring_open(&w->rig, WRITER_SLOTS, 16384);
 	w->opts.slots = 100;

@@ -21,6 +21,7 @@ struct writer {
 	struct retention retention;
 	struct log_start start;
 	struct log_file_opts opts;
+	uint32_t src; /* who publishes */
 };
 
 /* Starts as well. */

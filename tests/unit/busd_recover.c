@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "lib/log_rig.h"
 #include "lib/log_writer.h"
 #include "os/log_read.h"
 
@@ -434,6 +435,115 @@ static void strangers_may_be_many(void **state)
 	close_writer(&w);
 }
 
+/* ---- who published what ---- */
+
+/* Messages of one publisher; the slot of the last is marked as on disk. Its number. */
+static uint32_t by_name(struct writer *w)
+{
+	struct source *source;
+	struct why why = { "" };
+
+	open_writer(w, dir);
+	assert_int_equal(sources_add(&w->sources, "a", 1, &source, &why), 0);
+	w->src = source->src;
+	write_messages(w, MESSAGES);
+	for (int i = 0; i < 20; i++) {
+		log_file_run(w->log, bus_monotonic_ns());
+		io_poll(w->io, 1);
+	}
+	stop_writer(w);
+	return w->src;
+}
+
+/* The publisher's last number + 1, by a start; its remark in w->rec. */
+static uint64_t last_number(struct writer *w)
+{
+	struct why why = { "" };
+	uint64_t next;
+
+	assert_int_equal(recover_open(&w->rec, w->io, dir, RECOVER_NO_RING, &w->sources,
+				      &w->retention, &why),
+			 0);
+	next = sources_find(&w->sources, "a", 1)->next;
+	sources_close(&w->sources);
+	retention_free(&w->retention);
+	return next;
+}
+
+static void change_slot(uint64_t seq, bool sealed)
+{
+	const int fd = openat(dir, FIRST, O_RDWR);
+	const off_t at = LOG_SLOTS_OFF + (off_t)seq * RING_SLOT_BYTES;
+	struct log_header header;
+	struct log_slot slot;
+	uint8_t bytes[200];
+
+	assert_int_equal(pread(fd, &header, sizeof(header), 0), sizeof(header));
+	assert_int_equal(pread(fd, &slot, sizeof(slot), at), sizeof(slot));
+	assert_int_equal(pread(fd, bytes, sizeof(bytes),
+			       (off_t)(header.payload_off + slot.pos - header.base_pos)),
+			 sizeof(bytes));
+	slot.attrs ^= UINT64_C(1) << 31; /* something that is still to come, and must be understood */
+	if (sealed)
+		log_rig_seal_slot(header.uuid, &slot, bytes);
+	assert_int_equal(pwrite(fd, &slot, sizeof(slot), at), sizeof(slot));
+	close(fd);
+}
+
+static void last_numbers_are_said_to_be_unsure(void **state)
+{
+	struct writer w;
+
+	(void)state;
+	by_name(&w);
+	assert_int_equal(last_number(&w), MESSAGES);
+	assert_false(w.rec.sources_incomplete);
+	assert_string_equal(w.rec.remark, "");
+	/* one that is not for this version is in the log all the same */
+	change_slot(MESSAGES - 1, true);
+	assert_int_equal(last_number(&w), MESSAGES);
+	assert_string_equal(w.rec.remark, "");
+	/* a damaged one is not known any more, and that is said */
+	change_slot(MESSAGES - 2, false);
+	assert_int_equal(last_number(&w), MESSAGES);
+	assert_non_null(strstr(w.rec.remark, "taken again"));
+	change_slot(MESSAGES - 1, false);
+	assert_int_equal(last_number(&w), MESSAGES - 2);
+	assert_non_null(strstr(w.rec.remark, "taken again"));
+	close_writer(&w);
+}
+
+static int open_no_snapshot(struct io *io, int at, const char *name, int flags)
+{
+	return strstr(name, ".src") ? -EMFILE : io_file_open(io, at, name, flags);
+}
+
+/* So are those of a file that is not read. */
+static void unread_files_make_them_unsure(void **state)
+{
+	static struct io_table table;
+	struct why why = { "" };
+	struct writer w;
+
+	(void)state;
+	by_name(&w);
+	start_writer(&w);
+	w.rig.src_next[w.src] = MESSAGES;
+	write_messages(&w, MESSAGES);
+	stop_writer(&w);
+	assert_int_equal(last_number(&w), 2 * MESSAGES);
+	fall_ill(SECOND, EIO, -1);
+	assert_int_equal(last_number(&w), MESSAGES);
+	assert_non_null(strstr(w.rec.remark, "taken again"));
+	fall_ill(NULL, 0, 0);
+	/* nor does want of a descriptor make a snapshot one that is not there */
+	table = *w.io->table;
+	table.open = open_no_snapshot;
+	w.io->table = &table;
+	assert_int_equal(try_start(&w, &why), -EMFILE);
+	close_writer(&w);
+}
+
 /* ---- under other names ---- */
 
 static void exchange(const char *a, const char *b)
@@ -525,6 +635,8 @@ int main(void)
 		TEST(what_was_put_aside_keeps_its_numbers),
 		TEST(what_is_of_others_is_not_missed),
 		TEST(strangers_may_be_many),
+		TEST(last_numbers_are_said_to_be_unsure),
+		TEST(unread_files_make_them_unsure),
 		TEST(exchanged_names_cost_nothing),
 		TEST(exchanged_names_are_not_replaced),
 	};
