@@ -203,6 +203,15 @@ static void short_writes_go_on(void **state)
 	assert_true(io_settle(&req));
 	assert_int_equal(req.error, -EIO);
 	assert_int_equal(req.at, 2);
+	/* one that ran though what was before it was short: that it failed is said once */
+	io_begin(&req, note, NULL);
+	io_add(&req, IO_WRITE, 1, data, 0, 100);
+	io_add(&req, IO_SYNC, 1, NULL, 0, 0);
+	req.results[0] = 30;
+	req.results[1] = -EIO;
+	assert_true(io_settle(&req));
+	assert_int_equal(req.error, -EIO);
+	assert_int_equal(req.at, 1);
 	/* writes of nothing end, too */
 	io_begin(&req, note, NULL);
 	io_add(&req, IO_WRITE, 1, data, 0, 100);
