@@ -45,18 +45,29 @@ static int sync_file(struct io *io, int fd, enum io_kind kind)
 
 /* ---- the end ---- */
 
+static int read_tail(const struct log_segment *seg, struct log_tail *tail)
+{
+	for (int looks = 0;; looks++) {
+		struct log_buffer buf = { 0 };
+		const int error = log_segment_tail(seg, &buf, tail);
+
+		log_buffer_free(&buf);
+		if (error < 0 || tail->stop != LOG_UNREADABLE || looks == LOOKS)
+			return error;
+		usleep(LOOK_US); /* what it cannot read now would be no message for ever */
+	}
+}
+
 /*
  * What stands in the page cache is not on the disk, and after an fsync that failed, not even a second one that succeeds
  * says that it is. So it is synced, forgotten, and read again.
  */
 static int find_end(struct recovered *rec, struct io *io, const struct log_segment *seg)
 {
-	struct log_buffer buf = { 0 };
 	struct log_tail tail, again;
 	uint64_t last;
-	int error = log_segment_tail(seg, &buf, &tail);
+	int error = read_tail(seg, &tail);
 
-	log_buffer_free(&buf);
 	if (error < 0)
 		return error;
 	rec->past = bus_max_u64(rec->past, tail.seq);
@@ -66,9 +77,7 @@ static int find_end(struct recovered *rec, struct io *io, const struct log_segme
 		if (error < 0)
 			return error;
 		(void)io->table->forget(io, seg->fd, 0, 0);
-		buf = (struct log_buffer){ 0 };
-		error = log_segment_tail(seg, &buf, &again);
-		log_buffer_free(&buf);
+		error = read_tail(seg, &again);
 		if (error < 0)
 			return error;
 		if (again.seq < tail.seq)

@@ -223,6 +223,36 @@ static void each_opening_counts(void **state)
 	close_writer(&w);
 }
 
+static uint64_t bad_until;
+
+static ssize_t read_badly(int fd, void *data, size_t len, off_t at)
+{
+	if (at >= LOG_SLOTS_OFF && bus_monotonic_ns() < bad_until) {
+		errno = EIO;
+		return -1;
+	}
+	return pread(fd, data, len, at);
+}
+
+/* Messages that no mark attests yet are as good as those before: the disk is asked again for them, too. */
+static void an_end_is_read_again(void **state)
+{
+	static struct io_table table;
+	struct why why = { "" };
+	struct writer w;
+
+	(void)state;
+	two_segments(&w);
+	table = *w.io->table;
+	table.pread = read_badly;
+	w.io->table = &table;
+	bad_until = bus_monotonic_ns() + 25000000;
+	assert_int_equal(try_start(&w, &why), 0);
+	assert_int_equal(w.rec.end_seq, 114 + MESSAGES);
+	assert_true(w.rec.found > 0);
+	close_writer(&w);
+}
+
 /* It is passed over, and once it can be read its messages are there: its own marks say which. */
 static void what_is_readable_again_is_there(void **state)
 {
@@ -628,6 +658,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(a_passing_want_is_no_damage),
 		TEST(each_opening_counts),
+		TEST(an_end_is_read_again),
 		TEST(what_is_readable_again_is_there),
 		TEST(the_first_is_readable_again),
 		TEST(a_taken_name_holds_nobody_up),
