@@ -63,6 +63,26 @@ void io_add(struct io_request *req, enum io_kind kind, int fd, const void *data,
 		(struct io_op){ .kind = kind, .fd = fd, .data = data, .off = off, .len = len };
 }
 
+/*
+ * What is begun again includes syncs, and one of them may have run, though it should not have: if it failed, that is the
+ * only time that anybody says so.
+ */
+static bool failed_sync_behind(struct io_request *req)
+{
+	for (unsigned i = req->at + 1; i < req->count; i++) {
+		const struct io_op *op = &req->ops[i];
+		const int result = req->results[i];
+
+		if ((op->kind == IO_DATASYNC || op->kind == IO_SYNC) && result < 0 &&
+		    result != -ECANCELED && result != -EINTR && result != -EAGAIN) {
+			req->error = result;
+			req->at = i;
+			return true;
+		}
+	}
+	return false;
+}
+
 bool io_settle(struct io_request *req)
 {
 	while (req->at < req->count) {
@@ -82,7 +102,7 @@ bool io_settle(struct io_request *req)
 				op->off += (uint64_t)result;
 				op->len -= (uint64_t)result;
 			}
-			return false;
+			return failed_sync_behind(req);
 		}
 		if (result < 0) {
 			req->error = result;

@@ -81,23 +81,38 @@ static void prepare(const struct uring *u, struct io_uring_sqe *sqe, const struc
 	}
 }
 
+/* Behind the last operation that may go now: a write that is cut is whole to the kernel, and would not hold up what follows. */
+static unsigned end_of_chain(const struct io_request *req)
+{
+	unsigned end = req->at;
+
+	while (end < req->count) {
+		const struct io_op *op = &req->ops[end++];
+
+		if (op->kind == IO_WRITE && op->len > PIECE_MAX)
+			break;
+	}
+	return end;
+}
+
 /* Whether the request's remaining operations are in the queue. */
 static bool enqueue(struct uring *u, struct io_request *req)
 {
-	const unsigned n = req->count - req->at;
+	const unsigned end = end_of_chain(req), n = end - req->at;
 
 	/* Linked ones must go in one submission. */
 	if (io_uring_sq_space_left(&u->ring) < n)
 		return false;
-	for (unsigned i = req->at; i < req->count; i++) {
+	for (unsigned i = req->at; i < end; i++) {
 		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 
 		prepare(u, sqe, &req->ops[i]);
 		io_uring_sqe_set_data64(sqe, tag_of(req, i));
-		if (i + 1 < req->count)
+		if (i + 1 < end)
 			sqe->flags |= IOSQE_IO_LINK;
-		req->results[i] = -ECANCELED;
 	}
+	for (unsigned i = req->at; i < req->count; i++)
+		req->results[i] = -ECANCELED;
 	req->waits_for = n;
 	return true;
 }
@@ -109,10 +124,21 @@ static void put_off(struct uring *u, struct io_request *req)
 	u->waiting_end = &req->next;
 }
 
-/* EAGAIN, EBUSY: the kernel has no room now; what is in the queue goes with the next call. */
+/*
+ * EAGAIN, EBUSY: the kernel has no room now; what is in the queue goes with the next call. It may have taken a part: a chain
+ * may be cut then, its rest be a chain of its own to the kernel, and a sync run before the write that it is for. So the rest
+ * waits for all that was taken.
+ */
 static void flush(struct uring *u)
 {
-	u->poll_again = io_uring_submit(&u->ring) < 0;
+	const struct io_uring_sq *sq = &u->ring.sq;
+	const int taken = io_uring_submit(&u->ring);
+
+	u->poll_again = taken < 0;
+	if (taken > 0 && io_uring_sq_ready(&u->ring)) {
+		sq->sqes[*sq->khead & sq->ring_mask].flags |= IOSQE_IO_DRAIN;
+		u->poll_again = true;
+	}
 }
 
 static void uring_submit(struct io *io, struct io_request *req)

@@ -37,12 +37,10 @@ static uint64_t end_of(const struct log_file *log, uint64_t seq)
 
 void log_file_complain(struct log_file *log, int error, const char *doing)
 {
-	if (io_is_full(error)) {
+	if (io_is_full(error))
 		log->counts.full++;
-		log->full = true;
-	} else {
+	else
 		log->counts.errors++;
-	}
 	snprintf(log->why, sizeof(log->why), "%s: %s", doing, strerror(-error));
 }
 
@@ -81,6 +79,7 @@ static void lane_done(struct io_request *req)
 		return;
 	/* Whatever it was: none of this segment's syncs is believed from here on, and none is tried again. */
 	lane->log->failing = true;
+	lane->log->full = io_is_full(req->error);
 	log_file_complain(lane->log, req->error,
 			  req->ops[req->at].kind == IO_WRITE ? "writing messages"
 							     : "syncing messages");
@@ -185,13 +184,23 @@ static uint64_t batch_end(const struct log_file *log)
 	return low;
 }
 
-static bool sync_is_due(const struct log_file *log)
+/* Of a ring that waits for it: a publisher does not wait for an interval. */
+static bool ring_fills(const struct log_file *log, uint64_t to)
 {
-	if (log->opts.policy == LOG_SYNC_NONE || log->next == log->durable)
+	const struct log_view *view = &log->opts.view;
+
+	return to - log->durable >= view->slot_count / 4 ||
+	       end_of(log, to - 1) - log->durable_pos >= view->bytes / 4;
+}
+
+/* Of all below `to`, once that is written. */
+static bool sync_is_due(const struct log_file *log, uint64_t to)
+{
+	if (log->opts.policy == LOG_SYNC_NONE || to == log->durable)
 		return false;
 	if (log->flush_to > log->durable || log->opts.policy == LOG_SYNC_BATCH)
 		return true;
-	return log->now - log->last_sync >= log->opts.interval_ns;
+	return log->now - log->last_sync >= log->opts.interval_ns || ring_fills(log, to);
 }
 
 /*
@@ -294,15 +303,11 @@ static bool write_some(struct log_file *log)
 			       : 0;
 	if (to > log->next && log->sync_busy && !log->aside_busy && bytes < WORTH_BYTES)
 		return false;
-	/* As if it were written already: a sync goes in one request with what it is for. */
-	const uint64_t next = log->next;
-
-	log->next = to;
-	syncs = !log->sync_busy && sync_is_due(log);
-	log->next = next;
-	if (syncs && to == next && log->written == log->durable)
+	/* A sync goes in one request with what it is for. */
+	syncs = !log->sync_busy && sync_is_due(log, to);
+	if (syncs && to == log->next && log->written == log->durable)
 		return false; /* only what is under way would be synced, and it is not there yet */
-	if (to == next && !syncs)
+	if (to == log->next && !syncs)
 		return false;
 	begin_lane(log, to, syncs);
 	return true;
@@ -383,10 +388,14 @@ uint64_t log_file_limit(const struct log_file *log)
 
 enum log_state log_file_state(const struct log_file *log)
 {
+	const int numbers = log_numbers_error(log);
+
 	if (log->full && (log->roll != ROLL_NO || log->failing))
 		return LOG_FULL;
 	if (log->failing || (log->roll != ROLL_NO && log->backoff))
 		return LOG_FAILING;
+	if (numbers)
+		return io_is_full(numbers) ? LOG_FULL : LOG_FAILING;
 	if (log->roll != ROLL_NO)
 		return log->begun ? LOG_ROLLING : LOG_STARTING;
 	return LOG_RUNNING;

@@ -31,13 +31,14 @@ struct log_view {
 
 enum log_policy {
 	LOG_SYNC_NONE,     /* whenever some megabytes have gathered: nobody waits for it */
-	LOG_SYNC_INTERVAL, /* every interval_ns */
+	LOG_SYNC_INTERVAL, /* every interval_ns, and whenever a quarter of the ring is not durable */
 	LOG_SYNC_BATCH,    /* as soon as the sync before is over: group commit */
 };
 
 /* A segment that has come to count; told from within log_file_run(). What retention needs. */
 struct log_made {
 	uint64_t base_seq, base_pos, prev_end, created_ns;
+	uint64_t named; /* the number in its file's name: base_seq, but where somebody renamed it */
 	uint64_t bytes; /* that its file takes */
 };
 
@@ -63,6 +64,7 @@ struct log_start {
 	uint64_t prev_end; /* what the log held before; less than seq: the numbers between are a hole */
 	uint64_t index; /* of the first segment */
 	bool replace;   /* the file that has the first segment's name holds nothing that counts */
+	bool aside; /* there are files in place of segments: one that has its name may be moved away */
 };
 
 enum log_state {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * log_file_internal.h - what log_file.c (writing, syncing) and log_roll.c (from one segment to the next) share.
+ * log_file_internal.h - what log_file.c (writing, syncing), log_roll.c (from one segment to the next) and log_numbers.c share.
  */
 #ifndef BUSD_LOG_FILE_INTERNAL_H
 #define BUSD_LOG_FILE_INTERNAL_H
@@ -10,6 +10,8 @@
 #define LANES       4
 #define FRONT_BYTES LOG_SLOTS_OFF /* header, marks, copy: written in one piece */
 #define NAME_BYTES  64
+/* For want of room it is tried again so often. */
+#define FULL_RETRY_NS 100000000u
 
 /* A write of the messages [from, to), or a sync, or both: one request. At most one with a sync at a time. */
 struct lane {
@@ -27,8 +29,10 @@ struct log_out {
 	int fd; /* -1: none */
 	char name[NAME_BYTES];
 	uint64_t index, base_seq, base_pos, prev_end;
-	uint64_t zeroed; /* all below is zeros on purpose, not only unwritten */
-	uint64_t marked; /* the newest mark that was given to a write */
+	uint64_t zeroed;           /* all below is zeros on purpose, not only unwritten */
+	uint64_t marked;           /* the newest mark that was given to a write */
+	uint64_t end_seq, end_pos; /* once no more is written to it: behind what counts */
+	bool poisoned;             /* none of its syncs is believed any more: nor is it marked */
 	unsigned mark_count;
 	bool ready,
 		must_zero; /* preallocated; the file system cannot, so that zeros have to be written */
@@ -71,7 +75,7 @@ struct log_file {
 	uint8_t *snapshot;
 	int snapshot_fd;
 	bool failing; /* a lane failed: no more of them until the others have ended */
-	bool full;
+	bool full; /* what the next segment needs, or the present one, was last refused for want of room */
 	uint64_t retry_at, backoff;
 	bool begun; /* a segment of this life counts */
 
@@ -81,11 +85,15 @@ struct log_file {
 	int numbers_fd;
 	bool numbers_busy, numbers_named;
 	uint64_t number_limit, number_retry_at;
+	int number_error; /* of the last try */
 };
 
 /* Before lanes are begun: the next segment, from nothing to being written. */
 void log_roll_run(struct log_file *log);
+/* Likewise: numbers that may be given. */
 void log_numbers_run(struct log_file *log);
+/* Why no more numbers can be given, -errno; 0: they can. */
+int log_numbers_error(const struct log_file *log);
 /* Once no lane is under way after an error: messages that may be lost go again, to a fresh segment. */
 void log_roll_give_up(struct log_file *log);
 /* The segment is full, and durable to its end. */

@@ -9,21 +9,24 @@
  */
 #include "log_file_internal.h"
 
+#include "log.h"
+
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "os/log_read.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define ZERO_BYTES    (UINT64_C(1) << 20)   /* at a time */
-#define ZERO_FIRST    (UINT64_C(256) << 10) /* of slots and of payload, before a segment is ready */
-#define BUSY_BYTES    (UINT64_C(256) << 10) /* commits of this size are not made cheaper by zeros */
-#define FULL_RETRY_NS 100000000u
-#define BACKOFF_NS    10000000u
-#define BACKOFF_MAX   1000000000u
-#define NAME_TRIES    1000
-#define SNAPSHOT_NEW  "snapshot.new"
-#define NUMBERS_NEW   LOG_NUMBERS_NAME ".new"
+#define ZERO_BYTES   (UINT64_C(1) << 20)   /* at a time */
+#define ZERO_FIRST   (UINT64_C(256) << 10) /* of slots and of payload, before a segment is ready */
+#define BUSY_BYTES   (UINT64_C(256) << 10) /* commits of this size are not made cheaper by zeros */
+#define BACKOFF_NS   10000000u
+#define BACKOFF_MAX  1000000000u
+#define NAME_TRIES   1000
+#define ASIDE_TRIES  100
+#define SNAPSHOT_NEW "snapshot.new"
 
 static const uint8_t zeros[ZERO_BYTES] BUS_ALIGNED(4096);
 
@@ -51,6 +54,7 @@ static int drop_ahead(struct log_file *log)
 static void ahead_failed(struct log_file *log, int error, const char *doing)
 {
 	log_file_complain(log, error, doing);
+	log->full = io_is_full(error);
 	log->ahead_retry_at = back_off(log, error);
 	if (log->ahead.fd >= 0)
 		(void)drop_ahead(log);
@@ -68,6 +72,9 @@ static void ahead_done(struct io_request *req)
 		ahead_failed(log, req->error, "making the next segment");
 	else if (!ahead->must_zero || ahead->zeroed == log->size)
 		ahead->ready = true;
+	/* that is over before anybody had to wait; where a roll waits it is over once that is done */
+	if (ahead->ready && log->roll == ROLL_NO && !log->failing)
+		log->full = false;
 }
 
 static void create_ahead(struct log_file *log)
@@ -161,6 +168,7 @@ static void drop_snapshot(struct log_file *log)
 static void roll_failed(struct log_file *log, int error, const char *doing)
 {
 	log_file_complain(log, error, doing);
+	log->full = io_is_full(error);
 	drop_snapshot(log);
 	log->roll = ROLL_WANTED;
 	log->retry_at = back_off(log, error);
@@ -243,6 +251,59 @@ static void begin_header(struct log_file *log)
 	io_submit(log->io, req);
 }
 
+/* Whether the file is a segment of this log: 1, 0, or -errno: that cannot be told now. */
+static int is_segment(struct log_file *log, const char *name)
+{
+	const struct io_table *t = log->io->table;
+	struct log_segment seg = { .fd = -1 };
+	int fd = t->open(log->io, log->opts.dir, name, O_RDONLY);
+	int error = fd < 0 ? fd : log_segment_open(&seg, fd, t->pread, NULL);
+	const bool ours = error == 0 && memcmp(seg.header.uuid, log->opts.uuid, LOG_UUID_BYTES) == 0;
+
+	if (fd >= 0)
+		t->close(log->io, fd);
+	if (error == -EMFILE || error == -ENFILE || error == -ENOMEM || error == -ENOENT)
+		return error;
+	return ours || error == -EPROTONOSUPPORT;
+}
+
+/*
+ * The name is taken. By a file that cannot be read, or is of another stream: a start found that it holds nothing that
+ * counts, or it came since; it gets the name that bus-fsck --repair would give it, or the log would stand still for
+ * ever. By a segment of this log: somebody else writes here, and has it.
+ */
+static int set_aside(struct log_file *log, const char *name)
+{
+	char to[NAME_BYTES + 16];
+	int error = log->start.aside ? 0 : is_segment(log, name);
+
+	if (error)
+		return error < 0 ? error : -EEXIST;
+	error = -EEXIST;
+	for (int i = 0; i < ASIDE_TRIES && error == -EEXIST; i++) {
+		if (i == 0)
+			snprintf(to, sizeof(to), "%s" LOG_BAD_SUFFIX, name);
+		else
+			snprintf(to, sizeof(to), "%s" LOG_BAD_SUFFIX ".%d", name, i);
+		error = log->io->table->rename(log->io, log->opts.dir, name, to, false);
+	}
+	if (error == 0)
+		log_warning("stream \"%s\": the file %s is no segment of it, and stood in the next one's place: it is %s now",
+			    log->opts.topic, name, to);
+	return error;
+}
+
+static int name_segment(struct log_file *log, const char *name)
+{
+	const struct io_table *t = log->io->table;
+	int error = t->rename(log->io, log->opts.dir, log->ahead.name, name, log->start.replace);
+
+	if (error != -EEXIST)
+		return error;
+	error = set_aside(log, name);
+	return error ? error : t->rename(log->io, log->opts.dir, log->ahead.name, name, false);
+}
+
 static void begin_names(struct log_file *log)
 {
 	const struct io_table *t = log->io->table;
@@ -257,7 +318,7 @@ static void begin_names(struct log_file *log)
 	drop_snapshot(log);
 	snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)log->ahead.base_seq);
 	if (error == 0)
-		error = t->rename(log->io, log->opts.dir, log->ahead.name, name, log->start.replace);
+		error = name_segment(log, name);
 	if (error < 0) {
 		roll_failed(log, error, "naming a segment");
 		return;
@@ -269,6 +330,12 @@ static void begin_names(struct log_file *log)
 	io_submit(log->io, &log->roll_req);
 }
 
+static void close_old(struct log_file *log)
+{
+	log->io->table->close(log->io, log->old.fd);
+	log->old.fd = -1;
+}
+
 static void seal_done(struct io_request *req)
 {
 	struct log_file *log = req->owner;
@@ -277,8 +344,7 @@ static void seal_done(struct io_request *req)
 	log->seal_busy = false;
 	if (req->error < 0 && req->error != -EOPNOTSUPP)
 		log_file_complain(log, req->error, "sealing a segment");
-	log->io->table->close(log->io, log->old.fd);
-	log->old.fd = -1;
+	close_old(log);
 }
 
 static uint64_t page_up(uint64_t off)
@@ -291,15 +357,20 @@ static void seal(struct log_file *log)
 	struct log_out *old = &log->old;
 	struct io_request *req = &log->seal_req;
 	const uint64_t slots_end =
-		page_up(LOG_SLOTS_OFF + (log->cur.base_seq - old->base_seq) * RING_SLOT_BYTES);
-	const uint64_t bytes_end = page_up(log->payload_off + (log->durable_pos - old->base_pos));
+		page_up(LOG_SLOTS_OFF + (old->end_seq - old->base_seq) * RING_SLOT_BYTES);
+	const uint64_t bytes_end = page_up(log->payload_off + (old->end_pos - old->base_pos));
 
 	io_begin(req, seal_done, log);
-	log_file_add_mark(log, old, req, log->seal_mark);
+	if (!old->poisoned)
+		log_file_add_mark(log, old, req, log->seal_mark);
 	if (log->opts.punch && slots_end < log->payload_off)
 		io_add(req, IO_PUNCH, old->fd, NULL, slots_end, log->payload_off - slots_end);
 	if (log->opts.punch && bytes_end < log->size)
 		io_add(req, IO_PUNCH, old->fd, NULL, bytes_end, log->size - bytes_end);
+	if (req->count == 0) {
+		close_old(log);
+		return;
+	}
 	log->seal_busy = true;
 	io_submit(log->io, req);
 }
@@ -320,6 +391,7 @@ static void come_to_count(struct log_file *log)
 		seal(log);
 	if (log->opts.made) {
 		const struct log_made made = { .base_seq = log->cur.base_seq,
+					       .named = log->cur.base_seq,
 					       .base_pos = log->cur.base_pos,
 					       .prev_end = log->cur.prev_end,
 					       .created_ns = log->created_ns,
@@ -366,6 +438,8 @@ void log_roll_begin(struct log_file *log)
 		.prev_end = log->next,
 		.index = log->cur.index + 1
 	};
+	log->cur.end_seq = log->next;
+	log->cur.end_pos = log->next_pos;
 	log->roll = ROLL_WANTED;
 	log->retry_at = log->now;
 }
@@ -389,8 +463,14 @@ void log_roll_give_up(struct log_file *log)
 	log->start.replace = cur->base_seq == gate;
 	log->start.index = cur->index + (log->start.replace ? 0 : 1);
 	log->start.prev_end = log->start.replace ? cur->prev_end : log->durable;
-	log->io->table->close(log->io, cur->fd);
-	cur->fd = -1;
+	if (log->start.replace) {
+		log->io->table->close(log->io, cur->fd);
+		cur->fd = -1;
+	}
+	/* what it holds else goes once the next header says so: seal() */
+	cur->end_seq = log->durable;
+	cur->end_pos = log->durable_pos;
+	cur->poisoned = true;
 	/* durable: what is lost (policy none) is passed over once that is declared on disk */
 	log->next = log->written = gate;
 	log->next_pos = log->written_pos = log->start.pos;
@@ -427,77 +507,4 @@ void log_roll_close(struct log_file *log)
 		t->close(log->io, log->old.fd);
 	if (log->numbers_fd >= 0)
 		t->close(log->io, log->numbers_fd);
-}
-
-/* ---- policy none: what number may be given ---- */
-
-static void numbers_done(struct io_request *req)
-{
-	((struct log_file *)req->owner)->numbers_busy = false;
-}
-
-static void numbers_end(struct log_file *log, int error)
-{
-	if (error < 0) {
-		log_file_complain(log, error, "writing down which numbers may be given");
-		log->number_retry_at = log->now + FULL_RETRY_NS;
-	} else {
-		log->number_limit = log->numbers.limit;
-	}
-	log->io->table->close(log->io, log->numbers_fd);
-	log->numbers_fd = -1;
-}
-
-static void numbers_begin(struct log_file *log)
-{
-	const struct io_table *t = log->io->table;
-	int fd;
-
-	t->remove(log->io, log->opts.dir, NUMBERS_NEW);
-	fd = t->create(log->io, log->opts.dir, NUMBERS_NEW);
-	if (fd < 0) {
-		log_file_complain(log, fd, "writing down which numbers may be given");
-		log->number_retry_at = log->now + FULL_RETRY_NS;
-		return;
-	}
-	log->numbers_fd = fd;
-	log->numbers_named = false;
-	log->numbers = (struct log_numbers){ .magic = LOG_NUMBERS_MAGIC,
-					     .limit = log->offered + log->opts.numbers_step };
-	memcpy(log->numbers.uuid, log->opts.uuid, sizeof(log->numbers.uuid));
-	log->numbers.crc = crc32c(&log->numbers, offsetof(struct log_numbers, crc));
-	io_begin(&log->numbers_req, numbers_done, log);
-	io_add(&log->numbers_req, IO_WRITE, fd, &log->numbers, 0, sizeof(log->numbers));
-	io_add(&log->numbers_req, IO_SYNC, fd, NULL, 0, 0);
-	log->numbers_busy = true;
-	io_submit(log->io, &log->numbers_req);
-}
-
-/* A new limit, long before the old one is reached: written, synced, named, and then it holds. */
-void log_numbers_run(struct log_file *log)
-{
-	int error;
-
-	if (log->opts.policy != LOG_SYNC_NONE || log->numbers_busy)
-		return;
-	if (log->numbers_fd < 0) {
-		if (log->offered + log->opts.numbers_step / 2 >= log->number_limit &&
-		    log->now >= log->number_retry_at)
-			numbers_begin(log);
-		return;
-	}
-	error = log->numbers_req.error;
-	if (error == 0 && !log->numbers_named) {
-		error = log->io->table->rename(log->io, log->opts.dir, NUMBERS_NEW,
-					       LOG_NUMBERS_NAME, true);
-		if (error == 0) {
-			log->numbers_named = true;
-			io_begin(&log->numbers_req, numbers_done, log);
-			io_add(&log->numbers_req, IO_SYNC, log->opts.dir, NULL, 0, 0);
-			log->numbers_busy = true;
-			io_submit(log->io, &log->numbers_req);
-			return;
-		}
-	}
-	numbers_end(log, error);
 }

@@ -12,16 +12,26 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 /* No writer gives such numbers; a file that is named so does not decide where ours go on. */
 #define NUMBER_MAX (UINT64_C(1) << 62)
 #define BATCH      LOG_BATCH
+/* A file that the disk cannot read is looked at so many times more, in the loop, too. */
+#define LOOKS   3
+#define LOOK_US 20000
 
 static void remark(struct recovered *rec, const char *text)
 {
 	const size_t at = strlen(rec->remark);
 
 	snprintf(rec->remark + at, sizeof(rec->remark) - at, "%s%s", at ? "; " : "", text);
+}
+
+/* For want of descriptors or memory: it says nothing of the file. */
+static bool is_passing(int err)
+{
+	return err == EMFILE || err == ENFILE || err == ENOMEM;
 }
 
 static int sync_file(struct io *io, int fd, enum io_kind kind)
@@ -35,18 +45,29 @@ static int sync_file(struct io *io, int fd, enum io_kind kind)
 
 /* ---- the end ---- */
 
+static int read_tail(const struct log_segment *seg, struct log_tail *tail)
+{
+	for (int looks = 0;; looks++) {
+		struct log_buffer buf = { 0 };
+		const int error = log_segment_tail(seg, &buf, tail);
+
+		log_buffer_free(&buf);
+		if (error < 0 || tail->stop != LOG_UNREADABLE || looks == LOOKS)
+			return error;
+		usleep(LOOK_US); /* what it cannot read now would be no message for ever */
+	}
+}
+
 /*
  * What stands in the page cache is not on the disk, and after an fsync that failed, not even a second one that succeeds
  * says that it is. So it is synced, forgotten, and read again.
  */
 static int find_end(struct recovered *rec, struct io *io, const struct log_segment *seg)
 {
-	struct log_buffer buf = { 0 };
 	struct log_tail tail, again;
 	uint64_t last;
-	int error = log_segment_tail(seg, &buf, &tail);
+	int error = read_tail(seg, &tail);
 
-	log_buffer_free(&buf);
 	if (error < 0)
 		return error;
 	rec->past = bus_max_u64(rec->past, tail.seq);
@@ -56,9 +77,7 @@ static int find_end(struct recovered *rec, struct io *io, const struct log_segme
 		if (error < 0)
 			return error;
 		(void)io->table->forget(io, seg->fd, 0, 0);
-		buf = (struct log_buffer){ 0 };
-		error = log_segment_tail(seg, &buf, &again);
-		log_buffer_free(&buf);
+		error = read_tail(seg, &again);
 		if (error < 0)
 			return error;
 		if (again.seq < tail.seq)
@@ -97,6 +116,51 @@ static bool is_ours_to_remove(const struct log_entry *e)
 	return false;
 }
 
+/* So many numbers a file may have had: it may be cut, so no less than a segment of this log. */
+static uint64_t numbers_of(const struct recovered *rec, const struct log_entry *e)
+{
+	if (e->kind == LOG_KIND_UNREADABLE && e->file_bytes == 0)
+		return LOG_MAX_SLOTS;
+	return bus_max_u64(e->file_bytes / RING_SLOT_BYTES, rec->slots);
+}
+
+/* Whether it may be a segment of this log all the same, with messages that are to be had again one day. */
+static bool may_be_ours(const struct recovered *rec, struct io *io, int dir,
+			const struct log_entry *e)
+{
+	struct log_segment seg;
+	bool others = false;
+	int fd;
+
+	if (e->kind == LOG_KIND_UNREADABLE || e->kind == LOG_KIND_BROKEN)
+		return true;
+	if (e->kind != LOG_KIND_QUARANTINED)
+		return false;
+	/* most are, and one that is not says so itself */
+	fd = io->table->open(io, dir, e->name, O_RDONLY);
+	if (fd < 0)
+		return true;
+	if (log_segment_open(&seg, fd, io->table->pread, NULL) == 0)
+		others = memcmp(seg.header.uuid, rec->uuid, sizeof(rec->uuid)) != 0;
+	io->table->close(io, fd);
+	return !others;
+}
+
+/* Whatever messages it may have had, their numbers are not given again. */
+static void pass_over(struct recovered *rec, const struct log_entry *e, bool ours)
+{
+	const uint64_t end = e->named + numbers_of(rec, e);
+
+	if (e->named >= NUMBER_MAX)
+		return;
+	rec->past = bus_max_u64(rec->past, end);
+	if (!rec->fresh && e->named <= rec->base_seq)
+		return;
+	rec->strangers_after++;
+	if (ours)
+		rec->others_end = bus_max_u64(rec->others_end, end);
+}
+
 static void look_at_others(struct recovered *rec, struct io *io, int dir, const struct log_dir *ld)
 {
 	for (size_t i = ld->segments; i < ld->count; i++) {
@@ -106,14 +170,11 @@ static void look_at_others(struct recovered *rec, struct io *io, int dir, const 
 			rec->temporaries += io->table->remove(io, dir, e->name) == 0;
 			continue;
 		}
-		if (e->kind == LOG_KIND_QUARANTINED || e->kind == LOG_KIND_OTHER)
+		if (e->kind == LOG_KIND_OTHER)
 			continue;
-		rec->strangers++;
-		/* Whatever messages it may have had, their numbers are not given again. */
-		if (e->named < NUMBER_MAX && e->named + e->file_bytes / RING_SLOT_BYTES > rec->past)
-			rec->past = e->named + e->file_bytes / RING_SLOT_BYTES;
-		if (e->named > rec->base_seq)
-			rec->strangers_after++;
+		/* put aside, by people or by us: no news, and its numbers are as good as given */
+		rec->strangers += e->kind != LOG_KIND_QUARANTINED;
+		pass_over(rec, e, may_be_ours(rec, io, dir, e));
 	}
 	if (rec->strangers)
 		remark(rec,
@@ -147,30 +208,45 @@ static int read_numbers(struct recovered *rec, struct io *io, int dir)
 
 /* ---- last numbers ---- */
 
-static bool read_snapshot(struct io *io, int dir, uint64_t base_seq, struct sources *sources)
+/* 1; 0: there is none that is one; -errno: not now. */
+static int read_snapshot(struct io *io, int dir, uint64_t base_seq, struct sources *sources)
 {
 	const size_t room =
 		sizeof(struct log_snapshot) + (SOURCES_MAX + 1) * sizeof(struct log_snapshot_entry);
 	void *buf = malloc(room);
 	char name[64];
-	ssize_t got = -ENOMEM;
+	ssize_t got;
 	int fd;
 
 	if (!buf)
-		return false;
+		return -ENOMEM;
 	snprintf(name, sizeof(name), LOG_SNAPSHOT_NAME, (unsigned long long)base_seq);
 	fd = io->table->open(io, dir, name, O_RDONLY);
 	if (fd >= 0) {
 		got = io_read(io, fd, buf, room, 0);
 		io->table->close(io, fd);
+	} else {
+		got = fd;
 	}
 	if (got >= 0 && sources_restore(sources, buf, (size_t)got, base_seq) < 0)
 		got = -EBADMSG;
 	free(buf);
-	return got >= 0;
+	return got >= 0 ? 1 : is_passing((int)-got) ? (int)got : 0;
 }
 
-/* Notes the messages of segment i below `end`; what cannot be read is passed over, and said. */
+/* 1; 0: it cannot be read; -errno: not now. */
+static int open_to_note(const struct log_dir *ld, size_t i, struct log_segment *seg)
+{
+	int error = log_dir_segment(ld, i, seg);
+
+	for (int looks = 0; error == -EIO && looks < LOOKS; looks++) {
+		usleep(LOOK_US);
+		error = log_dir_segment(ld, i, seg);
+	}
+	return error == 0 ? 1 : is_passing(-error) ? error : 0;
+}
+
+/* Notes the messages of segment i below `end`; what cannot be read is passed over, and said: sources_incomplete. */
 static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t i, uint64_t end,
 			struct sources *sources)
 {
@@ -180,26 +256,32 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 	struct log_segment seg;
 	enum log_fault stop;
 	uint64_t seq = ld->entries[i].base_seq;
-	int error = msgs ? log_dir_segment(ld, i, &seg) : -ENOMEM;
+	int count, error = msgs ? open_to_note(ld, i, &seg) : -ENOMEM;
 
-	if (error < 0) {
+	if (error <= 0) {
 		free(msgs);
 		rec->sources_incomplete = true;
-		return error == -ENOMEM ? error : 0;
+		return error;
 	}
 	end = bus_min_u64(end, seg.limit);
 	while (error >= 0 && seq < end) {
 		error = log_segment_read(&seg, &buf, seq, msgs, BATCH, &stop);
-		for (int n = 0; n < error; n++) {
+		/* whole, though not for us to deliver: its publisher has it in the log */
+		count = error + (error == 0 && stop == LOG_UNSUPPORTED);
+		for (int n = 0; n < count; n++) {
 			if (msgs[n].seq < end)
 				sources_note(sources, msgs[n].src, msgs[n].src_seq);
 		}
-		if (error == 0) {
-			rec->sources_incomplete = true;
-			seq = log_segment_skip(&seg, &buf, seq, end, stop);
-		} else if (error > 0) {
-			seq = msgs[error - 1].seq + 1;
+		if (error < 0)
+			break;
+		if (count > 0) {
+			seq = msgs[count - 1].seq + 1;
+			continue;
 		}
+		if (stop == LOG_UNWRITTEN && seq >= seg.attested)
+			break; /* its messages end here */
+		rec->sources_incomplete = true;
+		seq = log_segment_skip(&seg, &buf, seq, end, stop);
 	}
 	log_buffer_free(&buf);
 	log_segment_close(&seg);
@@ -207,19 +289,43 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 	return error < 0 ? error : 0;
 }
 
+/* Whether a file behind this number may have messages that are in no snapshot. */
+static bool is_unread_from(const struct log_dir *ld, uint64_t base_seq)
+{
+	for (size_t i = ld->segments; i < ld->count; i++) {
+		const struct log_entry *e = &ld->entries[i];
+
+		if (e->named >= base_seq &&
+		    (e->kind == LOG_KIND_UNREADABLE || e->kind == LOG_KIND_BROKEN ||
+		     e->kind == LOG_KIND_QUARANTINED))
+			return true;
+	}
+	return false;
+}
+
+static int tell_incomplete(struct recovered *rec, const struct sources *sources)
+{
+	if (rec->sources_incomplete && sources->count)
+		remark(rec,
+		       "messages are damaged, or in files that are not read: if their publishers publish them again, they are taken again");
+	return 0;
+}
+
 static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 			     const struct log_dir *ld, uint64_t end, struct sources *sources)
 {
 	size_t from = ld->segments;
-	bool known;
-	int error = 0;
+	int known = 0, error = 0;
 
-	if (ld->segments == 0)
-		return 0;
 	/* The newest snapshot that is one; usually the last segment's. */
-	do
+	while (known == 0 && from > 0 && (from == ld->segments || sources->count))
 		known = read_snapshot(io, dir, ld->entries[--from].base_seq, sources);
-	while (!known && from > 0 && sources->count);
+	if (known < 0)
+		return known;
+	if (sources->count && is_unread_from(ld, ld->segments ? ld->entries[from].base_seq : 0))
+		rec->sources_incomplete = true;
+	if (ld->segments == 0)
+		return tell_incomplete(rec, sources);
 	rec->sources_from = ld->entries[from].base_seq;
 	if (from == 0 && !known && sources->count && ld->entries[0].base_seq) {
 		remark(rec,
@@ -233,7 +339,7 @@ static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 	/* Nobody has a name: nobody comes back. */
 	for (size_t i = from; error == 0 && sources->count && i < ld->segments; i++)
 		error = note_segment(rec, ld, i, end, sources);
-	return error;
+	return error < 0 ? error : tell_incomplete(rec, sources);
 }
 
 /* ---- all of it ---- */
@@ -246,15 +352,23 @@ static int new_uuid(struct recovered *rec, struct io *io, int dir)
 	if (error != -ENOENT && error != -ENODATA)
 		return error;
 	rec->new_uuid = error == -ENOENT;
+	if (log_settings_uuid(dir, rec->uuid) == 0)
+		return 0;
 	return getrandom(rec->uuid, sizeof(rec->uuid), 0) == sizeof(rec->uuid) ? 0 : -errno;
 }
 
-/* By what it takes of the disk: what it gave back, if it did. */
-static int keep_segment(struct retention *retention, const struct log_entry *e)
+/*
+ * By what it takes of the disk: what it gave back, if it did. Where a file is missing between the two, nobody knows how
+ * many messages the former has: none of them counts towards what is to be kept.
+ */
+static int keep_segment(struct retention *retention, const struct log_entry *e,
+			const struct log_entry *former)
 {
+	const bool known = !former || e->index == former->index + 1;
 	const struct log_made made = { .base_seq = e->base_seq,
+				       .named = e->named,
 				       .base_pos = e->base_pos,
-				       .prev_end = e->prev_end,
+				       .prev_end = known ? e->prev_end : former->base_seq,
 				       .created_ns = e->created_ns,
 				       .bytes = bus_min_u64(e->disk_bytes, e->file_bytes) };
 
@@ -278,10 +392,17 @@ static int look_at_segments(struct recovered *rec, struct io *io, int dir, const
 	memcpy(rec->uuid, ld->uuid, sizeof(rec->uuid));
 	rec->oldest_seq = ld->entries[0].base_seq;
 	rec->base_seq = last->base_seq;
+	rec->named = last->named;
 	rec->base_prev_end = last->prev_end;
 	rec->index = last->index;
+	rec->slots = last->slots;
+	for (size_t i = 0; i < ld->segments; i++)
+		rec->misnamed += ld->entries[i].named != ld->entries[i].base_seq;
+	if (rec->misnamed)
+		remark(rec,
+		       "segments are named after other numbers than their first: stop busd and run bus-fsck --repair");
 	for (size_t i = 0; error == 0 && i < ld->segments; i++)
-		error = keep_segment(retention, &ld->entries[i]);
+		error = keep_segment(retention, &ld->entries[i], i ? &ld->entries[i - 1] : NULL);
 	if (error == 0)
 		error = log_dir_segment(ld, ld->segments - 1, &seg);
 	if (error < 0)
@@ -294,10 +415,61 @@ static int look_at_segments(struct recovered *rec, struct io *io, int dir, const
 	return error;
 }
 
+static const struct log_entry *unreadable(const struct log_dir *ld)
+{
+	const struct log_entry *found = NULL;
+
+	for (size_t i = ld->segments; i < ld->count; i++) {
+		const struct log_entry *e = &ld->entries[i];
+
+		if (e->kind == LOG_KIND_UNREADABLE && (!found || is_passing(e->err)))
+			found = e;
+	}
+	return found;
+}
+
+/*
+ * A segment that cannot be read now, and is passed over, takes what it has along. For want of descriptors or memory
+ * that is for the caller's next attempt; a disk is asked some times.
+ */
+static int look_again(struct log_dir *ld, struct why *why)
+{
+	for (int looks = 0;; looks++) {
+		const struct log_entry *e = unreadable(ld);
+		int error;
+
+		if (e && is_passing(e->err))
+			return because(why, e->err, "the log's file %s cannot be opened now: %s",
+				       e->name, strerror(e->err));
+		if (!e || looks == LOOKS)
+			return 0;
+		usleep(LOOK_US);
+		error = log_dir_refresh(ld);
+		if (error < 0)
+			return because(why, -error, "the log's directory cannot be read: %s",
+				       strerror(-error));
+	}
+}
+
+/* All segments may be another stream's, and this one's be gone, or still to be made. */
+static bool are_others(const struct log_dir *ld)
+{
+	for (size_t i = 0; i < ld->count; i++) {
+		if (ld->segments > 0 || ld->entries[i].kind == LOG_KIND_STRANGER)
+			return ld->segments == 0;
+	}
+	return false;
+}
+
 static int open_dir(struct log_dir *ld, struct io *io, int dir, struct why *why)
 {
-	const int error = log_dir_open(ld, dir, NULL, io->table->pread);
+	uint8_t uuid[LOG_UUID_BYTES];
+	int error = log_settings_uuid(dir, uuid);
 
+	if (is_passing(-error))
+		return because(why, -error, "the file " LOG_SETTINGS_NAME " cannot be read now: %s",
+			       strerror(-error));
+	error = log_dir_open(ld, dir, error == 0 ? uuid : NULL, io->table->pread);
 	if (error == -EPROTONOSUPPORT)
 		return because(
 			why, EPROTONOSUPPORT,
@@ -306,7 +478,12 @@ static int open_dir(struct log_dir *ld, struct io *io, int dir, struct why *why)
 	if (error < 0)
 		return because(why, -error, "the log's directory cannot be read: %s",
 			       strerror(-error));
-	return 0;
+	error = look_again(ld, why);
+	if (error == 0 && are_others(ld))
+		error = because(why, ESTALE, "the segments in its directory are of another stream");
+	if (error < 0)
+		log_dir_close(ld);
+	return error;
 }
 
 int recover_log(struct recovered *ret, struct io *io, int dir, struct retention *retention,
@@ -381,88 +558,4 @@ int recover_open(struct recovered *ret, struct io *io, int dir, uint64_t ring_fr
 	if (error == 0)
 		*ret = rec;
 	return error;
-}
-
-/* Files that may have been segments have a place of their own. */
-static uint64_t next_index(const struct recovered *rec)
-{
-	return rec->index + (rec->fresh ? 0 : 1) + rec->strangers_after;
-}
-
-void recover_start(const struct recovered *rec, uint64_t slot_count, struct log_start *ret)
-{
-	*ret = (struct log_start){ .index = next_index(rec) };
-	if (rec->fresh && rec->past == 0)
-		return;
-	/*
-	 * Readers may have seen as many messages as a ring holds beyond what is on disk. The next page: no byte of the
-	 * log has two messages.
-	 */
-	ret->seq = bus_max_u64(rec->past, rec->end_seq) + slot_count;
-	ret->prev_end = rec->end_seq;
-	ret->pos = BUS_ALIGN_UP(rec->end_pos, (uint64_t)LOG_AREA_ALIGN);
-	if (rec->fresh)
-		ret->prev_end = ret->seq;
-}
-
-int recover_start_at(const struct recovered *rec, uint64_t seq, uint64_t pos, struct log_start *ret,
-		     struct why *why)
-{
-	if (!rec->fresh && seq < rec->base_seq)
-		return because(
-			why, ESTALE,
-			"the log's last segment begins with message %llu, and the ring with %llu: the log is "
-			"of another ring; move its directory away, or let all of busd start anew",
-			(unsigned long long)rec->base_seq, (unsigned long long)seq);
-	*ret = (struct log_start){ .seq = seq, .pos = pos, .prev_end = seq, .index = next_index(rec) };
-	if (rec->fresh)
-		return 0;
-	/* It was said to be there, and is not: declared, so that readers report it. */
-	if (rec->end_seq < seq)
-		ret->prev_end = rec->end_seq;
-	if (seq == rec->base_seq) {
-		/* A segment without a message of its own. */
-		ret->replace = true;
-		ret->index = rec->index;
-		ret->prev_end = rec->base_prev_end;
-	}
-	return 0;
-}
-
-/* ---- once there is a new segment ---- */
-
-int64_t recover_give_back(const struct recovered *rec, struct io *io, int dir, uint64_t ring_from)
-{
-	const uint64_t slots_end =
-		BUS_ALIGN_UP(LOG_SLOTS_OFF + (rec->end_seq - rec->base_seq) * RING_SLOT_BYTES,
-			     (uint64_t)LOG_AREA_ALIGN);
-	const uint64_t bytes_end = BUS_ALIGN_UP(rec->payload_off + (rec->end_pos - rec->base_pos),
-						(uint64_t)LOG_AREA_ALIGN);
-	struct io_request req;
-	char name[64];
-	int fd, error;
-
-	/* without a message of its own it was replaced: the name is another file's by now */
-	if (rec->fresh || ring_from == rec->base_seq)
-		return 0;
-	/*
-	 * What stands behind the end comes again from the ring, if that is there and begins no later. Without a ring, what
-	 * is torn may be all that there is of it.
-	 */
-	if (ring_from == RECOVER_NO_RING ? rec->torn : ring_from > rec->end_seq)
-		return 0;
-	snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)rec->base_seq);
-	fd = io->table->open(io, dir, name, O_RDWR);
-	if (fd < 0)
-		return fd == -ENOENT ? 0 : fd;
-	io_begin(&req, NULL, NULL);
-	if (slots_end < rec->payload_off)
-		io_add(&req, IO_PUNCH, fd, NULL, slots_end, rec->payload_off - slots_end);
-	if (bytes_end < rec->size)
-		io_add(&req, IO_PUNCH, fd, NULL, bytes_end, rec->size - bytes_end);
-	error = req.count ? io_run(io, &req) : 0;
-	io->table->close(io, fd);
-	if (error < 0)
-		return error;
-	return (int64_t)(slots_end + bytes_end - rec->payload_off);
 }

@@ -27,13 +27,17 @@ struct recovered {
 	uint64_t past; /* no number at or above this one was given to a message, but for the ring's length */
 	/* of the newest segment that counts */
 	uint64_t base_seq, base_prev_end, index;
-	uint64_t base_pos, payload_off, size;
+	uint64_t named; /* the number in its file's name: base_seq, but where somebody renamed it */
+	uint64_t base_pos, payload_off, size, slots;
 	unsigned strangers_after; /* of the strangers: named as if they came later */
+	/* behind the numbers that those of them may have which may be segments of this log; 0: there are none */
+	uint64_t others_end;
 	unsigned strangers; /* files in place of segments that cannot be read, or are none of this stream */
+	unsigned misnamed;     /* segments that somebody renamed: a name may be another one's */
 	unsigned temporaries;  /* removed */
 	uint64_t sources_from; /* last numbers: known for all messages from here on */
 	bool sources_incomplete; /* what was published before that, and not since, is not recognised */
-	char remark[256];        /* for the log: what is not as it should be; "" */
+	char remark[512];        /* for the log: what is not as it should be; "" */
 };
 
 /* For recover_open: there is no ring. */

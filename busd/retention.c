@@ -4,6 +4,9 @@
  */
 #include "retention.h"
 
+#include "os/log_read.h"
+
+#include <fcntl.h>
 #include <stdlib.h>
 
 void retention_free(struct retention *r)
@@ -50,6 +53,7 @@ int retention_add(struct retention *r, const struct log_made *made, bool sealed)
 	r->segments[r->count++] = (struct retention_segment){ .base_seq = made->base_seq,
 							      .base_pos = made->base_pos,
 							      .bytes = made->bytes,
+							      .named = made->named,
 							      .sealed = sealed };
 	return 0;
 }
@@ -140,6 +144,30 @@ size_t retention_due(struct retention *r, uint64_t end_seq, uint64_t now_ns)
 	return due;
 }
 
+/*
+ * By the name under which it was found, unless another segment has that by now. What cannot be read goes, too: it was a
+ * segment when it was listed, and its time has come.
+ */
+static int remove_segment(const struct retention_segment *s, struct io *io, int dir)
+{
+	struct log_segment seg;
+	bool other = false;
+	char name[64];
+	int fd, error;
+
+	snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)s->named);
+	fd = io->table->open(io, dir, name, O_RDONLY);
+	if (fd == -EMFILE || fd == -ENFILE || fd == -ENOMEM)
+		return fd;
+	if (fd >= 0) {
+		error = log_segment_open(&seg, fd, io->table->pread, NULL);
+		other = error == 0 && seg.header.base_seq != s->base_seq;
+		io->table->close(io, fd);
+	}
+	error = other ? 0 : io->table->remove(io, dir, name);
+	return error == -ENOENT ? 0 : error;
+}
+
 int retention_apply(struct retention *r, struct io *io, int dir, size_t count)
 {
 	size_t gone = 0;
@@ -151,11 +179,9 @@ int retention_apply(struct retention *r, struct io *io, int dir, size_t count)
 		char name[64];
 
 		/* The snapshot last: without its segment it is nobody's. */
-		snprintf(name, sizeof(name), LOG_SEGMENT_NAME, base);
-		error = io->table->remove(io, dir, name);
-		if (error < 0 && error != -ENOENT)
+		error = remove_segment(&r->segments[gone], io, dir);
+		if (error < 0)
 			break;
-		error = 0;
 		snprintf(name, sizeof(name), LOG_SNAPSHOT_NAME, base);
 		(void)io->table->remove(io, dir, name);
 		r->removed++;

@@ -25,7 +25,8 @@ struct retention_segment {
 	uint64_t last_ns;  /* no message in it is younger; of the newest: not known here */
 	uint64_t bytes;    /* that it takes of the disk */
 	uint64_t base_pos;
-	bool sealed; /* will be, by its writer, who gives back what it does not hold */
+	uint64_t named; /* the number in its file's name */
+	bool sealed;    /* will be, by its writer, who gives back what it does not hold */
 };
 
 /* Who needs messages from `seq` on: a reader in the past, a durable subscription that wants them kept. */
@@ -58,7 +59,8 @@ void retention_unpin(struct retention *r, int pin);
 size_t retention_due(struct retention *r, uint64_t end_seq, uint64_t now_ns);
 /*
  * Removes so many of the oldest, one after another, until one cannot be: 0, or -errno of that one, which stays in the
- * list. A file that is not there any more is taken for removed.
+ * list. A file that is not there any more is taken for removed, and so is one whose header says that it is another segment:
+ * that stays.
  */
 int retention_apply(struct retention *r, struct io *io, int dir, size_t count);
 

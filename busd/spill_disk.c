@@ -230,8 +230,12 @@ static void publish(struct spill_disk *d)
 void spill_made(void *owner, const struct log_made *made)
 {
 	struct spill_disk *d = owner;
+	struct log_made kept = *made;
 
-	if (retention_add(&d->retention, made, true) < 0)
+	/* numbers that a file may have which is not read are no messages of the segment before it */
+	if (!d->counts)
+		kept.prev_end = bus_min_u64(kept.prev_end, d->rec.end_seq);
+	if (retention_add(&d->retention, &kept, true) < 0)
 		log_warning("stream \"%s\": no memory to note a segment: it is not removed in its time",
 			    d->topic);
 	d->look_at = 0;

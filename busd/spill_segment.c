@@ -59,7 +59,7 @@ static uint64_t written(const struct spill_disk *d)
 
 	if (r->count == 0 || r->segments[r->count - 1].base_seq >= d->from)
 		return d->gate;
-	return bus_min_u64(d->gate, d->start.prev_end);
+	return bus_min_u64(d->gate, bus_min_u64(d->start.prev_end, d->rec.end_seq));
 }
 
 void spill_answer_segment(struct spill_disk *d, struct spill_ask *ask)
@@ -88,7 +88,7 @@ void spill_answer_segment(struct spill_disk *d, struct spill_ask *ask)
 	out->base_seq = r->segments[i].base_seq;
 	out->next_seq = i + 1 < r->count ? r->segments[i + 1].base_seq : 0;
 	out->oldest_seq = r->segments[0].base_seq;
-	snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)out->base_seq);
+	snprintf(name, sizeof(name), LOG_SEGMENT_NAME, (unsigned long long)r->segments[i].named);
 	/* what is there instead of a segment must neither hold this thread up nor lead it elsewhere */
 	out->fd = openat(d->o.dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
 	if (out->fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOMEM))

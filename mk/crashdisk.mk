@@ -10,7 +10,8 @@ DISK_OBJS  := $(call obj,$(wildcard tests/disk/*.c))
 MORE_PROGRAMS += $(DISK_PROGS)
 
 # They stand on busd's inside.
-$(BUILD)/obj/tests/disk/%.o $(BUILD)/obj/tests/lib/crash_disk.o $(BUILD)/obj/tests/lib/log_ring.o: \
+$(BUILD)/obj/tests/disk/%.o $(BUILD)/obj/tests/lib/crash_disk.o $(BUILD)/obj/tests/lib/log_ring.o \
+$(BUILD)/obj/tests/lib/log_writer.o: \
 	OBJ_FLAGS := $(INC_BUSD) -I tests
 
 $(DISK_PROGS): $(DISK_DIR)/%: $(BUILD)/obj/tests/disk/%.o $(BUILD)/obj/tests/disk/life.o $(BUSD_TESTABLE) $(BUILD)/tests/libtest.a $(LIBBUS_A)

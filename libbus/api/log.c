@@ -63,6 +63,8 @@ static const char *newer_file(const struct log_dir *dir)
 
 static int open_files(struct bus_log *log, int fd)
 {
+	uint8_t uuid[LOG_UUID_BYTES];
+	bool known;
 	int err;
 
 	if (log->flags & BUS_LOG_REPAIR) {
@@ -78,7 +80,9 @@ static int open_files(struct bus_log *log, int fd)
 		if (err)
 			return open_failed(log, err, log->path, "lock");
 	}
-	err = log_dir_list(&log->dir, fd, NULL, NULL);
+	/* strangers may be many */
+	known = log_settings_uuid(fd, uuid) == 0;
+	err = log_dir_list(&log->dir, fd, known ? uuid : NULL, NULL);
 	if (err)
 		return open_failed(log, err, log->path, "list");
 	if (!(log->flags & BUS_LOG_ANY_VERSION) && newer_file(&log->dir) != NULL) {

@@ -147,6 +147,15 @@ static const struct flaw {
 	{ LOG_FLAW_ORDER, "its header does not go on from the segment before it" },
 };
 
+/* Segment i went since the directory was listed: with all before it, since the oldest goes first. */
+static bool retention_took(const struct bus_log *log, size_t i)
+{
+	while (i-- > 0)
+		if (faccessat(log->dir.fd, log->dir.entries[i].name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			return false;
+	return true;
+}
+
 /* Opens it as well. */
 static int check_flaws(struct bus_log *log, struct bus_log_finding *ret)
 {
@@ -167,7 +176,10 @@ static int check_flaws(struct bus_log *log, struct bus_log_finding *ret)
 		return STEP_FINDING;
 	}
 	err = log_dir_segment(&log->dir, c->at, &c->seg);
-	if (err == -ENOENT) { /* retention took it */
+	if (err == -ENOENT) {
+		/* What it had is older than what is kept; a file that went alone is missing. */
+		if (retention_took(log, c->at) && c->at + 1 < log->dir.segments)
+			c->seq = e[1].prev_end;
 		c->at++;
 		c->phase = CHECK_BEFORE;
 		return STEP_ON;

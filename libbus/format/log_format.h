@@ -38,8 +38,10 @@
 #define LOG_SEGMENT_NAME   "%020llu.log" /* base_seq, so that names sort as numbers do */
 #define LOG_TEMPORARY_NAME "%020llu.new" /* until its header is on disk; then it is renamed */
 #define LOG_BAD_SUFFIX     ".bad"        /* a quarantined file's name goes on so */
-#define LOG_UUID_BYTES     16
-#define LOG_TOPIC_MAX      256
+#define LOG_SETTINGS_NAME \
+	"settings" /* of the stream: text, its uuid among it; a log may be without */
+#define LOG_UUID_BYTES 16
+#define LOG_TOPIC_MAX  256
 
 #define LOG_HEADER_BYTES 4096
 #define LOG_MARKS_OFF    4096

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "os/log_own.h"
@@ -70,6 +71,16 @@ static int entry_open(const struct log_dir *dir, const struct log_entry *e)
 	return fd >= 0 ? fd : e->fd < 0 ? -EIO : -errno;
 }
 
+/* Of one that is not opened. 0: that cannot be told either. */
+static uint64_t size_by_name(const struct log_dir *dir, const struct log_entry *e)
+{
+	struct stat st;
+
+	if (dir->origin != NULL || fstatat(dir->fd, e->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return 0;
+	return S_ISREG(st.st_mode) && st.st_size > 0 ? (uint64_t)st.st_size : 0;
+}
+
 static void entry_header(struct log_entry *e, const struct log_segment *seg)
 {
 	const struct log_header *h = &seg->header;
@@ -98,6 +109,7 @@ void log_entry_look(const struct log_dir *dir, struct log_entry *e)
 		e->kind = fd == -ELOOP ? LOG_KIND_BROKEN : LOG_KIND_UNREADABLE;
 		e->why = fd == -ELOOP ? "it is a symbolic link" : NULL;
 		e->err = -fd;
+		e->file_bytes = size_by_name(dir, e);
 		return;
 	}
 	err = log_segment_open_as(&seg, fd, dir->pread, &hints, &e->why);
@@ -326,6 +338,8 @@ static int list_again(struct log_dir *dir)
 			e.kind = name_kind(e.name, &e.named);
 			if (e.kind == LOG_KIND_SEGMENT)
 				log_entry_look(dir, &e);
+			else if (e.kind == LOG_KIND_QUARANTINED)
+				e.file_bytes = size_by_name(dir, &e);
 		}
 		if (e.kind == LOG_KIND_UNREADABLE && e.err == ENOENT)
 			free(e.name); /* it went in between */

@@ -233,8 +233,14 @@ struct log_dir {
 };
 
 /*
+ * The uuid of the stream that a directory is of, by the file of its settings.
+ *  -ENOENT   there is none; -EBADMSG  it is damaged; others of opening and reading it
+ */
+int log_settings_uuid(int dirfd, uint8_t uuid[LOG_UUID_BYTES]);
+
+/*
  * Lists a directory and checks the header of each segment in it. dirfd stays the caller's. uuid: of the
- * stream, where it is known, else NULL.
+ * stream, where it is known, else NULL: that of most segments.
  *  -EPROTONOSUPPORT  a segment is of a newer format: what this library makes of the rest may be wrong
  *  -EFBIG            more files than LOG_DIR_MAX
  *  others            of opening and reading the directory. Files that cannot be read are entries.

@@ -33,9 +33,11 @@ static int remove_dir(void **state)
 
 static int add_segment(struct retention *r, uint64_t base_seq, uint64_t created_ns, uint64_t bytes)
 {
-	const struct log_made made = {
-		.base_seq = base_seq, .prev_end = base_seq, .created_ns = created_ns, .bytes = bytes
-	};
+	const struct log_made made = { .base_seq = base_seq,
+				       .named = base_seq,
+				       .prev_end = base_seq,
+				       .created_ns = created_ns,
+				       .bytes = bytes };
 
 	return retention_add(r, &made, false);
 }
@@ -158,7 +160,8 @@ static void retention_removes(void **state)
 	}
 	/* one that cannot be removed stays in the list, and so do those behind it */
 	disk->fault = DISK_EIO;
-	disk->fault_at = disk->ops + 3;
+	/* three operations for each: looked at, removed, its snapshot too */
+	disk->fault_at = disk->ops + 5;
 	assert_int_equal(retention_apply(&r, &disk->io, disk->dir, 3), -EIO);
 	assert_int_equal(r.count, 6);
 	assert_int_equal(r.segments[0].base_seq, 400);

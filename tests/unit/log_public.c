@@ -20,6 +20,7 @@
 
 #include <bus_log.h>
 
+#include "base/crc32c.h"
 #include "lib/log_rig.h"
 
 static char where[256];
@@ -38,6 +39,14 @@ static int end(void **state)
 	(void)state;
 	log_rig_remove(where);
 	return 0;
+}
+
+static const char *settings_path(void)
+{
+	static char path[300];
+
+	snprintf(path, sizeof(path), "%s/" LOG_SETTINGS_NAME, where);
+	return path;
 }
 
 static void put(unsigned count)
@@ -241,6 +250,84 @@ static const char *findings_of(struct bus_log *log)
 	return text;
 }
 
+/* Retention takes files while they are checked; somebody takes one from the midst. */
+static void verifying_what_goes(void **state)
+{
+	struct bus_log_finding f;
+	struct bus_log *log;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		put(30);
+		log_rig_roll(&rig, 0);
+	}
+	put(30);
+	log = open_log(0);
+	assert_int_equal(bus_log_verify(log, &f), 1);
+	assert_int_equal(f.kind, BUS_LOG_CHECKED);
+	for (uint64_t base = 0; base <= 60; base += 30)
+		assert_int_equal(unlink(log_rig_path(&rig, base)), 0);
+	assert_string_equal(findings_of(log), "6 0 90-119 0090.log\n"
+					      "6 0 120-149 0120.log\n");
+	bus_log_close(log);
+
+	log = open_log(0);
+	put(20);
+	log_rig_roll(&rig, 0);
+	put(1);
+	assert_int_equal(bus_log_verify(log, &f), 1);
+	assert_int_equal(f.from, 90);
+	assert_int_equal(unlink(log_rig_path(&rig, 120)), 0);
+	assert_string_equal(findings_of(log), "2 9 120-169 0120.log\n"
+					      "6 0 170-170 0170.log\n");
+	bus_log_close(log);
+}
+
+/* Two segments of another stream beside one: the stream's settings say whose directory it is. */
+static void strangers_may_be_many(void **state)
+{
+	static const char damaged[] =
+		"busd-stream 1\nuuid 00000000000000000000000000000000\ncrc32c 0\n";
+	uint8_t uuid[LOG_UUID_BYTES];
+	struct log_rig other;
+	struct bus_log *log;
+	char text[128];
+	int len, fd;
+
+	(void)state;
+	memcpy(uuid, rig.uuid, sizeof(uuid));
+	put(30);
+	log_rig_stream++;
+	log_rig_begin_at(&other, where, 64, 8192, 100, 8192);
+	log_rig_put(&other, "other", 5);
+	log_rig_roll(&other, 0);
+	log_rig_end(&other);
+	log_rig_stream--;
+	fd = open(settings_path(), O_RDWR | O_CREAT, 0600);
+	assert_true(fd >= 0);
+	close(fd);
+	log_rig_write(settings_path(), 0, damaged, sizeof(damaged) - 1);
+	log = open_log(0);
+	assert_string_equal(findings_of(log), "3 0 0--1 0000.log Q\n"
+					      "2 10 0-99 0000.log\n"
+					      "6 0 100-100 0100.log\n"
+					      "6 0 101-100 0101.log\n");
+	bus_log_close(log);
+	len = snprintf(text, sizeof(text), "busd-stream 1\nuuid ");
+	for (int i = 0; i < LOG_UUID_BYTES; i++)
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "%02x", uuid[i]);
+	text[len++] = '\n';
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "crc32c %08x\n",
+			crc32c(text, (size_t)len));
+	log_rig_write(settings_path(), 0, text, (size_t)len);
+	assert_int_equal(truncate(settings_path(), len), 0);
+	log = open_log(0);
+	assert_string_equal(findings_of(log), "3 0 0--1 0100.log Q\n"
+					      "3 0 0--1 0101.log Q\n"
+					      "6 0 0-29 0000.log\n");
+	bus_log_close(log);
+}
+
 static void verifying(void **state)
 {
 	struct bus_log *log;
@@ -398,8 +485,15 @@ int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(reading),  TEST(heads),     TEST(refusals), TEST(verifying),
-		TEST(disorder), TEST(repairing), TEST(replaced),
+		TEST(reading),
+		TEST(heads),
+		TEST(refusals),
+		TEST(verifying),
+		TEST(strangers_may_be_many),
+		TEST(verifying_what_goes),
+		TEST(disorder),
+		TEST(repairing),
+		TEST(replaced),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
