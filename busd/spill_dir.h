@@ -50,6 +50,8 @@ int spill_dir_create(const char *data_dir, const struct spill_settings *settings
 int spill_dir_open(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why);
 /* By a descriptor: what the stream is. 0, -ENOENT: nothing says so; -errno with a sentence. */
 int spill_dir_read(int dir, struct spill_settings *ret, struct why *why);
+/* Into a directory that is no stream's yet; on disk when this returns. 0, -errno with a sentence. */
+int spill_settings_write(int dir, const struct spill_settings *settings, struct why *why);
 /* It becomes nobody's, and is to be deleted: renamed, on disk when this returns. 0, -errno with a sentence. */
 int spill_dir_retire(int dir, const char *topic, struct why *why);
 /* That of a stream that is removed: 0 also where there is none, or it is another stream's. Takes the disk's time. */
