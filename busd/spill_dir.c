@@ -138,6 +138,18 @@ static int open_streams(const char *data_dir, bool make, struct why *why)
 	return rc < 0 ? rc : fd;
 }
 
+/* The next one; NULL: there is none, or *error. */
+static const struct dirent *next_entry(DIR *list, int *error)
+{
+	const struct dirent *entry;
+
+	errno = 0;
+	entry = readdir(list);
+	if (!entry && errno)
+		*error = -errno;
+	return entry;
+}
+
 /* ---- a stream's directory ---- */
 
 static int lock(int dir, const char *topic, struct why *why)
@@ -265,6 +277,75 @@ int spill_dir_retire(int dir, const char *topic, struct why *why)
 		return because(why, -rc, "cannot rename the directory of stream \"%s\": %s", topic,
 			       strerror(-rc));
 	return 0;
+}
+
+/* Is this directory that stream's? -errno: that cannot be told. */
+static int is_of(int dir, const uint8_t *uuid, struct why *why)
+{
+	struct spill_settings there;
+	int rc = spill_dir_read(dir, &there, why);
+
+	close(dir);
+	return rc < 0 ? rc : memcmp(there.uuid, uuid, sizeof(there.uuid)) == 0;
+}
+
+/* Is it one of those that are to be deleted? */
+static bool is_aside(DIR *list, const char *name, const uint8_t *uuid, int *error)
+{
+	const size_t prefix = strlen(REMOVED);
+	const struct dirent *entry;
+	struct why unused;
+
+	while ((entry = next_entry(list, error))) {
+		int dir;
+
+		if (strncmp(entry->d_name, REMOVED, prefix) != 0 ||
+		    strncmp(entry->d_name + prefix, name, strlen(name)) != 0)
+			continue;
+		dir = open_dir(dirfd(list), entry->d_name);
+		if (dir >= 0 && is_of(dir, uuid, &unused) == 1)
+			return true;
+	}
+	return false;
+}
+
+static int look_aside(int streams, const char *name, const uint8_t *uuid, struct why *why)
+{
+	DIR *list = fdopendir(streams);
+	int rc = SPILL_DIR_GONE, error = 0;
+
+	if (!list) {
+		close(streams);
+		return because(why, ENOMEM, "busd is out of memory");
+	}
+	if (is_aside(list, name, uuid, &error))
+		rc = SPILL_DIR_ASIDE;
+	else if (error < 0)
+		rc = because(why, -error, "cannot list the data directory: %s", strerror(-error));
+	/* who renamed it may have died before that was on disk */
+	if (rc == SPILL_DIR_ASIDE && fsync(streams) < 0)
+		rc = because(why, errno, "cannot sync the data directory: %s", strerror(errno));
+	closedir(list);
+	return rc;
+}
+
+int spill_dir_where(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why)
+{
+	char name[SPILL_NAME_MAX];
+	int streams = open_streams(data_dir, false, why), dir, rc = 0;
+
+	if (streams < 0)
+		return streams == -ENOENT ? SPILL_DIR_GONE : streams;
+	spill_dir_name(topic, name);
+	dir = open_dir(streams, name);
+	if (dir >= 0)
+		rc = is_of(dir, uuid, why);
+	else if (dir != -ENOENT)
+		rc = because(why, -dir, "its directory cannot be opened: %s", strerror(-dir));
+	if (rc == 0)
+		return look_aside(streams, name, uuid, why);
+	close(streams);
+	return rc < 0 ? rc : SPILL_DIR_PLACE;
 }
 
 int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why)

@@ -386,21 +386,33 @@ void stream_settle_ended(struct busd *busd)
 	}
 }
 
-/* One whose ring has ended, under a worker that died before it had put the directory aside. */
-void stream_retire_dir(const struct topic *topic)
+/*
+ * Its directory says whether it was removed: renamed first, and only then is that noted. A worker that was stopped notes the
+ * end of all topics too; one that dies before it notes anything has removed it all the same.
+ */
+static int find_dir(const struct topic *topic)
 {
 	struct why why = { "" };
-	int dir;
+	int rc = SPILL_DIR_GONE;
 
-	if (topic->log.sync == CTL_SYNC_MEMORY || !topic->busd->data_dir)
-		return;
-	dir = spill_dir_open(topic->busd->data_dir, topic->name, topic->uuid, &why);
-	if (dir < 0)
-		return;
-	if (spill_dir_retire(dir, topic->name, &why) < 0)
-		log_error("stream \"%s\" is removed, but its directory stays: %s", topic->name,
-			  why.text);
-	close(dir);
+	if (topic_is_stream(topic) && topic->log.sync != CTL_SYNC_MEMORY && topic->busd->data_dir)
+		rc = spill_dir_where(topic->busd->data_dir, topic->name, topic->uuid, &why);
+	if (rc < 0)
+		log_error("whether stream \"%s\" was removed cannot be made out, so it was not: %s",
+			  topic->name, why.text);
+	return rc;
+}
+
+bool stream_is_aside(const struct topic *topic)
+{
+	return find_dir(topic) == SPILL_DIR_ASIDE;
+}
+
+bool stream_stays(const struct topic *topic)
+{
+	const int where = find_dir(topic);
+
+	return where == SPILL_DIR_PLACE || where < 0;
 }
 
 /* ---- what the data directory holds ---- */

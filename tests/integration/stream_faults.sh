@@ -1,0 +1,67 @@
+#!/bin/bash
+# Proves: a stream outlives a worker that dies while it stops by itself, with all that was durable; a removal that was
+# under way when the worker died is finished by the next one.
+# timeout: 120
+# shellcheck source=tests/integration/lib_worker.sh disable=SC1091
+. tests/integration/lib_worker.sh
+# shellcheck source=tests/integration/lib_tools.sh disable=SC1091
+. tests/integration/lib_tools.sh
+# shellcheck source=tests/integration/lib_disk.sh disable=SC1091
+. "$OLDPWD/tests/integration/lib_disk.sh"
+
+if [ -n "$BUS_SAN" ]; then
+  echo "skipped: a sanitizer wants to be the first library"
+  exit 77
+fi
+faults=$TMPDIR/faults
+mkdir "$faults"
+busd() { DISK_FAULT=$faults LD_PRELOAD=$BUS_BUILD/tests/disk_fault.so exec "$BUS_BUILD/busd" "$@"; }
+stop_busd() {
+  kill "$busd"
+  wait "$busd"
+}
+# kill_held CALL: the worker, once it waits in what is to be held, and the hold ends
+kill_held() {
+  local pid
+  pid=$(worker)
+  wait_for "$1 to be reached" test -e "$faults/held"
+  kill -KILL "$pid"
+  rm "$faults/$1" "$faults/held"
+  wait_for "a new worker" another_than "$pid"
+}
+send() { seq "$2" "$3" | bus-pub "$1" --stdin=lines --wait=durable 2>pub.log || note_failure "$1: $(cat pub.log)"; }
+gone() { [ -z "$(find data/streams -mindepth 1 -maxdepth 1 -name '.*')" ]; }
+
+# ---- the worker dies while it stops: the end of the stream is noted, and its writer has not ended
+start_busd
+bus-topic create stays --stream || exit 1
+send stays 1 10
+bus-sub stays --from=oldest --count=20 >got &
+sub=$!
+echo '.new hold' >"$faults/unlinkat"
+kill -TERM "$(worker)"
+kill_held unlinkat
+wait_for "the stream to be taken up" bus-topic info stays
+[ -e data/streams/stays/settings ] || note_failure "a stream is deleted by a worker's death"
+send stays 11 20
+log_of stays | cmp - <(seq 1 20) || note_failure "the log has $(log_of stays | wc -l) messages; $(cat gaps.txt)"
+wait $sub || note_failure "the subscription ends with $?"
+cmp got <(seq 1 20) || note_failure "the subscription got $(wc -l <got)"
+
+# ---- the worker dies after a stream's directory is renamed, and before that is noted; who asked for it has gone too
+bus-topic create going --stream || exit 1
+send going 1 10
+echo '/streams$ hold' >"$faults/fsync"
+bus-topic rm going &
+rm=$!
+wait_for "fsync to be reached" test -e "$faults/held"
+kill -KILL $rm
+wait $rm 2>/dev/null
+kill_held fsync
+wait_for "the files of the removed stream to be deleted" gone
+expect 1 'no such topic' bus-topic info going
+expect 0 '' bus-topic create going --stream
+send going 1 3
+log_of going | cmp - <(seq 1 3) || note_failure "a removed stream is back"
+log_of stays | cmp - <(seq 1 20) || note_failure "the other stream: $(cat gaps.txt)"
+finish
