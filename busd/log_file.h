@@ -56,13 +56,14 @@ struct log_file_opts {
 	void *owner;
 };
 
-/* Where it begins. recover.h fills it. */
+/* Where it begins. recover.h fills it, but for the time. */
 struct log_start {
 	uint64_t seq;      /* the first message that will be written */
 	uint64_t pos;      /* its position, or a bound of it from below */
 	uint64_t prev_end; /* what the log held before; less than seq: the numbers between are a hole */
-	uint64_t index; /* of the first segment */
-	bool replace;   /* the file that has the first segment's name holds nothing that counts */
+	uint64_t index;   /* of the first segment */
+	bool replace;     /* the file that has the first segment's name holds nothing that counts */
+	uint64_t time_ns; /* no message that the log held before is younger */
 };
 
 enum log_state {

@@ -261,6 +261,30 @@ static int keep_segment(struct retention *retention, const struct log_entry *e)
 	return retention_add(retention, &made, false);
 }
 
+/*
+ * The time of the last message before segment i. Where that cannot be read: what the segment behind it says, than which
+ * none is younger.
+ */
+static uint64_t time_before(const struct log_dir *ld, size_t i)
+{
+	struct log_segment seg;
+	uint64_t time = 0;
+
+	for (; i > 0 && time == 0; i--) {
+		const struct log_entry *e = &ld->entries[i - 1], *next = &ld->entries[i];
+		const uint64_t end = bus_min_u64(next->prev_end, next->base_seq);
+
+		if (end <= e->base_seq)
+			continue;
+		if (log_dir_segment(ld, i - 1, &seg) < 0)
+			return next->created_ns;
+		if (log_segment_time(&seg, end - 1, end, &time) == end)
+			time = next->created_ns;
+		log_segment_close(&seg);
+	}
+	return time;
+}
+
 static int look_at_segments(struct recovered *rec, struct io *io, int dir, const struct log_dir *ld,
 			    struct retention *retention)
 {
@@ -291,6 +315,8 @@ static int look_at_segments(struct recovered *rec, struct io *io, int dir, const
 	rec->size = seg.header.size;
 	error = find_end(rec, io, &seg);
 	log_segment_close(&seg);
+	if (error == 0 && rec->end_seq == rec->base_seq)
+		rec->end_time = bus_max_u64(rec->end_time, time_before(ld, ld->segments - 1));
 	return error;
 }
 
