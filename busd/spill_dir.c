@@ -379,7 +379,7 @@ static int delete_files(int dir)
 	DIR *list = fdopendir(dup(dir));
 	int rc = list ? 0 : -ENOMEM;
 
-	while (list && (entry = readdir(list))) {
+	while (list && (entry = next_entry(list, &rc))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if (unlinkat(dir, entry->d_name, 0) < 0 && errno != ENOENT)
@@ -413,7 +413,7 @@ static int delete_dir(int streams, const char *name, int tries)
 int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 {
 	const struct dirent *entry;
-	int streams = open_streams(data_dir, false, why), rc = 0, one;
+	int streams = open_streams(data_dir, false, why), rc = 0, error = 0, one;
 	DIR *list;
 
 	if (streams < 0)
@@ -423,7 +423,7 @@ int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 		close(streams);
 		return because(why, ENOMEM, "busd is out of memory");
 	}
-	while ((entry = readdir(list))) {
+	while ((entry = next_entry(list, &error))) {
 		if (strncmp(entry->d_name, REMOVED, strlen(REMOVED)) != 0)
 			continue;
 		one = delete_dir(dirfd(list), entry->d_name, tries);
@@ -432,6 +432,9 @@ int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 				     data_dir, entry->d_name, strerror(-one));
 	}
 	closedir(list);
+	if (error < 0)
+		rc = because(why, -error, "cannot list the data directory %s: %s", data_dir,
+			     strerror(-error));
 	return rc;
 }
 
@@ -453,7 +456,7 @@ int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *
 		   void *owner, struct why *why)
 {
 	const struct dirent *entry;
-	int streams = open_streams(data_dir, false, why), fd;
+	int streams = open_streams(data_dir, false, why), fd, error = 0;
 	DIR *list;
 
 	if (streams == -ENOENT)
@@ -471,7 +474,7 @@ int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *
 		close(streams);
 		return because(why, ENOMEM, "busd is out of memory");
 	}
-	while ((entry = readdir(list))) {
+	while ((entry = next_entry(list, &error))) {
 		if (entry->d_name[0] == '.' || strstr(entry->d_name, PUT_ASIDE))
 			continue;
 		fd = open_dir(dirfd(list), entry->d_name);
@@ -479,5 +482,8 @@ int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *
 			found(owner, entry->d_name, fd);
 	}
 	closedir(list);
+	if (error < 0)
+		return because(why, -error, "cannot list the data directory %s: %s", data_dir,
+			       strerror(-error));
 	return 0;
 }

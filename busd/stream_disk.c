@@ -422,6 +422,11 @@ int stream_check_refused(const struct busd *busd, const char *topic, struct why 
 	char name[SPILL_NAME_MAX];
 	const struct refused *refused;
 
+	if (busd->unlisted)
+		return because(
+			why, EAGAIN,
+			"whether \"%s\" is a stream on disk is not known yet: %s; it is tried again",
+			topic, busd->unlisted->text);
 	spill_dir_name(topic, name);
 	for (refused = busd->refused; refused; refused = refused->next)
 		if (strcmp(refused->name, name) == 0)
@@ -439,6 +444,13 @@ static bool may_pass(int rc)
 	       rc == -EAGAIN || rc == -EDQUOT;
 }
 
+static void try_again(struct busd *busd)
+{
+	if (!busd->refused_wait_ns)
+		busd->refused_wait_ns = AGAIN_NS;
+	server_set_deadline(busd, TIMER_REFUSED, bus_monotonic_ns() + busd->refused_wait_ns);
+}
+
 static void refuse(struct busd *busd, const char *name, int rc, const struct why *why)
 {
 	struct refused *refused = calloc(1, sizeof(*refused));
@@ -450,11 +462,8 @@ static void refuse(struct busd *busd, const char *name, int rc, const struct why
 	refused->why = *why;
 	refused->next = busd->refused;
 	busd->refused = refused;
-	if (!refused->again)
-		return;
-	if (!busd->refused_wait_ns)
-		busd->refused_wait_ns = AGAIN_NS;
-	server_set_deadline(busd, TIMER_REFUSED, bus_monotonic_ns() + busd->refused_wait_ns);
+	if (refused->again)
+		try_again(busd);
 }
 
 static int build(struct busd *busd, const struct spill_settings *settings,
@@ -541,12 +550,29 @@ static int take_up(struct busd *busd, const char *name, int dir, struct why *why
 	return rc;
 }
 
+/* By an attempt to list them that failed later on. */
+static bool is_refused(const struct busd *busd, const char *name)
+{
+	const struct refused *refused;
+
+	for (refused = busd->refused; refused; refused = refused->next)
+		if (strcmp(refused->name, name) == 0)
+			return true;
+	return false;
+}
+
 static void found_dir(void *owner, const char *name, int dir)
 {
 	struct why why = { "" };
-	int rc = dir < 0 ? because(&why, -dir, "it cannot be opened: %s", strerror(-dir))
-			 : take_up(owner, name, dir, &why);
+	int rc;
 
+	if (is_refused(owner, name)) {
+		if (dir >= 0)
+			close(dir);
+		return;
+	}
+	rc = dir < 0 ? because(&why, -dir, "it cannot be opened: %s", strerror(-dir))
+		     : take_up(owner, name, dir, &why);
 	if (rc >= 0)
 		return;
 	log_error("the stream in %s/" SPILL_STREAMS_NAME
@@ -587,13 +613,30 @@ void stream_load_again(struct busd *busd)
 			busd->refused = refused;
 		}
 	}
+	if (busd->unlisted)
+		stream_load(busd);
 	stream_run(busd);
 }
 
+/* Until that is known any name may be a stream's: who got a live topic by it would publish to nobody. */
 void stream_load(struct busd *busd)
 {
+	static struct why unlisted;
+	const bool again = busd->unlisted;
 	struct why why = { "" };
 
-	if (busd->data_dir && spill_dir_each(busd->data_dir, found_dir, busd, &why) < 0)
-		log_error("streams on disk are not there: %s", why.text);
+	busd->unlisted = NULL;
+	if (!busd->data_dir)
+		return;
+	if (spill_dir_each(busd->data_dir, found_dir, busd, &why) == 0) {
+		if (again)
+			log_info("what %s holds is known now", busd->data_dir);
+		return;
+	}
+	if (!again)
+		log_error("streams on disk are not there, and no topic is made, until that is over: %s",
+			  why.text);
+	unlisted = why;
+	busd->unlisted = &unlisted;
+	try_again(busd);
 }

@@ -1,8 +1,9 @@
 #!/bin/bash
 # Proves: a stream outlives a worker that dies while it stops by itself, with all that was durable; a removal that was
 # under way when the worker died is finished by the next one; with the clock a day back for some starts no young message is
-# deleted by its age.
-# timeout: 120
+# deleted by its age; while the data directory cannot be listed nobody gets a topic by a name that may be a stream's, and then
+# they are there.
+# timeout: 240
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
 # shellcheck source=tests/integration/lib_tools.sh disable=SC1091
@@ -78,4 +79,18 @@ send aged 21 21
 sleep 1.2 # limits are looked at each second
 log_of aged | cmp - <(seq 1 21) || note_failure "young messages are deleted; $(cat gaps.txt)"
 bus-sub aged --from=oldest --until-end -f '%T\n' | sort -c || note_failure "times go back"
+# ---- the data directory cannot be opened, listed or synced: nobody gets a name that may be a stream's
+for fault in 'openat /streams EMFILE' 'readdir any EIO' 'fsync /streams$ EIO'; do
+  stop_busd
+  set -- $fault
+  echo "$2 $3 *" >"$faults/$1"
+  start_busd
+  expect 1 'not known yet: cannot (open|list|sync) the data directory.*tried again' timeout 10 bus-pub stays --wait=ring x
+  expect 1 'not known yet' timeout 10 bus-topic create "other$1"
+  rm "$faults/$1"
+  wait_for "the stream to be there after $fault" bus-topic info stays
+  expect 0 '' bus-topic create "other$1"
+done
+send stays 21 30
+log_of stays | cmp - <(seq 1 30) || note_failure "the log has $(log_of stays | wc -l) messages; $(cat gaps.txt)"
 finish
