@@ -100,7 +100,7 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 static void stream_built(struct client *client, struct job *job)
 {
 	const struct ctl_head request = { .type = CTL_TOPIC_CREATE, .req = job->req };
-	struct why unused = { "" };
+	struct why gone = { "" };
 	struct topic *topic = NULL;
 	int rc = job->rc;
 
@@ -121,8 +121,9 @@ static void stream_built(struct client *client, struct job *job)
 		else
 			stream_run(job->busd);
 	}
-	if (job->stream_dir >= 0) /* made, and nobody's */
-		(void)spill_dir_retire(job->stream_dir, job->pattern, &unused);
+	if (job->stream_dir >= 0 && spill_dir_retire(job->stream_dir, job->pattern, &gone) != 0)
+		log_error("stream \"%s\" is not made, and its directory is there: %s", job->pattern,
+			  gone.text);
 	if (client && rc < 0)
 		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
 	else if (client)
@@ -274,13 +275,16 @@ static void stream_put_aside(struct client *client, struct job *job)
 	const struct ctl_head request = { .type = CTL_TOPIC_REMOVE, .req = job->req };
 	struct topic *topic = job->topic;
 
-	if (job->rc == 0 && !topic->removed) {
+	if (job->rc >= 0 && !topic->removed) {
 		log_info("stream \"%s\" is removed by %s, with all that is on disk", topic->name,
 			 client ? client_label(client) : "one who has gone");
 		topic_remove(topic);
 	}
-	if (client && job->rc < 0)
-		client_reply_error(client, CTL_VERSION, job->req, -job->rc, job->why.text);
+	if (job->rc != 0)
+		log_error("removing stream \"%s\": %s", topic->name, job->why.text);
+	if (client && job->rc != 0)
+		client_reply_error(client, CTL_VERSION, job->req, job->rc < 0 ? -job->rc : EIO,
+				   job->why.text);
 	else if (client)
 		answer_ok(client, &request, 0);
 	topic_unpin(topic);

@@ -172,31 +172,53 @@ static int lock(int dir, const char *topic, struct why *why)
 		topic);
 }
 
-static int put_in_place(int streams, int dir, const char *from, const char *to,
-			const struct spill_settings *settings, struct why *why)
+/* Its name is not on disk: it is no stream then, now or later. */
+static int take_out(int streams, const char *from, const char *to, int error, struct why *why)
 {
-	int rc = lock(dir, settings->topic, why), i;
+	const bool out = renameat(streams, to, streams, from) == 0;
 
-	if (rc == 0)
-		rc = spill_settings_write(dir, settings, why);
+	(void)fsync(streams);
+	return because(why, error, "cannot sync the data directory: %s%s%s%s", strerror(error),
+		       out ? "" : "; the stream's directory ", out ? "" : to,
+		       out ? "" : " cannot be taken away, and is a stream when busd starts again");
+}
+
+static int put_in_place(int streams, const char *from, const char *to, struct why *why)
+{
+	int i;
+
 	/* one that is being removed at this moment is about to lose its name */
-	for (i = 0; rc == 0 && i < LOCK_TRIES; i++) {
+	for (i = 0; i < LOCK_TRIES; i++) {
 		if (renameat(streams, from, streams, to) == 0)
-			return fsync(streams) == 0
-				       ? 0
-				       : because(why, errno, "cannot sync the data directory: %s",
-						 strerror(errno));
+			return fsync(streams) == 0 ? 0 : take_out(streams, from, to, errno, why);
 		if (errno != ENOTEMPTY && errno != EEXIST)
 			return because(why, errno, "cannot name the stream's directory: %s",
 				       strerror(errno));
 		usleep(LOCK_WAIT_US);
 	}
-	if (rc < 0)
-		return rc;
 	return because(
 		why, EEXIST,
 		"there is a directory %s of a stream already, which is no topic here; see busd's log, or move it away",
 		to);
+}
+
+/* With its lock, or not at all: it may be somebody else's who makes the same stream. */
+static int make_in(int streams, int dir, const char *from, const char *to,
+		   const struct spill_settings *settings, struct why *why)
+{
+	int rc = lock(dir, settings->topic, why);
+
+	if (rc < 0)
+		return rc;
+	rc = spill_settings_write(dir, settings, why);
+	if (rc == 0)
+		rc = put_in_place(streams, from, to, why);
+	/* by the name: it may have the other one after all */
+	if (rc < 0 && unlinkat(streams, from, AT_REMOVEDIR) < 0 && errno == ENOTEMPTY) {
+		unlinkat(dir, SPILL_SETTINGS_NAME, 0);
+		unlinkat(streams, from, AT_REMOVEDIR);
+	}
+	return rc;
 }
 
 int spill_dir_create(const char *data_dir, const struct spill_settings *settings, struct why *why)
@@ -217,7 +239,7 @@ int spill_dir_create(const char *data_dir, const struct spill_settings *settings
 		rc = because(why, -dir, "cannot make a directory in %s: %s", data_dir,
 			     strerror(-dir));
 	} else {
-		rc = put_in_place(streams, dir, from, to, settings, why);
+		rc = make_in(streams, dir, from, to, settings, why);
 		if (rc < 0)
 			close(dir);
 	}
@@ -250,33 +272,62 @@ int spill_dir_open(const char *data_dir, const char *topic, const uint8_t *uuid,
 	return rc < 0 ? rc : dir;
 }
 
+static int rename_aside(int streams, const char *name, char *to, size_t size)
+{
+	const unsigned long long now = bus_realtime_ns() / 1000000000;
+	int rc = -EEXIST;
+	unsigned i;
+
+	for (i = 0; i < 1000 && (rc == -EEXIST || rc == -ENOTEMPTY); i++) {
+		if (i == 0)
+			snprintf(to, size, REMOVED "%s-%llu", name, now);
+		else
+			snprintf(to, size, REMOVED "%s-%llu-%u", name, now, i);
+		rc = renameat(streams, name, streams, to) < 0 ? -errno : 0;
+	}
+	return rc;
+}
+
+/*
+ * It is renamed, and that is not on disk, by this error. Whoever writes to it must not do so under a name that is deleted
+ * at the next start: it gets its own back, or is removed.
+ */
+static int take_back(int streams, const char *name, const char *to, int error, struct why *why)
+{
+	if (renameat(streams, to, streams, name) == 0) {
+		if (fsync(streams) == 0)
+			return because(why, error,
+				       "cannot sync the data directory: %s; the stream is as it was",
+				       strerror(error));
+		if (renameat(streams, name, streams, to) < 0)
+			return because(
+				why, error,
+				"cannot sync the data directory: %s; the stream is there, and may be gone after a loss of power: remove it again",
+				strerror(error));
+	}
+	because(why, error,
+		"the stream is removed, but the data directory cannot be synced: %s; after a loss of power it may be there again",
+		strerror(error));
+	return SPILL_DIR_UNSYNCED;
+}
+
 int spill_dir_retire(int dir, const char *topic, struct why *why)
 {
 	char name[SPILL_NAME_MAX], to[SPILL_NAME_MAX + 48];
-	const unsigned long long now = bus_realtime_ns() / 1000000000;
-	int streams = open_dir(dir, ".."), rc = 0;
-	unsigned i;
+	int streams = open_dir(dir, ".."), rc;
 
 	if (streams < 0)
 		return because(why, -streams, "cannot open the data directory: %s",
 			       strerror(-streams));
 	spill_dir_name(topic, name);
-	for (i = 0; i < 1000; i++) {
-		if (i == 0)
-			snprintf(to, sizeof(to), REMOVED "%s-%llu", name, now);
-		else
-			snprintf(to, sizeof(to), REMOVED "%s-%llu-%u", name, now, i);
-		rc = renameat(streams, name, streams, to) < 0 ? -errno : 0;
-		if (rc != -EEXIST && rc != -ENOTEMPTY)
-			break;
-	}
-	if (rc == 0 && fsync(streams) < 0)
-		rc = -errno;
-	close(streams);
+	rc = rename_aside(streams, name, to, sizeof(to));
 	if (rc < 0)
-		return because(why, -rc, "cannot rename the directory of stream \"%s\": %s", topic,
-			       strerror(-rc));
-	return 0;
+		because(why, -rc, "cannot rename the directory of stream \"%s\": %s", topic,
+			strerror(-rc));
+	else if (fsync(streams) < 0)
+		rc = take_back(streams, name, to, errno, why);
+	close(streams);
+	return rc;
 }
 
 /* Is this directory that stream's? -errno: that cannot be told. */
@@ -353,22 +404,27 @@ int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *
 	struct spill_settings there;
 	char name[SPILL_NAME_MAX];
 	int streams = open_streams(data_dir, false, why), dir, rc;
+	bool there_is = false;
 
 	if (streams < 0)
 		return streams == -ENOENT ? 0 : streams;
 	spill_dir_name(topic, name);
 	dir = open_dir(streams, name);
+	rc = dir == -ENOENT ? 0 : dir;
+	if (dir >= 0) {
+		rc = spill_dir_read(dir, &there, why);
+		there_is = rc == 0 && memcmp(there.uuid, uuid, sizeof(there.uuid)) == 0;
+		if (there_is)
+			rc = spill_dir_retire(dir, topic, why);
+		close(dir);
+	} else if (rc < 0) {
+		because(why, -rc, "the directory of stream \"%s\" cannot be opened: %s", topic,
+			strerror(-rc));
+	}
+	/* somebody else has renamed it, and may not have come to sync that */
+	if (rc == 0 && !there_is && fsync(streams) < 0)
+		rc = because(why, errno, "cannot sync the data directory: %s", strerror(errno));
 	close(streams);
-	if (dir < 0)
-		return dir == -ENOENT
-			       ? 0
-			       : because(why, -dir,
-					 "the directory of stream \"%s\" cannot be opened: %s",
-					 topic, strerror(-dir));
-	rc = spill_dir_read(dir, &there, why);
-	if (rc == 0 && memcmp(there.uuid, uuid, sizeof(there.uuid)) == 0)
-		rc = spill_dir_retire(dir, topic, why);
-	close(dir);
 	return rc;
 }
 
@@ -423,7 +479,10 @@ int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 		close(streams);
 		return because(why, ENOMEM, "busd is out of memory");
 	}
-	while ((entry = next_entry(list, &error))) {
+	/* that they are nobody's may not be on disk yet, and has to be before their files go */
+	if (fsync(streams) < 0)
+		error = -errno;
+	while (error == 0 && (entry = next_entry(list, &error))) {
 		if (strncmp(entry->d_name, REMOVED, strlen(REMOVED)) != 0)
 			continue;
 		one = delete_dir(dirfd(list), entry->d_name, tries);
@@ -433,7 +492,7 @@ int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 	}
 	closedir(list);
 	if (error < 0)
-		rc = because(why, -error, "cannot list the data directory %s: %s", data_dir,
+		rc = because(why, -error, "cannot sync or list the data directory %s: %s", data_dir,
 			     strerror(-error));
 	return rc;
 }

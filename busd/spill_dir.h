@@ -62,9 +62,13 @@ enum spill_dir_where {
 	SPILL_DIR_GONE,  /* neither: deleted, moved away, or another stream has its name */
 };
 int spill_dir_where(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why);
-/* It becomes nobody's, and is to be deleted: renamed, on disk when this returns. 0, -errno with a sentence. */
+/*
+ * It becomes nobody's, and is to be deleted: renamed, on disk when this returns. 0; -errno with a sentence: it is as it
+ * was; SPILL_DIR_UNSYNCED with a sentence: renamed, but not on disk, nor to be had back.
+ */
+#define SPILL_DIR_UNSYNCED 1
 int spill_dir_retire(int dir, const char *topic, struct why *why);
-/* That of a stream that is removed: 0 also where there is none, or it is another stream's. Takes the disk's time. */
+/* Likewise that of a stream: 0 also where there is none, or it is another stream's. Takes the disk's time. */
 int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *uuid,
 			struct why *why);
 /*

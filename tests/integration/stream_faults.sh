@@ -2,7 +2,7 @@
 # Proves: a stream outlives a worker that dies while it stops by itself, with all that was durable; a removal that was
 # under way when the worker died is finished by the next one; with the clock a day back for some starts no young message is
 # deleted by its age; while the data directory cannot be listed nobody gets a topic by a name that may be a stream's, and then
-# they are there.
+# they are there; a rename that cannot be synced is taken back, or a removal, and no stream lives on under a name that is deleted.
 # timeout: 240
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
@@ -93,4 +93,26 @@ for fault in 'openat /streams EMFILE' 'readdir any EIO' 'fsync /streams$ EIO'; d
 done
 send stays 21 30
 log_of stays | cmp - <(seq 1 30) || note_failure "the log has $(log_of stays | wc -l) messages; $(cat gaps.txt)"
+# ---- renamed, and that cannot be synced: as it was, and what is durable stays; or removed, where it does not come back
+bus-topic create kept --stream || exit 1
+send kept 1 10
+echo '/streams$ EIO' >"$faults/fsync"
+expect 1 'cannot sync the data directory.*as it was' bus-topic rm kept
+gone || note_failure "a stream that was not removed has lost its name: $(ls -A data/streams)"
+send kept 11 20
+kill_worker
+send kept 21 30
+log_of kept | cmp - <(seq 1 30) || note_failure "the log has $(log_of kept | wc -l) messages; $(cat gaps.txt)"
+echo '/streams$ EIO *' >"$faults/fsync"
+expect 1 'is removed, but the data directory cannot be synced' bus-topic rm kept
+expect 1 'no such topic' bus-topic info kept
+gone && note_failure "files are deleted, and that they may be is not on disk"
+rm "$faults/fsync"
+echo '/streams$ EIO' >"$faults/fsync"
+expect 1 'cannot sync the data directory' bus-topic create kept --stream
+[ ! -e data/streams/kept ] || note_failure "a stream that was not made is there"
+[ ! -e data/streams/.new.kept ] || note_failure "what was not made is left: $(ls -A data/streams)"
+expect 0 '' bus-topic create kept --stream
+bus-topic rm kept || note_failure "kept is not removed"
+wait_for "all of it to be deleted" gone
 finish
