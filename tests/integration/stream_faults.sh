@@ -2,7 +2,8 @@
 # Proves: a stream outlives a worker that dies while it stops by itself, with all that was durable; a removal that was
 # under way when the worker died is finished by the next one; with the clock a day back for some starts no young message is
 # deleted by its age; while the data directory cannot be listed nobody gets a topic by a name that may be a stream's, and then
-# they are there; a rename that cannot be synced is taken back, or a removal, and no stream lives on under a name that is deleted.
+# they are there; a rename that cannot be synced is taken back, or a removal, and no stream lives on under a name that is deleted; who
+# makes a stream that another one is making gets what that becomes.
 # timeout: 240
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
@@ -115,4 +116,43 @@ expect 1 'cannot sync the data directory' bus-topic create kept --stream
 expect 0 '' bus-topic create kept --stream
 bus-topic rm kept || note_failure "kept is not removed"
 wait_for "all of it to be deleted" gone
+# ---- two make the same stream at one time: both have it then, or are told what it is; if the first is refused the second makes it
+for i in 1 2 3; do
+  bus-topic create twice$i --stream >one 2>&1 &
+  first=$!
+  bus-topic create twice$i --stream >two 2>&1 || note_failure "the second one: $(cat two)"
+  wait $first || note_failure "the first one: $(cat one)"
+done
+echo '.new.second hold' >"$faults/renameat"
+bus-topic create second --stream >one 2>&1 &
+first=$!
+wait_for "the first to be at it" test -e "$faults/held"
+bus-topic create second --stream --max-age=1h >two 2>&1 &
+second=$!
+bus-topic create second >three 2>&1 & # in the way of a stream, it is none
+third=$!
+bus-topic create second --stream >four 2>&1 & # goes while it waits
+fourth=$!
+sleep 0.3
+kill -KILL $fourth
+wait $fourth 2>/dev/null
+rm "$faults/renameat" "$faults/held"
+wait $first || note_failure "the first one: $(cat one)"
+wait $second && note_failure "two with other settings have the same stream"
+grep -q 'another max_age' two || note_failure "the second one: $(cat two)"
+wait $third && note_failure "a topic and a stream have the same name"
+grep -q 'is a stream' three || note_failure "the third one: $(cat three)"
+echo '.new.third>third EIO' >"$faults/renameat"
+echo '.new.third hold' >"$faults/unlinkat"
+bus-topic create third --stream >one 2>&1 &
+first=$!
+wait_for "the first to be refused" test -e "$faults/held"
+bus-topic create third --stream >two 2>&1 &
+second=$!
+sleep 0.3
+rm "$faults/unlinkat" "$faults/held"
+wait $first && note_failure "the disk reported an error, and a stream is made"
+wait $second || note_failure "the second one was not asked again: $(cat two)"
+send third 1 3
+gone || note_failure "something is left: $(ls -A data/streams)"
 finish
