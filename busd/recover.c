@@ -207,6 +207,17 @@ static int note_segment(struct recovered *rec, const struct log_dir *ld, size_t 
 	return error < 0 ? error : 0;
 }
 
+/* Has anybody published yet? Before that there is no file with names. */
+static bool was_used(const struct log_dir *ld, uint64_t end)
+{
+	if (ld->entries[0].base_seq > 0)
+		return true;
+	for (size_t i = 0; i + 1 < ld->segments; i++)
+		if (ld->entries[i + 1].prev_end > ld->entries[i].base_seq)
+			return true;
+	return end > ld->entries[ld->segments - 1].base_seq;
+}
+
 static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 			     const struct log_dir *ld, uint64_t end, struct sources *sources)
 {
@@ -226,7 +237,7 @@ static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 		       "no file with last numbers of publishers can be read: what they publish again is recognised as far as the log reaches back");
 		rec->sources_incomplete = true;
 	}
-	if (sources->absent || sources->bad) {
+	if ((sources->absent && was_used(ld, end)) || sources->bad) {
 		remark(rec, "names of publishers cannot be read, or are not there");
 		rec->sources_incomplete = rec->sources_incomplete || sources->bad;
 	}
