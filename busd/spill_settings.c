@@ -136,15 +136,19 @@ int spill_settings_write(int dir, const struct spill_settings *settings, struct 
 {
 	char text[SETTINGS_MAX];
 	const int len = print(settings, text, sizeof(text));
+	ssize_t written;
 	int fd, rc = 0;
 
 	unlinkat(dir, SPILL_SETTINGS_NAME, 0); /* of one that was never put in place */
 	fd = openat(dir, SPILL_SETTINGS_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
+	if (fd < 0) {
 		rc = -errno;
-	else if (write(fd, text, (size_t)len) != len)
-		rc = errno ? -errno : -ENOSPC;
-	else if (fsync(fd) < 0 || fsync(dir) < 0)
+	} else {
+		written = write(fd, text, (size_t)len);
+		if (written != len) /* less: what is left of the room */
+			rc = written < 0 ? -errno : -ENOSPC;
+	}
+	if (rc == 0 && (fsync(fd) < 0 || fsync(dir) < 0))
 		rc = -errno;
 	if (fd >= 0)
 		close(fd);

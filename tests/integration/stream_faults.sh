@@ -3,7 +3,7 @@
 # under way when the worker died is finished by the next one; with the clock a day back for some starts no young message is
 # deleted by its age; while the data directory cannot be listed nobody gets a topic by a name that may be a stream's, and then
 # they are there; a rename that cannot be synced is taken back, or a removal, and no stream lives on under a name that is deleted; who
-# makes a stream that another one is making gets what that becomes.
+# makes a stream that another one is making gets what that becomes; what is wrong for a while is said once, and what is not, not.
 # timeout: 240
 # shellcheck source=tests/integration/lib_worker.sh disable=SC1091
 . tests/integration/lib_worker.sh
@@ -155,4 +155,31 @@ wait $first && note_failure "the disk reported an error, and a stream is made"
 wait $second || note_failure "the second one was not asked again: $(cat two)"
 send third 1 3
 gone || note_failure "something is left: $(ls -A data/streams)"
+# ---- settings that were written in part: said to be for want of room, and nothing is left
+echo 'busd-stream short' >"$faults/write"
+expect 1 'cannot write the stream.s settings: No space left' bus-topic create part --stream
+[ ! -e "$faults/write" ] || note_failure "the settings are not written in one piece"
+gone || note_failure "something is left: $(ls -A data/streams)"
+
+# ---- an old segment that cannot be removed: said once
+bus-topic create old --stream --max-messages=1 || exit 1
+bus-topic create unused --stream || exit 1
+send old 1 5
+stop_busd
+echo '.log EROFS *' >"$faults/unlinkat"
+start_busd
+send old 6 10
+sleep 3.5
+same "times that it is said" 1 "$(grep -c '"old": an old segment cannot be removed: Read-only' busd.log)"
+rm "$faults/unlinkat"
+wait_for "it to be removed" grep -q '"old": old segments can be removed again' busd.log
+log_of old | cmp - <(seq 6 10) || note_failure "it is not removed, or too much: $(log_of old | tr '\n' ' ')"
+
+# ---- names of publishers are missed where there were some only
+stop_busd
+rm data/streams/old/sources
+start_busd
+wait_for "it to be said" grep -q '"old".*names of publishers cannot be read, or are not there' busd.log
+wait_for "the stream to be written" info_is unused state running
+! grep -q '"unused".*names of publishers' busd.log || note_failure "a stream that nobody published on misses names"
 finish
