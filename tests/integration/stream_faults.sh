@@ -32,7 +32,7 @@ kill_held() {
   rm "$faults/$1" "$faults/held"
   wait_for "a new worker" another_than "$pid"
 }
-send() { seq "$2" "$3" | bus-pub "$1" --stdin=lines --wait=durable 2>pub.log || note_failure "$1: $(cat pub.log)"; }
+send() { seq "$2" "$3" | timeout 20 bus-pub "$1" --stdin=lines --wait=durable 2>pub.log || note_failure "$1: $(cat pub.log)"; }
 gone() { [ -z "$(find data/streams -mindepth 1 -maxdepth 1 -name '.*')" ]; }
 
 # ---- the worker dies while it stops: the end of the stream is noted, and its writer has not ended
