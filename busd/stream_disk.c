@@ -598,11 +598,10 @@ static void load_again(struct busd *busd, const char *name)
 			 busd->data_dir, name);
 }
 
-void stream_load_again(struct busd *busd)
+static void refused_again(struct busd *busd)
 {
 	struct refused *refused = busd->refused, *next;
 
-	busd->refused_wait_ns = bus_min_u64(busd->refused_wait_ns * 2, AGAIN_MAX_NS);
 	for (busd->refused = NULL; refused; refused = next) {
 		next = refused->next;
 		if (refused->again) {
@@ -613,8 +612,15 @@ void stream_load_again(struct busd *busd)
 			busd->refused = refused;
 		}
 	}
+}
+
+void stream_load_again(struct busd *busd)
+{
+	busd->refused_wait_ns = bus_min_u64(busd->refused_wait_ns * 2, AGAIN_MAX_NS);
 	if (busd->unlisted)
 		stream_load(busd);
+	if (!busd->unlisted)
+		refused_again(busd);
 	stream_run(busd);
 }
 
