@@ -518,7 +518,7 @@ int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *
 	int streams = open_streams(data_dir, false, why), fd, error = 0;
 	DIR *list;
 
-	if (streams == -ENOENT)
+	if (streams == -ENOENT || streams == -ENOTDIR) /* where a file stands there are no streams */
 		return 0;
 	if (streams < 0)
 		return streams;
