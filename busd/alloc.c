@@ -39,6 +39,7 @@ struct job *job_new(struct client *client, const void *request)
 	job->req = ((const struct ctl_head *)request)->req;
 	job->stream_dir = -1;
 	list_init(&job->link);
+	list_init(&job->making);
 	return job;
 }
 
@@ -46,6 +47,8 @@ void job_free(struct job *job)
 {
 	if (job->stream_dir >= 0)
 		close(job->stream_dir);
+	list_remove(&job->making);
+	free(job->asked);
 	position_drop(job->hold);
 	segment_unref(job->seg);
 	free(job);

@@ -42,8 +42,10 @@ struct job {
 	uint64_t stream_bytes;
 	struct ctl_log_settings log;
 	uint8_t uuid[LOG_UUID_BYTES];
-	bool on_disk;   /* its directory is made first, in */
-	bool put_aside; /* only that: its directory is */
+	struct list making;             /* busd.creating */
+	struct ctl_topic_create *asked; /* it waits there, and is asked again; NULL: it makes it */
+	bool on_disk;                   /* its directory is made first, in */
+	bool put_aside;                 /* only that: its directory is */
 	const char *data_dir;
 	int stream_dir;                /* -1: not there; the job's */
 	struct spill_ask *ask;         /* parked: what the stream's writer was asked, */

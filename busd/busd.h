@@ -97,7 +97,9 @@ struct busd {
 	bool swept;              /* those of a former busd are, or were */
 	uint64_t refused_wait_ns; /* before streams that could not be taken up are tried again */
 	struct list streams_ending;
+	struct list creating; /* jobs that make a stream, and those that wait for one of that name */
 	struct refused *refused; /* of stream_disk.c */
+	const struct why *unlisted; /* why it is not known what the data directory holds; NULL: it is */
 	uint64_t ring_count, sub_count;
 	uint64_t evictions;
 	uint64_t next_id;  /* of everything: never reused */

@@ -273,6 +273,8 @@ static void begin_lane(struct log_file *log, uint64_t to, bool syncs)
 		lane->covers_pos = all ? lane->to_pos : log->written_pos;
 		log->sync_busy = true;
 	}
+	if (to > lane->from)
+		log->time_ns = bus_max_u64(log->time_ns, slot_of(log, to - 1)->time);
 	log->next = to;
 	log->next_pos = lane->to_pos;
 	log->lane_count++;
@@ -461,6 +463,7 @@ int log_file_open(struct log_file **ret, struct io *io, const struct log_file_op
 					(uint64_t)LOG_AREA_ALIGN);
 	log->size = log->payload_off + log->opts.bytes;
 	log->start = *start;
+	log->time_ns = start->time_ns;
 	log->offered = log->next = log->written = log->durable = log->noted = start->seq;
 	log->next_pos = log->written_pos = log->durable_pos = start->pos;
 	log->serial = start->seq;

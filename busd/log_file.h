@@ -57,7 +57,7 @@ struct log_file_opts {
 	void *owner;
 };
 
-/* Where it begins. recover.h fills it. */
+/* Where it begins. recover.h fills it, but for the time. */
 struct log_start {
 	uint64_t seq;      /* the first message that will be written */
 	uint64_t pos;      /* its position, or a bound of it from below */
@@ -65,6 +65,7 @@ struct log_start {
 	uint64_t index; /* of the first segment */
 	bool replace;   /* the file that has the first segment's name holds nothing that counts */
 	bool aside; /* there are files in place of segments: one that has its name may be moved away */
+	uint64_t time_ns; /* no message that the log held before is younger */
 };
 
 enum log_state {

@@ -70,6 +70,7 @@ struct log_file {
 	enum roll_step roll;
 	bool roll_busy; /* roll_req is under way */
 	uint64_t created_ns;
+	uint64_t time_ns;       /* of the youngest message */
 	struct log_start start; /* of the next segment */
 	uint8_t *front;         /* FRONT_BYTES */
 	uint8_t *snapshot;

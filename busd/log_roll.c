@@ -194,7 +194,8 @@ static void fill_front(struct log_file *log)
 		.bytes = log->opts.bytes,
 		.payload_off = log->payload_off,
 		.size = log->size,
-		.created_ns = bus_realtime_ns(),
+		/* the clock may have been set back: what age is told by is no less than that of any message before */
+		.created_ns = bus_max_u64(bus_realtime_ns(), log->time_ns),
 	};
 
 	log->created_ns = header.created_ns;

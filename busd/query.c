@@ -7,12 +7,14 @@
 #include "namespace.h"
 #include "numa_place.h"
 #include "record.h"
+#include "request.h"
 #include "spill_dir.h"
 #include "stream_internal.h"
 
 #include "format/topic_name.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -99,11 +101,77 @@ static int compare(const struct topic *topic, const struct ctl_topic_settings *a
 		       topic->name, text);
 }
 
+static struct job *find_maker(const struct busd *busd, const char *name)
+{
+	struct job *job;
+
+	for_each(job, &busd->creating, making)
+		if (!job->asked && strcmp(job->pattern, name) == 0)
+			return job;
+	return NULL;
+}
+
+/* The same stream is being made: what this one gets is known once that is. */
+static int wait_for_maker(struct client *client, const struct ctl_topic_create *asked, struct why *why)
+{
+	struct job *job = job_new(client, asked);
+	struct ctl_topic_create *copy = malloc(sizeof(*copy));
+
+	if (!job || !copy) {
+		free(copy);
+		if (job)
+			job_free(job);
+		return because(why, ENOMEM, "busd is out of memory");
+	}
+	*copy = *asked;
+	job->asked = copy;
+	client->job = job;
+	list_append(&client->busd->creating, &job->making);
+	return 0;
+}
+
+static void ask_again(struct job *job)
+{
+	struct client *client = job->client;
+	struct why why = { "" };
+	int rc;
+
+	if (client)
+		client->job = NULL;
+	if (client && !client->doomed) {
+		rc = query_topic_create(client, job->asked, &why);
+		if (rc < 0)
+			client_reply_error(client, CTL_VERSION, job->req, -rc, why.text);
+		request_resume(client);
+	}
+	job_free(job);
+}
+
+/* Whoever waited for this name: the first of them makes it now, if it was not made. */
+static void made(struct busd *busd, const char *name)
+{
+	struct list waited;
+	struct job *job;
+
+	list_init(&waited);
+	for_each(job, &busd->creating, making) {
+		if (!job->asked || strcmp(job->asked->topic, name) != 0)
+			continue;
+		list_remove(&job->making);
+		list_append(&waited, &job->making);
+	}
+	while (!list_empty(&waited)) {
+		job = list_entry(waited.next, struct job, making);
+		list_remove(&job->making);
+		ask_again(job);
+	}
+}
+
 /* The ring is there. */
 static void stream_built(struct client *client, struct job *job)
 {
 	const struct ctl_head request = { .type = CTL_TOPIC_CREATE, .req = job->req };
-	struct why unused = { "" };
+	struct why gone = { "" };
 	struct topic *topic = NULL;
 	int rc = job->rc;
 
@@ -124,12 +192,15 @@ static void stream_built(struct client *client, struct job *job)
 		else
 			stream_run(job->busd);
 	}
-	if (job->stream_dir >= 0) /* made, and nobody's */
-		(void)spill_dir_retire(job->stream_dir, job->pattern, &unused);
+	if (job->stream_dir >= 0 && spill_dir_retire(job->stream_dir, job->pattern, &gone) != 0)
+		log_error("stream \"%s\" is not made, and its directory is there: %s", job->pattern,
+			  gone.text);
 	if (client && rc < 0)
 		client_reply_error(client, CTL_VERSION, job->req, -rc, job->why.text);
 	else if (client)
 		answer_ok(client, &request, 1);
+	list_remove(&job->making);
+	made(job->busd, job->pattern);
 	job_free(job);
 }
 
@@ -161,6 +232,7 @@ static int create_stream(struct client *client, const struct ctl_topic_create *c
 	}
 	memcpy(job->pattern, create->topic, sizeof(job->pattern));
 	job->done = stream_built;
+	list_append(&client->busd->creating, &job->making);
 	job->plan = (struct segment_plan){
 		.kind = CTL_SEG_RING,
 		.ring_slots = create->stream_slots,
@@ -220,6 +292,8 @@ int query_topic_create(struct client *client, const void *msg, struct why *why)
 	if (rc < 0)
 		return rc;
 	topic = topic_find(busd, create->topic);
+	if (!topic && find_maker(busd, create->topic))
+		return wait_for_maker(client, msg, why);
 	if (!topic && settings.flags & CTL_TOPIC_STREAM)
 		return create_stream(client, create, &settings, why);
 	if (!topic) {
@@ -277,13 +351,16 @@ static void stream_put_aside(struct client *client, struct job *job)
 	const struct ctl_head request = { .type = CTL_TOPIC_REMOVE, .req = job->req };
 	struct topic *topic = job->topic;
 
-	if (job->rc == 0 && !topic->removed) {
+	if (job->rc >= 0 && !topic->removed) {
 		log_info("stream \"%s\" is removed by %s, with all that is on disk", topic->name,
 			 client ? client_label(client) : "one who has gone");
 		topic_remove(topic);
 	}
-	if (client && job->rc < 0)
-		client_reply_error(client, CTL_VERSION, job->req, -job->rc, job->why.text);
+	if (job->rc != 0)
+		log_error("removing stream \"%s\": %s", topic->name, job->why.text);
+	if (client && job->rc != 0)
+		client_reply_error(client, CTL_VERSION, job->req, job->rc < 0 ? -job->rc : EIO,
+				   job->why.text);
 	else if (client)
 		answer_ok(client, &request, 0);
 	topic_unpin(topic);

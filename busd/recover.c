@@ -311,6 +311,17 @@ static int tell_incomplete(struct recovered *rec, const struct sources *sources)
 	return 0;
 }
 
+/* Has anybody published yet? Before that there is no file with names. */
+static bool was_used(const struct log_dir *ld, uint64_t end)
+{
+	if (ld->entries[0].base_seq > 0)
+		return true;
+	for (size_t i = 0; i + 1 < ld->segments; i++)
+		if (ld->entries[i + 1].prev_end > ld->entries[i].base_seq)
+			return true;
+	return end > ld->entries[ld->segments - 1].base_seq;
+}
+
 static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 			     const struct log_dir *ld, uint64_t end, struct sources *sources)
 {
@@ -332,7 +343,7 @@ static int find_last_numbers(struct recovered *rec, struct io *io, int dir,
 		       "no file with last numbers of publishers can be read: what they publish again is recognised as far as the log reaches back");
 		rec->sources_incomplete = true;
 	}
-	if (sources->absent || sources->bad) {
+	if ((sources->absent && was_used(ld, end)) || sources->bad) {
 		remark(rec, "names of publishers cannot be read, or are not there");
 		rec->sources_incomplete = rec->sources_incomplete || sources->bad;
 	}
@@ -375,6 +386,30 @@ static int keep_segment(struct retention *retention, const struct log_entry *e,
 	return retention_add(retention, &made, false);
 }
 
+/*
+ * The time of the last message before segment i. Where that cannot be read: what the segment behind it says, than which
+ * none is younger.
+ */
+static uint64_t time_before(const struct log_dir *ld, size_t i)
+{
+	struct log_segment seg;
+	uint64_t time = 0;
+
+	for (; i > 0 && time == 0; i--) {
+		const struct log_entry *e = &ld->entries[i - 1], *next = &ld->entries[i];
+		const uint64_t end = bus_min_u64(next->prev_end, next->base_seq);
+
+		if (end <= e->base_seq)
+			continue;
+		if (log_dir_segment(ld, i - 1, &seg) < 0)
+			return next->created_ns;
+		if (log_segment_time(&seg, end - 1, end, &time) == end)
+			time = next->created_ns;
+		log_segment_close(&seg);
+	}
+	return time;
+}
+
 static int look_at_segments(struct recovered *rec, struct io *io, int dir, const struct log_dir *ld,
 			    struct retention *retention)
 {
@@ -412,6 +447,8 @@ static int look_at_segments(struct recovered *rec, struct io *io, int dir, const
 	rec->size = seg.header.size;
 	error = find_end(rec, io, &seg);
 	log_segment_close(&seg);
+	if (error == 0 && rec->end_seq == rec->base_seq)
+		rec->end_time = bus_max_u64(rec->end_time, time_before(ld, ld->segments - 1));
 	return error;
 }
 

@@ -20,7 +20,7 @@ struct recovered {
 	uint64_t oldest_seq; /* the first message that is kept */
 	uint64_t end_seq,
 		end_pos;    /* behind the last message that is accepted; all of those are on disk */
-	uint64_t end_time;  /* of that message, or the mark; 0: none */
+	uint64_t end_time;  /* no message is younger: of the last one, or the mark; 0: none */
 	uint64_t found;     /* messages that no mark attested, and are whole */
 	uint64_t withdrawn; /* messages that were whole in memory and are not on disk */
 	bool torn;          /* something that is no message stands at the end */

@@ -183,7 +183,6 @@ static bool restore_topic(struct busd *busd, const void *record, uint64_t place)
 	topic->place = place;
 	topic->settings = body->settings;
 	topic->explicit_ = body->explicit_;
-	topic->removed = body->removed;
 	topic->owed = body->owed;
 	topic->created_ns = body->created_ns;
 	topic->epoch = body->epoch;
@@ -199,6 +198,7 @@ static bool restore_topic(struct busd *busd, const void *record, uint64_t place)
 	topic->account = &user->account;
 	topic->space = space;
 	memcpy(topic->name, body->name, sizeof(topic->name));
+	topic->removed = body->removed || stream_is_aside(topic);
 	list_init(&topic->pubs);
 	list_init(&topic->rings);
 	list_init(&topic->members);

@@ -38,6 +38,10 @@ int retention_add(struct retention *r, const struct log_made *made, bool sealed)
 		last->end_seq = made->base_seq;
 		last->messages = end - bus_min_u64(end, last->base_seq);
 		last->last_ns = made->created_ns;
+		/* one that was made while the clock was ahead says too much of those before it */
+		for (size_t i = r->count - 1;
+		     i > 0 && r->segments[i - 1].last_ns > made->created_ns; i--)
+			r->segments[i - 1].last_ns = made->created_ns;
 		if (last->sealed)
 			last->bytes = bus_min_u64(last->bytes, bytes_held(last, made));
 	}

@@ -22,8 +22,8 @@ struct retention_limits {
 struct retention_segment {
 	uint64_t base_seq, end_seq; /* end: the next one's base; of the newest: not known here */
 	uint64_t messages; /* less than the numbers, where a hole follows; of the newest: 0 */
-	uint64_t last_ns;  /* no message in it is younger; of the newest: not known here */
-	uint64_t bytes;    /* that it takes of the disk */
+	uint64_t last_ns; /* no message in it is younger, nor in those before; of the newest: not known here */
+	uint64_t bytes; /* that it takes of the disk */
 	uint64_t base_pos;
 	uint64_t named; /* the number in its file's name */
 	bool sealed;    /* will be, by its writer, who gives back what it does not hold */

@@ -183,6 +183,7 @@ void server_init(struct busd *busd)
 	list_init(&busd->stalled);
 	list_init(&busd->subs);
 	list_init(&busd->streams_ending);
+	list_init(&busd->creating);
 	numa_start();
 }
 

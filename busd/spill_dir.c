@@ -16,25 +16,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define SETTINGS_MAX 2048
-#define NEW_PREFIX   ".new."
+#define NEW_PREFIX ".new."
 /* no topic's directory has such names */
 #define REMOVED      ".removed."
 #define PUT_ASIDE    "@removed-" /* by a former version: for people to delete */
-#define FIRST_LINE   "busd-stream 1\n"
 #define LOCK_TRIES   40
 #define LOCK_WAIT_US 50000
-
-static const char *const sync_names[] = {
-	[CTL_SYNC_DEFAULT] = "default",   [CTL_SYNC_NONE] = "none",
-	[CTL_SYNC_INTERVAL] = "interval", [CTL_SYNC_BATCH] = "batch",
-	[CTL_SYNC_MEMORY] = "memory",
-};
-
-const char *spill_sync_text(uint32_t sync)
-{
-	return sync < BUS_ARRAY_LEN(sync_names) ? sync_names[sync] : "?";
-}
 
 /* ---- where ---- */
 
@@ -151,141 +138,16 @@ static int open_streams(const char *data_dir, bool make, struct why *why)
 	return rc < 0 ? rc : fd;
 }
 
-/* ---- the settings ---- */
-
-static int print(const struct spill_settings *s, char *buf, size_t size)
+/* The next one; NULL: there is none, or *error. */
+static const struct dirent *next_entry(DIR *list, int *error)
 {
-	char uuid[2 * LOG_UUID_BYTES + 1];
-	int i, len;
+	const struct dirent *entry;
 
-	for (i = 0; i < LOG_UUID_BYTES; i++)
-		snprintf(uuid + (size_t)i * 2, 3, "%02x", s->uuid[i]);
-	len = snprintf(
-		buf, size,
-		FIRST_LINE
-		"topic %s\nuuid %s\ncreated_ns %llu\n"
-		"ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
-		"stream_slots %u\nstream_bytes %llu\n"
-		"sync %s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n"
-		"on_full %s\n",
-		s->topic, uuid, (unsigned long long)s->created_ns, s->rings.slots,
-		(unsigned long long)s->rings.bytes, (unsigned long long)s->rings.max_bytes,
-		s->rings.numa, s->rings.flags, s->stream_slots, (unsigned long long)s->stream_bytes,
-		spill_sync_text(s->log.sync), (unsigned long long)s->log.interval_ns,
-		(unsigned long long)s->log.max_age_ns, (unsigned long long)s->log.max_bytes,
-		(unsigned long long)s->log.max_messages,
-		s->log.on_full == CTL_ON_FULL_DROP ? "drop" : "block");
-	len += snprintf(buf + len, size - (size_t)len, "crc32c %08x\n", crc32c(buf, (size_t)len));
-	return len;
-}
-
-static bool parse_uuid(const char *text, uint8_t *uuid)
-{
-	unsigned byte;
-	int i;
-
-	for (i = 0; i < LOG_UUID_BYTES; i++) {
-		if (sscanf(text + (size_t)i * 2, "%2x", &byte) != 1)
-			return false;
-		uuid[i] = (uint8_t)byte;
-	}
-	return true;
-}
-
-static uint32_t parse_sync(const char *text)
-{
-	uint32_t i;
-
-	for (i = CTL_SYNC_NONE; i < CTL_SYNC_MEMORY; i++)
-		if (strcmp(text, sync_names[i]) == 0)
-			return i;
-	return CTL_SYNC_DEFAULT;
-}
-
-static bool parse(const char *text, struct spill_settings *s)
-{
-	unsigned long long created, bytes, max_bytes, stream_bytes, interval, age, kept, messages;
-	char uuid[2 * LOG_UUID_BYTES + 1], sync[16], on_full[8] = "block"; /* older ones do not say */
-	int got = sscanf(
-		text,
-		FIRST_LINE
-		"topic %255[^\n]\nuuid %32s\ncreated_ns %llu\n"
-		"ring_slots %u\nring_bytes %llu\nring_max_bytes %llu\nring_numa %d\nring_flags %u\n"
-		"stream_slots %u\nstream_bytes %llu\n"
-		"sync %15s\ninterval_ns %llu\nmax_age_ns %llu\nmax_bytes %llu\nmax_messages %llu\n"
-		"on_full %7s\n",
-		s->topic, uuid, &created, &s->rings.slots, &bytes, &max_bytes, &s->rings.numa,
-		&s->rings.flags, &s->stream_slots, &stream_bytes, sync, &interval, &age, &kept,
-		&messages, on_full);
-
-	if (got < 15 || strlen(uuid) != 2 * LOG_UUID_BYTES || !parse_uuid(uuid, s->uuid))
-		return false;
-	s->created_ns = created;
-	s->rings.bytes = bytes;
-	s->rings.max_bytes = max_bytes;
-	s->stream_bytes = stream_bytes;
-	s->log = (struct ctl_log_settings){ .sync = parse_sync(sync),
-					    .on_full = strcmp(on_full, "drop") == 0
-							       ? CTL_ON_FULL_DROP
-							       : CTL_ON_FULL_BLOCK,
-					    .interval_ns = interval,
-					    .max_age_ns = age,
-					    .max_bytes = kept,
-					    .max_messages = messages };
-	return s->log.sync != CTL_SYNC_DEFAULT && bus_is_pow2(s->stream_slots) &&
-	       bus_is_pow2(stream_bytes) && s->stream_slots >= RING_MIN_SLOTS &&
-	       s->stream_slots <= RING_MAX_SLOTS && stream_bytes <= RING_MAX_BYTES;
-}
-
-int spill_dir_read(int dir, struct spill_settings *ret, struct why *why)
-{
-	char text[SETTINGS_MAX + 1];
-	const char *last;
-	unsigned crc;
-	ssize_t len;
-	int fd = openat(dir, SPILL_SETTINGS_NAME,
-			O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
-
-	memset(ret, 0, sizeof(*ret));
-	if (fd < 0)
-		return because(why, errno, "its file " SPILL_SETTINGS_NAME " cannot be opened: %s",
-			       strerror(errno));
-	len = read(fd, text, SETTINGS_MAX);
-	if (len < 0)
-		because(why, errno, "its file " SPILL_SETTINGS_NAME " cannot be read: %s",
-			strerror(errno));
-	close(fd);
-	if (len < 0)
-		return -EIO;
-	text[len] = 0;
-	last = strstr(text, "\ncrc32c ");
-	if (last && sscanf(last, "\ncrc32c %x", &crc) == 1 &&
-	    crc == crc32c(text, (size_t)(last + 1 - text)) && parse(text, ret))
-		return 0;
-	return because(why, EBADMSG,
-		       "its file " SPILL_SETTINGS_NAME
-		       " is damaged, or of another version of busd: nothing of the stream is touched");
-}
-
-static int write_settings(int dir, const struct spill_settings *settings, struct why *why)
-{
-	char text[SETTINGS_MAX];
-	const int len = print(settings, text, sizeof(text));
-	int fd, rc = 0;
-
-	unlinkat(dir, SPILL_SETTINGS_NAME, 0); /* of one that was never put in place */
-	fd = openat(dir, SPILL_SETTINGS_NAME, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		rc = -errno;
-	else if (write(fd, text, (size_t)len) != len)
-		rc = errno ? -errno : -ENOSPC;
-	else if (fsync(fd) < 0 || fsync(dir) < 0)
-		rc = -errno;
-	if (fd >= 0)
-		close(fd);
-	if (rc < 0)
-		return because(why, -rc, "cannot write the stream's settings: %s", strerror(-rc));
-	return 0;
+	errno = 0;
+	entry = readdir(list);
+	if (!entry && errno)
+		*error = -errno;
+	return entry;
 }
 
 /* ---- a stream's directory ---- */
@@ -310,31 +172,53 @@ static int lock(int dir, const char *topic, struct why *why)
 		topic);
 }
 
-static int put_in_place(int streams, int dir, const char *from, const char *to,
-			const struct spill_settings *settings, struct why *why)
+/* Its name is not on disk: it is no stream then, now or later. */
+static int take_out(int streams, const char *from, const char *to, int error, struct why *why)
 {
-	int rc = lock(dir, settings->topic, why), i;
+	const bool out = renameat(streams, to, streams, from) == 0;
 
-	if (rc == 0)
-		rc = write_settings(dir, settings, why);
+	(void)fsync(streams);
+	return because(why, error, "cannot sync the data directory: %s%s%s%s", strerror(error),
+		       out ? "" : "; the stream's directory ", out ? "" : to,
+		       out ? "" : " cannot be taken away, and is a stream when busd starts again");
+}
+
+static int put_in_place(int streams, const char *from, const char *to, struct why *why)
+{
+	int i;
+
 	/* one that is being removed at this moment is about to lose its name */
-	for (i = 0; rc == 0 && i < LOCK_TRIES; i++) {
+	for (i = 0; i < LOCK_TRIES; i++) {
 		if (renameat(streams, from, streams, to) == 0)
-			return fsync(streams) == 0
-				       ? 0
-				       : because(why, errno, "cannot sync the data directory: %s",
-						 strerror(errno));
+			return fsync(streams) == 0 ? 0 : take_out(streams, from, to, errno, why);
 		if (errno != ENOTEMPTY && errno != EEXIST)
 			return because(why, errno, "cannot name the stream's directory: %s",
 				       strerror(errno));
 		usleep(LOCK_WAIT_US);
 	}
-	if (rc < 0)
-		return rc;
 	return because(
 		why, EEXIST,
 		"there is a directory %s of a stream already, which is no topic here; see busd's log, or move it away",
 		to);
+}
+
+/* With its lock, or not at all: it may be somebody else's who makes the same stream. */
+static int make_in(int streams, int dir, const char *from, const char *to,
+		   const struct spill_settings *settings, struct why *why)
+{
+	int rc = lock(dir, settings->topic, why);
+
+	if (rc < 0)
+		return rc;
+	rc = spill_settings_write(dir, settings, why);
+	if (rc == 0)
+		rc = put_in_place(streams, from, to, why);
+	/* by the name: it may have the other one after all */
+	if (rc < 0 && unlinkat(streams, from, AT_REMOVEDIR) < 0 && errno == ENOTEMPTY) {
+		unlinkat(dir, SPILL_SETTINGS_NAME, 0);
+		unlinkat(streams, from, AT_REMOVEDIR);
+	}
+	return rc;
 }
 
 int spill_dir_create(const char *data_dir, const struct spill_settings *settings, struct why *why)
@@ -355,7 +239,7 @@ int spill_dir_create(const char *data_dir, const struct spill_settings *settings
 		rc = because(why, -dir, "cannot make a directory in %s: %s", data_dir,
 			     strerror(-dir));
 	} else {
-		rc = put_in_place(streams, dir, from, to, settings, why);
+		rc = make_in(streams, dir, from, to, settings, why);
 		if (rc < 0)
 			close(dir);
 	}
@@ -388,33 +272,131 @@ int spill_dir_open(const char *data_dir, const char *topic, const uint8_t *uuid,
 	return rc < 0 ? rc : dir;
 }
 
+static int rename_aside(int streams, const char *name, char *to, size_t size)
+{
+	const unsigned long long now = bus_realtime_ns() / 1000000000;
+	int rc = -EEXIST;
+	unsigned i;
+
+	for (i = 0; i < 1000 && (rc == -EEXIST || rc == -ENOTEMPTY); i++) {
+		if (i == 0)
+			snprintf(to, size, REMOVED "%s-%llu", name, now);
+		else
+			snprintf(to, size, REMOVED "%s-%llu-%u", name, now, i);
+		rc = renameat(streams, name, streams, to) < 0 ? -errno : 0;
+	}
+	return rc;
+}
+
+/*
+ * It is renamed, and that is not on disk, by this error. Whoever writes to it must not do so under a name that is deleted
+ * at the next start: it gets its own back, or is removed.
+ */
+static int take_back(int streams, const char *name, const char *to, int error, struct why *why)
+{
+	if (renameat(streams, to, streams, name) == 0) {
+		if (fsync(streams) == 0)
+			return because(why, error,
+				       "cannot sync the data directory: %s; the stream is as it was",
+				       strerror(error));
+		if (renameat(streams, name, streams, to) < 0)
+			return because(
+				why, error,
+				"cannot sync the data directory: %s; the stream is there, and may be gone after a loss of power: remove it again",
+				strerror(error));
+	}
+	because(why, error,
+		"the stream is removed, but the data directory cannot be synced: %s; after a loss of power it may be there again",
+		strerror(error));
+	return SPILL_DIR_UNSYNCED;
+}
+
 int spill_dir_retire(int dir, const char *topic, struct why *why)
 {
 	char name[SPILL_NAME_MAX], to[SPILL_NAME_MAX + 48];
-	const unsigned long long now = bus_realtime_ns() / 1000000000;
-	int streams = open_dir(dir, ".."), rc = 0;
-	unsigned i;
+	int streams = open_dir(dir, ".."), rc;
 
 	if (streams < 0)
 		return because(why, -streams, "cannot open the data directory: %s",
 			       strerror(-streams));
 	spill_dir_name(topic, name);
-	for (i = 0; i < 1000; i++) {
-		if (i == 0)
-			snprintf(to, sizeof(to), REMOVED "%s-%llu", name, now);
-		else
-			snprintf(to, sizeof(to), REMOVED "%s-%llu-%u", name, now, i);
-		rc = renameat(streams, name, streams, to) < 0 ? -errno : 0;
-		if (rc != -EEXIST && rc != -ENOTEMPTY)
-			break;
-	}
-	if (rc == 0 && fsync(streams) < 0)
-		rc = -errno;
-	close(streams);
+	rc = rename_aside(streams, name, to, sizeof(to));
 	if (rc < 0)
-		return because(why, -rc, "cannot rename the directory of stream \"%s\": %s", topic,
-			       strerror(-rc));
-	return 0;
+		because(why, -rc, "cannot rename the directory of stream \"%s\": %s", topic,
+			strerror(-rc));
+	else if (fsync(streams) < 0)
+		rc = take_back(streams, name, to, errno, why);
+	close(streams);
+	return rc;
+}
+
+/* Is this directory that stream's? -errno: that cannot be told. */
+static int is_of(int dir, const uint8_t *uuid, struct why *why)
+{
+	struct spill_settings there;
+	int rc = spill_dir_read(dir, &there, why);
+
+	close(dir);
+	return rc < 0 ? rc : memcmp(there.uuid, uuid, sizeof(there.uuid)) == 0;
+}
+
+/* Is it one of those that are to be deleted? */
+static bool is_aside(DIR *list, const char *name, const uint8_t *uuid, int *error)
+{
+	const size_t prefix = strlen(REMOVED);
+	const struct dirent *entry;
+	struct why unused;
+
+	while ((entry = next_entry(list, error))) {
+		int dir;
+
+		if (strncmp(entry->d_name, REMOVED, prefix) != 0 ||
+		    strncmp(entry->d_name + prefix, name, strlen(name)) != 0)
+			continue;
+		dir = open_dir(dirfd(list), entry->d_name);
+		if (dir >= 0 && is_of(dir, uuid, &unused) == 1)
+			return true;
+	}
+	return false;
+}
+
+static int look_aside(int streams, const char *name, const uint8_t *uuid, struct why *why)
+{
+	DIR *list = fdopendir(streams);
+	int rc = SPILL_DIR_GONE, error = 0;
+
+	if (!list) {
+		close(streams);
+		return because(why, ENOMEM, "busd is out of memory");
+	}
+	if (is_aside(list, name, uuid, &error))
+		rc = SPILL_DIR_ASIDE;
+	else if (error < 0)
+		rc = because(why, -error, "cannot list the data directory: %s", strerror(-error));
+	/* who renamed it may have died before that was on disk */
+	if (rc == SPILL_DIR_ASIDE && fsync(streams) < 0)
+		rc = because(why, errno, "cannot sync the data directory: %s", strerror(errno));
+	closedir(list);
+	return rc;
+}
+
+int spill_dir_where(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why)
+{
+	char name[SPILL_NAME_MAX];
+	int streams = open_streams(data_dir, false, why), dir, rc = 0;
+
+	if (streams < 0)
+		return streams == -ENOENT ? SPILL_DIR_GONE : streams;
+	spill_dir_name(topic, name);
+	dir = open_dir(streams, name);
+	if (dir >= 0)
+		rc = is_of(dir, uuid, why);
+	else if (dir != -ENOENT)
+		rc = because(why, -dir, "its directory cannot be opened: %s", strerror(-dir));
+	if (rc == 0)
+		return look_aside(streams, name, uuid, why);
+	close(streams);
+	return rc < 0 ? rc : SPILL_DIR_PLACE;
 }
 
 int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why)
@@ -422,22 +404,27 @@ int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *
 	struct spill_settings there;
 	char name[SPILL_NAME_MAX];
 	int streams = open_streams(data_dir, false, why), dir, rc;
+	bool there_is = false;
 
 	if (streams < 0)
 		return streams == -ENOENT ? 0 : streams;
 	spill_dir_name(topic, name);
 	dir = open_dir(streams, name);
+	rc = dir == -ENOENT ? 0 : dir;
+	if (dir >= 0) {
+		rc = spill_dir_read(dir, &there, why);
+		there_is = rc == 0 && memcmp(there.uuid, uuid, sizeof(there.uuid)) == 0;
+		if (there_is)
+			rc = spill_dir_retire(dir, topic, why);
+		close(dir);
+	} else if (rc < 0) {
+		because(why, -rc, "the directory of stream \"%s\" cannot be opened: %s", topic,
+			strerror(-rc));
+	}
+	/* somebody else has renamed it, and may not have come to sync that */
+	if (rc == 0 && !there_is && fsync(streams) < 0)
+		rc = because(why, errno, "cannot sync the data directory: %s", strerror(errno));
 	close(streams);
-	if (dir < 0)
-		return dir == -ENOENT
-			       ? 0
-			       : because(why, -dir,
-					 "the directory of stream \"%s\" cannot be opened: %s",
-					 topic, strerror(-dir));
-	rc = spill_dir_read(dir, &there, why);
-	if (rc == 0 && memcmp(there.uuid, uuid, sizeof(there.uuid)) == 0)
-		rc = spill_dir_retire(dir, topic, why);
-	close(dir);
 	return rc;
 }
 
@@ -448,7 +435,7 @@ static int delete_files(int dir)
 	DIR *list = fdopendir(dup(dir));
 	int rc = list ? 0 : -ENOMEM;
 
-	while (list && (entry = readdir(list))) {
+	while (list && (entry = next_entry(list, &rc))) {
 		if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
 			continue;
 		if (unlinkat(dir, entry->d_name, 0) < 0 && errno != ENOENT)
@@ -482,7 +469,7 @@ static int delete_dir(int streams, const char *name, int tries)
 int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 {
 	const struct dirent *entry;
-	int streams = open_streams(data_dir, false, why), rc = 0, one;
+	int streams = open_streams(data_dir, false, why), rc = 0, error = 0, one;
 	DIR *list;
 
 	if (streams < 0)
@@ -492,7 +479,10 @@ int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 		close(streams);
 		return because(why, ENOMEM, "busd is out of memory");
 	}
-	while ((entry = readdir(list))) {
+	/* that they are nobody's may not be on disk yet, and has to be before their files go */
+	if (fsync(streams) < 0)
+		error = -errno;
+	while (error == 0 && (entry = next_entry(list, &error))) {
 		if (strncmp(entry->d_name, REMOVED, strlen(REMOVED)) != 0)
 			continue;
 		one = delete_dir(dirfd(list), entry->d_name, tries);
@@ -501,6 +491,9 @@ int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 				     data_dir, entry->d_name, strerror(-one));
 	}
 	closedir(list);
+	if (error < 0)
+		rc = because(why, -error, "cannot sync or list the data directory %s: %s", data_dir,
+			     strerror(-error));
 	return rc;
 }
 
@@ -522,10 +515,10 @@ int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *
 		   void *owner, struct why *why)
 {
 	const struct dirent *entry;
-	int streams = open_streams(data_dir, false, why), fd;
+	int streams = open_streams(data_dir, false, why), fd, error = 0;
 	DIR *list;
 
-	if (streams == -ENOENT)
+	if (streams == -ENOENT || streams == -ENOTDIR) /* where a file stands there are no streams */
 		return 0;
 	if (streams < 0)
 		return streams;
@@ -540,7 +533,7 @@ int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *
 		close(streams);
 		return because(why, ENOMEM, "busd is out of memory");
 	}
-	while ((entry = readdir(list))) {
+	while ((entry = next_entry(list, &error))) {
 		if (entry->d_name[0] == '.' || strstr(entry->d_name, PUT_ASIDE))
 			continue;
 		fd = open_dir(dirfd(list), entry->d_name);
@@ -548,5 +541,8 @@ int spill_dir_each(const char *data_dir, void (*found)(void *owner, const char *
 			found(owner, entry->d_name, fd);
 	}
 	closedir(list);
+	if (error < 0)
+		return because(why, -error, "cannot list the data directory %s: %s", data_dir,
+			       strerror(-error));
 	return 0;
 }

@@ -50,9 +50,25 @@ int spill_dir_create(const char *data_dir, const struct spill_settings *settings
 int spill_dir_open(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why);
 /* By a descriptor: what the stream is. 0, -ENOENT: nothing says so; -errno with a sentence. */
 int spill_dir_read(int dir, struct spill_settings *ret, struct why *why);
-/* It becomes nobody's, and is to be deleted: renamed, on disk when this returns. 0, -errno with a sentence. */
+/* Into a directory that is no stream's yet; on disk when this returns. 0, -errno with a sentence. */
+int spill_settings_write(int dir, const struct spill_settings *settings, struct why *why);
+/*
+ * Where that of a stream is, after a worker that may have been about to rename it: SPILL_DIR_PLACE..., or -errno with a
+ * sentence. Of one that is put aside the name is on disk when this returns. Takes the disk's time, but little.
+ */
+enum spill_dir_where {
+	SPILL_DIR_PLACE, /* as it was */
+	SPILL_DIR_ASIDE, /* removed: it is to be deleted */
+	SPILL_DIR_GONE,  /* neither: deleted, moved away, or another stream has its name */
+};
+int spill_dir_where(const char *data_dir, const char *topic, const uint8_t *uuid, struct why *why);
+/*
+ * It becomes nobody's, and is to be deleted: renamed, on disk when this returns. 0; -errno with a sentence: it is as it
+ * was; SPILL_DIR_UNSYNCED with a sentence: renamed, but not on disk, nor to be had back.
+ */
+#define SPILL_DIR_UNSYNCED 1
 int spill_dir_retire(int dir, const char *topic, struct why *why);
-/* That of a stream that is removed: 0 also where there is none, or it is another stream's. Takes the disk's time. */
+/* Likewise that of a stream: 0 also where there is none, or it is another stream's. Takes the disk's time. */
 int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *uuid,
 			struct why *why);
 /*

@@ -274,9 +274,12 @@ static void keep_limits(struct spill_disk *d, uint64_t now_ns)
 	if (due == 0)
 		return;
 	rc = retention_apply(&d->retention, d->io, d->o.dir, due);
-	if (rc < 0)
-		log_warning("stream \"%s\": an old segment cannot be removed: %s", d->topic,
-			    strerror(-rc));
+	if (rc < 0 && rc != d->keeps)
+		log_warning("stream \"%s\": an old segment cannot be removed: %s; tried again each second",
+			    d->topic, strerror(-rc));
+	else if (rc == 0 && d->keeps < 0)
+		log_info("stream \"%s\": old segments can be removed again", d->topic);
+	d->keeps = rc;
 	spill_show_use(d);
 }
 

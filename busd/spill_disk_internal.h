@@ -27,6 +27,7 @@ struct spill_disk {
 	/* of the thread */
 	uint64_t head, gate, durable, limit;
 	uint64_t look_at; /* retention */
+	int keeps;        /* why an old segment could not be removed when last tried: -errno, 0 */
 	uint64_t said;    /* refusals and errors of the disk that were logged */
 	bool stuck;
 	uint64_t dropped; /* by the sequencer, when it was looked at last */

@@ -113,6 +113,7 @@ static int find_end(struct spill_disk *d, struct why *why)
 		retention_free(&d->retention);
 		return rc;
 	}
+	d->start.time_ns = d->rec.end_time;
 	d->ring_from = d->from;
 	d->found = true;
 	return 0;
@@ -183,6 +184,7 @@ int spill_find(struct spill_found *ret, int dir, const struct spill_settings *se
 		return rc;
 	}
 	recover_start(&ret->rec, settings->stream_slots, &ret->start);
+	ret->start.time_ns = ret->rec.end_time;
 	return 0;
 }
 

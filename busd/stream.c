@@ -466,13 +466,15 @@ bool stream_restart(struct topic *topic, struct why *why)
 		stream->ring = stream->pub->ring;
 	if (!own || (!stream->ring && !topic->removed))
 		return because(why, EIO, "a part of it is lost") == 0;
-	if (topic->removed)
-		stream_retire_dir(topic);
 	if (!stream->ring)
 		return true; /* it had ended already: its readers read on */
 	if (begin(stream, topic->removed || topic->log.sync == CTL_SYNC_MEMORY ? NULL : &place,
 		  why) < 0)
 		return false;
+	/* what is not on disk yet would have numbers that the stream gives again when it is taken up from there */
+	if (topic->removed && stream_stays(topic))
+		spill_hold(&stream->work.seq.spill, stream->work.seq.out.n, stream->work.seq.out.n,
+			   -1);
 	count_uses(stream);
 	return read_again(stream, own, why) == 0 && position_restore(topic, why) == 0;
 }

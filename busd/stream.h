@@ -61,6 +61,8 @@ int stream_make(struct topic *topic, struct segment *seg, struct stream_place *p
 		struct why *why);
 /* After a former worker: goes on where its commits say. False: it is lost. */
 bool stream_restart(struct topic *topic, struct why *why);
+/* Of one that a former worker had: was it removed, and is its directory to be deleted? Takes the disk's time. */
+bool stream_is_aside(const struct topic *topic);
 /* Its publishers' rings are closed: all of them goes into the stream, and then that ends. */
 void stream_finish(struct topic *topic);
 /* busd is stopped: what streams' publishers have sent goes to disk first. Waits, for some seconds at most. */

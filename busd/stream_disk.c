@@ -396,21 +396,33 @@ void stream_settle_ended(struct busd *busd)
 	}
 }
 
-/* One whose ring has ended, under a worker that died before it had put the directory aside. */
-void stream_retire_dir(const struct topic *topic)
+/*
+ * Its directory says whether it was removed: renamed first, and only then is that noted. A worker that was stopped notes the
+ * end of all topics too; one that dies before it notes anything has removed it all the same.
+ */
+static int find_dir(const struct topic *topic)
 {
 	struct why why = { "" };
-	int dir;
+	int rc = SPILL_DIR_GONE;
 
-	if (topic->log.sync == CTL_SYNC_MEMORY || !topic->busd->data_dir)
-		return;
-	dir = spill_dir_open(topic->busd->data_dir, topic->name, topic->uuid, &why);
-	if (dir < 0)
-		return;
-	if (spill_dir_retire(dir, topic->name, &why) < 0)
-		log_error("stream \"%s\" is removed, but its directory stays: %s", topic->name,
-			  why.text);
-	close(dir);
+	if (topic_is_stream(topic) && topic->log.sync != CTL_SYNC_MEMORY && topic->busd->data_dir)
+		rc = spill_dir_where(topic->busd->data_dir, topic->name, topic->uuid, &why);
+	if (rc < 0)
+		log_error("whether stream \"%s\" was removed cannot be made out, so it was not: %s",
+			  topic->name, why.text);
+	return rc;
+}
+
+bool stream_is_aside(const struct topic *topic)
+{
+	return find_dir(topic) == SPILL_DIR_ASIDE;
+}
+
+bool stream_stays(const struct topic *topic)
+{
+	const int where = find_dir(topic);
+
+	return where == SPILL_DIR_PLACE || where < 0;
 }
 
 /* ---- what the data directory holds ---- */
@@ -420,6 +432,11 @@ int stream_check_refused(const struct busd *busd, const char *topic, struct why 
 	char name[SPILL_NAME_MAX];
 	const struct refused *refused;
 
+	if (busd->unlisted)
+		return because(
+			why, EAGAIN,
+			"whether \"%s\" is a stream on disk is not known yet: %s; it is tried again",
+			topic, busd->unlisted->text);
 	spill_dir_name(topic, name);
 	for (refused = busd->refused; refused; refused = refused->next)
 		if (strcmp(refused->name, name) == 0)
@@ -438,6 +455,13 @@ static bool may_pass(int rc)
 	       rc == -EAGAIN || rc == -EDQUOT;
 }
 
+static void try_again(struct busd *busd)
+{
+	if (!busd->refused_wait_ns)
+		busd->refused_wait_ns = AGAIN_NS;
+	server_set_deadline(busd, TIMER_REFUSED, bus_monotonic_ns() + busd->refused_wait_ns);
+}
+
 static void refuse(struct busd *busd, const char *name, int rc, const struct why *why)
 {
 	struct refused *refused = calloc(1, sizeof(*refused));
@@ -449,11 +473,8 @@ static void refuse(struct busd *busd, const char *name, int rc, const struct why
 	refused->why = *why;
 	refused->next = busd->refused;
 	busd->refused = refused;
-	if (!refused->again)
-		return;
-	if (!busd->refused_wait_ns)
-		busd->refused_wait_ns = AGAIN_NS;
-	server_set_deadline(busd, TIMER_REFUSED, bus_monotonic_ns() + busd->refused_wait_ns);
+	if (refused->again)
+		try_again(busd);
 }
 
 static int build(struct busd *busd, const struct spill_settings *settings,
@@ -540,12 +561,29 @@ static int take_up(struct busd *busd, const char *name, int dir, struct why *why
 	return rc;
 }
 
+/* By an attempt to list them that failed later on. */
+static bool is_refused(const struct busd *busd, const char *name)
+{
+	const struct refused *refused;
+
+	for (refused = busd->refused; refused; refused = refused->next)
+		if (strcmp(refused->name, name) == 0)
+			return true;
+	return false;
+}
+
 static void found_dir(void *owner, const char *name, int dir)
 {
 	struct why why = { "" };
-	int rc = dir < 0 ? because(&why, -dir, "it cannot be opened: %s", strerror(-dir))
-			 : take_up(owner, name, dir, &why);
+	int rc;
 
+	if (is_refused(owner, name)) {
+		if (dir >= 0)
+			close(dir);
+		return;
+	}
+	rc = dir < 0 ? because(&why, -dir, "it cannot be opened: %s", strerror(-dir))
+		     : take_up(owner, name, dir, &why);
 	if (rc >= 0)
 		return;
 	log_error("the stream in %s/" SPILL_STREAMS_NAME
@@ -571,11 +609,10 @@ static void load_again(struct busd *busd, const char *name)
 			 busd->data_dir, name);
 }
 
-void stream_load_again(struct busd *busd)
+static void refused_again(struct busd *busd)
 {
 	struct refused *refused = busd->refused, *next;
 
-	busd->refused_wait_ns = bus_min_u64(busd->refused_wait_ns * 2, AGAIN_MAX_NS);
 	for (busd->refused = NULL; refused; refused = next) {
 		next = refused->next;
 		if (refused->again) {
@@ -586,13 +623,37 @@ void stream_load_again(struct busd *busd)
 			busd->refused = refused;
 		}
 	}
+}
+
+void stream_load_again(struct busd *busd)
+{
+	busd->refused_wait_ns = bus_min_u64(busd->refused_wait_ns * 2, AGAIN_MAX_NS);
+	if (busd->unlisted)
+		stream_load(busd);
+	if (!busd->unlisted)
+		refused_again(busd);
 	stream_run(busd);
 }
 
+/* Until that is known any name may be a stream's: who got a live topic by it would publish to nobody. */
 void stream_load(struct busd *busd)
 {
+	static struct why unlisted;
+	const bool again = busd->unlisted;
 	struct why why = { "" };
 
-	if (busd->data_dir && spill_dir_each(busd->data_dir, found_dir, busd, &why) < 0)
-		log_error("streams on disk are not there: %s", why.text);
+	busd->unlisted = NULL;
+	if (!busd->data_dir)
+		return;
+	if (spill_dir_each(busd->data_dir, found_dir, busd, &why) == 0) {
+		if (again)
+			log_info("what %s holds is known now", busd->data_dir);
+		return;
+	}
+	if (!again)
+		log_error("streams on disk are not there, and no topic is made, until that is over: %s",
+			  why.text);
+	unlisted = why;
+	busd->unlisted = &unlisted;
+	try_again(busd);
 }

@@ -52,6 +52,7 @@ void stream_take_answers(struct topic *topic);
 /* Its writer ends, in its time. */
 void stream_end_disk(struct stream *stream);
 void stream_settle_ended(struct busd *busd);
-void stream_retire_dir(const struct topic *topic);
+/* Of one that has ended: is it on disk for the next busd, since the former worker was being stopped when it died? */
+bool stream_stays(const struct topic *topic);
 
 #endif

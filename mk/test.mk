@@ -8,6 +8,7 @@
 #   tests/*/NAME.sh            script; a program of the same name is its instrument, no test itself
 #   tests/progs/NAME.c         program for scripts to use, linked like a hostile one
 #   tests/lib/*.c              code that test programs share
+#   tests/lib/preload/NAME.c   put before libc by a test: NAME.so
 #
 # All land in $(BUILD)/tests/, at the path of their source. tests/run.sh says what a test is told.
 
@@ -47,6 +48,16 @@ $(SO_TESTS): $(BUILD)/%: $(BUILD)/obj/%.o $(BUILD)/tests/libtest.a $(LIBBUS_SO)
 	$(SAY) LD $@
 	$(LINK) $< $(BUILD)/tests/libtest.a $(LIBBUS_SO) -lcmocka -lpthread -lm \
 		-Wl,-rpath,'$$ORIGIN/../..'
+
+DISK_FAULT := $(BUILD)/tests/disk_fault.so
+MORE_PROGRAMS += $(DISK_FAULT)
+
+$(DISK_FAULT): tests/lib/preload/disk_fault.c $(BUILD)/flags | deps
+	$(SAY) CC $<
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out $(SAN_FLAGS) -MMD -MP,$(BUS_CFLAGS)) -O1 -g -fPIC -shared -o $@ $< -ldl
+
+tests: $(DISK_FAULT)
 
 -include $(TEST_OBJS:.o=.d)
 

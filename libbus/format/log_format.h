@@ -69,7 +69,7 @@ struct log_header {
 	uint64_t bytes;       /* of its payload area, a multiple of LOG_AREA_ALIGN */
 	uint64_t payload_off; /* LOG_SLOTS_OFF + slots x 64, rounded up to LOG_AREA_ALIGN */
 	uint64_t size;        /* of the file: payload_off + bytes */
-	uint64_t created_ns;  /* Unix */
+	uint64_t created_ns;  /* Unix; no message before is younger */
 	char topic[LOG_TOPIC_MAX];
 	uint32_t pad;
 	uint32_t crc; /* CRC32C of all the header before it */

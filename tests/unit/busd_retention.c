@@ -99,6 +99,25 @@ static void retention_decides(void **state)
 	retention_free(&r);
 }
 
+/* What was made while the clock was ahead does not keep older ones; those behind it tell how old they are at most. */
+static void retention_clock_ahead(void **state)
+{
+	struct retention r = { .limits = { .age_ns = 50 * SECOND } };
+
+	(void)state;
+	for (uint64_t i = 0; i < 3; i++)
+		assert_int_equal(add_segment(&r, i * 100, i * 10 * SECOND, 1000), 0);
+	assert_int_equal(add_segment(&r, 300, 1000000 * SECOND, 1000), 0);
+	assert_int_equal(add_segment(&r, 400, 1000010 * SECOND, 1000), 0);
+	assert_int_equal(retention_due(&r, 500, 100 * SECOND), 2);
+	assert_int_equal(add_segment(&r, 500, 40 * SECOND, 1000), 0);
+	assert_int_equal(r.segments[1].last_ns, 20 * SECOND);
+	assert_int_equal(r.segments[2].last_ns, 40 * SECOND);
+	assert_int_equal(retention_due(&r, 600, 90 * SECOND), 2);
+	assert_int_equal(retention_due(&r, 600, 90 * SECOND + 1), 5);
+	retention_free(&r);
+}
+
 /* A sealed segment counts with what it holds, not with what was allocated for it. */
 static void retention_counts_what_is_held(void **state)
 {
@@ -176,6 +195,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(retention_decides),
+		TEST(retention_clock_ahead),
 		TEST(retention_removes),
 		TEST(retention_counts_what_is_held),
 	};
