@@ -444,6 +444,21 @@ static int give_data_dir(const char *data_dir, struct why *why)
 	return 0;
 }
 
+/*
+ * The environment names a data directory that is another user's: nothing in it is ours. One that was given is; then the
+ * worker makes no topic until it can be listed.
+ */
+static void leave_to_others(struct keeper_setup *setup)
+{
+	if (!setup->data_dir || !spill_dir_is_closed(setup->data_dir))
+		return;
+	log_warning("the data directory %s, by XDG_STATE_HOME or HOME, is another user's: no stream is kept on disk (--data-dir "
+		    "names another one)",
+		    setup->data_dir);
+	free((char *)(uintptr_t)setup->data_dir);
+	setup->data_dir = NULL;
+}
+
 static int run_keeper(const struct options *options)
 {
 	const char *data_dir = options->data_dir ? options->data_dir : busd.config->data_dir;
@@ -484,6 +499,8 @@ static int run_keeper(const struct options *options)
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;
 	}
+	if (!data_dir)
+		leave_to_others(&setup);
 	rc = keeper_run(&setup);
 	free((char *)setup.data_dir);
 	return rc;

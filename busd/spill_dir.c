@@ -499,6 +499,16 @@ int spill_dir_sweep(const char *data_dir, int tries, struct why *why)
 
 /* ---- all of them ---- */
 
+bool spill_dir_is_closed(const char *data_dir)
+{
+	struct why unused = { "" };
+	int streams = open_streams(data_dir, false, &unused);
+
+	if (streams >= 0)
+		close(streams);
+	return streams == -EACCES || streams == -EPERM;
+}
+
 int spill_dir_of(const char *data_dir, const char *name)
 {
 	struct why why;

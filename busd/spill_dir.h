@@ -78,6 +78,8 @@ int spill_dir_put_aside(const char *data_dir, const char *topic, const uint8_t *
  */
 int spill_dir_sweep(const char *data_dir, int tries, struct why *why);
 
+/* Is it there, and closed to this user? Then it is another one's. */
+bool spill_dir_is_closed(const char *data_dir);
 /* One of them: a descriptor, or -errno. */
 int spill_dir_of(const char *data_dir, const char *name);
 /*

@@ -68,7 +68,7 @@ int stream_settle_log(struct busd *busd, struct ctl_log_settings *log, struct wh
 	if (log->sync != CTL_SYNC_MEMORY && !busd->data_dir)
 		return because(
 			why, ENOENT,
-			"busd has no data directory (neither HOME nor XDG_STATE_HOME was set): give it one by --data-dir, or make the stream with --sync=memory");
+			"busd has no data directory (neither HOME nor XDG_STATE_HOME names one that it may use): give it one by --data-dir, or make the stream with --sync=memory");
 	return 0;
 }
 
