@@ -237,11 +237,11 @@ bool bus__process_died(uint32_t pid);
  */
 int bus__request(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds, int *nfds);
 /* The same about an object that only the busd of that generation knows: else -EPIPE. */
-/* Without descriptors, and waits at most so long. */
-int bus__request_within(struct bus *bus, uint32_t gen, uint64_t most_ns, void *req, void *reply,
-			size_t reply_size);
 int bus__request_of(struct bus *bus, uint32_t gen, void *req, void *reply, size_t reply_size,
 		    int *fds, int *nfds);
+/* The same again, without descriptors; it waits at most so long. */
+int bus__request_within(struct bus *bus, uint32_t gen, uint64_t most_ns, void *req, void *reply,
+			size_t reply_size);
 /* The generation to which requests go now: that of an object that is to be opened. */
 uint32_t bus__settle(struct bus *bus);
 int bus__request_locked(struct bus *bus, void *req, void *reply, size_t reply_size, int *fds,

@@ -18,25 +18,6 @@
 
 #include "lib/proto_board.h"
 
-static struct proto_busd busd;
-static struct proto_client p, s; /* a publisher's and a subscriber's connection */
-
-static int setup(void **state)
-{
-	(void)state;
-	if (proto_busd_start(&busd, "keep_time: 700ms\nkeep_rings: 3\n", 0) < 0)
-		return -1;
-	return proto_greet(&p, busd.path, "p", true) < 0 ? -1 : proto_greet(&s, busd.path, "s", true);
-}
-
-static int teardown(void **state)
-{
-	(void)state;
-	proto_leave(&p);
-	proto_leave(&s);
-	return proto_busd_stop(&busd);
-}
-
 /*
  * A process of its own that does `work` and then waits to be killed; its pid. *out: what it wrote.
  */

@@ -11,9 +11,7 @@
 # shellcheck source=tests/integration/lib_disk.sh disable=SC1091
 . "$OLDPWD/tests/integration/lib_disk.sh"
 
-mkdir data
-mount -t tmpfs -o size=40m none data 2>/dev/null || { echo "a file system cannot be mounted here"; exit 77; }
-trap 'umount -l data' EXIT
+small_disk
 start_busd
 expect 2 'on-full: "perhaps" is not block or drop' bus-topic create t --stream --on-full=perhaps
 expect 2 'on-full is for a stream' bus-topic create t --on-full=drop
@@ -26,7 +24,7 @@ info_is t on_full drop || note_failure "it is not shown: $(info t on_full)"
 seq 1 1000 | bus-pub t --stdin=lines --wait=durable --name=me || note_failure "a disk that has room drops"
 info_is t spill_dropped 0 || note_failure "dropped though there is room"
 
-head -c 30M /dev/zero >data/filler 2>/dev/null # as much as there is room
+fill_disk
 seq 1001 100000 >lines
 # sent, and gone: nobody waits for the disk
 began=$(date +%s)
@@ -46,7 +44,7 @@ kill_worker
 wait_for "the next worker" info_is t state full
 [ "$(info t spill_dropped)" -ge $((first + 100000)) ] || note_failure "the next worker counts anew: $(info t spill_dropped) after $first"
 expect 1 'dropped 10 messages of this publisher' timeout 20 bus-pub t --count=10 --size=64 --name=third --wait=stream
-rm data/filler
+empty_disk
 wait_for "room again" info_is t state running
 drained() { [ "$(info t head_seq)" = "$(info t durable_seq)" ]; }
 wait_for "what waited to be on disk" drained

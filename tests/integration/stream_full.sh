@@ -10,14 +10,12 @@
 # shellcheck source=tests/integration/lib_disk.sh disable=SC1091
 . "$OLDPWD/tests/integration/lib_disk.sh"
 
-mkdir data
-mount -t tmpfs -o size=40m none data 2>/dev/null || { echo "a file system cannot be mounted here"; exit 77; }
-trap 'umount -l data' EXIT
+small_disk
 start_busd
 bus-topic create t --stream --max-bytes=64M --stream-slots=4096 --stream-bytes=1M || exit 1
 bus-topic create m --stream --sync=memory || exit 1
 seq 1 1000 | bus-pub t --stdin=lines --wait=durable --name=me || exit 1
-head -c 30M /dev/zero >data/filler 2>/dev/null # as much as there is room
+fill_disk
 seq 1 100000 >lines
 bus-pub t --stdin=lines --wait=durable --name=me --resume --full=block --full-time=forever <lines 2>pub.log &
 pub=$!
@@ -30,7 +28,7 @@ bus-stat metrics | grep -q '^bus_spill_full_total{topic="t"} [1-9]' || note_fail
 seq 1 1000 | bus-pub live --stdin=lines || note_failure "a live topic is held up"
 seq 1 1000 | timeout 10 bus-pub m --stdin=lines --wait=stream || note_failure "a stream in memory is held up"
 kill -0 $pub 2>/dev/null || note_failure "the publisher did not wait: $(cat pub.log)"
-rm data/filler
+empty_disk
 wait_for "room again" info_is t state running
 wait $pub || note_failure "the publisher failed: $(cat pub.log)"
 log_of t | grep -v '^.\{64\}' >got
@@ -39,7 +37,7 @@ cmp got lines || note_failure "the log has $(wc -l <got) of $(wc -l <lines) line
 grep -q 'is written again' busd.log || note_failure "its end is not in busd's log: $(cat busd.log)"
 
 # stopped while the disk is full: what was numbered and seen is no number of the next busd's
-head -c 30M /dev/zero >data/filler 2>/dev/null
+fill_disk
 bus-sub t -f '%s\n' >seen 2>/dev/null &
 sub=$!
 pubs=()
@@ -59,7 +57,7 @@ grep -q 'busd leaves before all of it is on disk' busd.log || note_failure "busd
 sleep 0.5 # what was numbered at the end is read
 kill $sub "${pubs[@]}" 2>/dev/null
 wait $sub "${pubs[@]}" 2>/dev/null
-rm data/filler
+empty_disk
 start_busd
 next=$(info t head_seq)
 [ "$(tail -n 1 seen)" -lt "$next" ] || note_failure "number $(tail -n 1 seen) was seen, and the next busd goes on at $next"

@@ -9,9 +9,7 @@
 # shellcheck source=tests/integration/lib_disk.sh disable=SC1091
 . "$OLDPWD/tests/integration/lib_disk.sh"
 
-mkdir data
-mount -t tmpfs -o size=40m none data 2>/dev/null || { echo "a file system cannot be mounted here"; exit 77; }
-trap 'umount -l data' EXIT
+small_disk
 has_read() { [ "$(wc -l <"$1")" -ge "$2" ]; }
 
 start_busd
@@ -22,7 +20,7 @@ bus-sub t --raw --from=oldest >got 2>said &
 sub=$!
 wait_for "all to be read" has_read got 20000
 kill_all
-head -c 60M /dev/zero >data/filler 2>/dev/null # as much as there is room
+fill_disk
 start_busd
 wait_for "the disk to be full" info_is t state full
 wait_for "the reader to be back" attached t 1
@@ -30,7 +28,7 @@ sleep 4
 bus-pub t --stdin=lines --wait=durable --name=me --resume --full=block --full-time=forever <lines 2>pub.log &
 pub=$!
 sleep 0.5
-rm data/filler
+empty_disk
 wait $pub || note_failure "the publisher failed: $(cat pub.log)"
 wait_for "the rest to be read" has_read got 60000
 kill $sub

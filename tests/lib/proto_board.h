@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* proto_board.h - what a client of proto_rig.h sees: boards, bells, events one after another. For cmocka's programs. */
+/*
+ * proto_board.h - a busd with two clients of proto_rig.h, and what they see: boards, bells, events one after another. For
+ * cmocka's programs.
+ */
 #ifndef TESTS_PROTO_BOARD_H
 #define TESTS_PROTO_BOARD_H
 
@@ -13,6 +16,25 @@
 #include <sys/mman.h>
 
 #include "lib/proto_rig.h"
+
+static struct proto_busd busd;
+static struct proto_client p, s; /* a publisher's and a subscriber's connection */
+
+static int setup(void **state)
+{
+	(void)state;
+	if (proto_busd_start(&busd, "keep_time: 700ms\nkeep_rings: 3\n", 0) < 0)
+		return -1;
+	return proto_greet(&p, busd.path, "p", true) < 0 ? -1 : proto_greet(&s, busd.path, "s", true);
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	proto_leave(&p);
+	proto_leave(&s);
+	return proto_busd_stop(&busd);
+}
 
 static inline uint32_t bell(const struct proto_client *client)
 {

@@ -19,30 +19,24 @@
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "lib/own_dir.h"
 #include "lib/crash_disk.h"
 #include "lib/log_writer.h"
 #include "os/log_read.h"
 
-static char dir_path[64];
 static int dir;
 
 static int make_dir(void **state)
 {
 	(void)state;
-	snprintf(dir_path, sizeof(dir_path), "/dev/shm/bus-log.XXXXXX");
-	assert_non_null(mkdtemp(dir_path));
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY);
-	return dir < 0;
+	dir = own_dir_make("log");
+	return 0;
 }
 
 static int remove_dir(void **state)
 {
-	char command[128];
-
 	(void)state;
-	close(dir);
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir_path);
-	return system(command);
+	return own_dir_remove(dir);
 }
 
 static int file_with(const char *name, const void *data, size_t len)
@@ -400,7 +394,7 @@ static void one_writes(void **state)
 	struct sources s;
 	struct retention r;
 	struct why why = { "" };
-	int other = open(dir_path, O_RDONLY | O_DIRECTORY);
+	int other = open(own_dir_path, O_RDONLY | O_DIRECTORY);
 
 	(void)state;
 	open_writer(&w, dir);

@@ -18,13 +18,13 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "lib/own_dir.h"
 #include "lib/log_writer.h"
 #include "os/log_read.h"
 
 #define FIRST "00000000000000000000.log"
 #define MS    UINT64_C(1000000)
 
-static char dir_path[64];
 static int dir;
 
 /* ---- the disk ---- */
@@ -75,20 +75,14 @@ static int make_dir(void **state)
 {
 	(void)state;
 	refused_times = bad_syncs = 0;
-	snprintf(dir_path, sizeof(dir_path), "/dev/shm/bus-ill.XXXXXX");
-	assert_non_null(mkdtemp(dir_path));
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY);
-	return dir < 0;
+	dir = own_dir_make("ill");
+	return 0;
 }
 
 static int remove_dir(void **state)
 {
-	char command[128];
-
 	(void)state;
-	close(dir);
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir_path);
-	return system(command);
+	return own_dir_remove(dir);
 }
 
 /* Runs it for so long: the states that it was in, a bit each. */

@@ -17,9 +17,9 @@
 #include <unistd.h>
 
 #include "base/crc32c.h"
+#include "lib/own_dir.h"
 #include "positions.h"
 
-static char dir_path[64];
 static int dir;
 static struct io *io;
 static struct positions p;
@@ -29,22 +29,16 @@ static const uint8_t uuid[LOG_UUID_BYTES] = "one stream.....";
 static int make_dir(void **state)
 {
 	(void)state;
-	snprintf(dir_path, sizeof(dir_path), "/dev/shm/bus-positions.XXXXXX");
-	assert_non_null(mkdtemp(dir_path));
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY);
+	dir = own_dir_make("positions");
 	assert_int_equal(io_open(&io, IO_THREAD, 1, &why), 0);
-	return dir < 0;
+	return 0;
 }
 
 static int remove_dir(void **state)
 {
-	char command[128];
-
 	(void)state;
 	io_free(io);
-	close(dir);
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir_path);
-	return system(command);
+	return own_dir_remove(dir);
 }
 
 static void open_all(void)

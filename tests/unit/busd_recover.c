@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "lib/own_dir.h"
 #include "lib/log_rig.h"
 #include "lib/log_writer.h"
 #include "os/log_read.h"
@@ -28,7 +29,6 @@
 #define SECOND   "00000000000000000114.log" /* 50 messages, and what a ring holds */
 #define MESSAGES 50
 
-static char dir_path[64];
 static int dir;
 
 /* ---- a disk that cannot open one file ---- */
@@ -68,20 +68,14 @@ static int make_dir(void **state)
 {
 	(void)state;
 	fall_ill(NULL, 0, 0);
-	snprintf(dir_path, sizeof(dir_path), "/dev/shm/bus-recover.XXXXXX");
-	assert_non_null(mkdtemp(dir_path));
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY);
-	return dir < 0;
+	dir = own_dir_make("recover");
+	return 0;
 }
 
 static int remove_dir(void **state)
 {
-	char command[128];
-
 	(void)state;
-	close(dir);
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir_path);
-	return system(command);
+	return own_dir_remove(dir);
 }
 
 static bool exists(const char *name)
@@ -115,6 +109,17 @@ static struct content content(void)
 	log_reader_close(&rd);
 	log_dir_close(&ld);
 	return c;
+}
+
+/* All of them can be read now, and none is damaged. */
+static void assert_whole(uint64_t messages)
+{
+	struct content c;
+
+	fall_ill(NULL, 0, 0);
+	c = content();
+	assert_int_equal(c.messages, messages);
+	assert_int_equal(c.damaged, 0);
 }
 
 static int try_start(struct writer *w, struct why *why)
@@ -280,10 +285,7 @@ static void what_is_readable_again_is_there(void **state)
 	write_messages(&w, 10);
 	stop_writer(&w);
 
-	fall_ill(NULL, 0, 0);
-	c = content();
-	assert_int_equal(c.messages, 2 * MESSAGES + 20);
-	assert_int_equal(c.damaged, 0);
+	assert_whole(2 * MESSAGES + 20);
 	start_writer(&w);
 	assert_int_equal(w.rec.strangers, 0);
 	stop_writer(&w);
@@ -293,7 +295,6 @@ static void what_is_readable_again_is_there(void **state)
 /* It was the only one. */
 static void the_first_is_readable_again(void **state)
 {
-	struct content c;
 	struct writer w;
 
 	(void)state;
@@ -310,17 +311,13 @@ static void the_first_is_readable_again(void **state)
 	assert_true(w.start.seq >= MESSAGES && w.start.prev_end >= MESSAGES);
 	write_messages(&w, 10);
 	stop_writer(&w);
-	fall_ill(NULL, 0, 0);
-	c = content();
-	assert_int_equal(c.messages, MESSAGES + 10);
-	assert_int_equal(c.damaged, 0);
+	assert_whole(MESSAGES + 10);
 	close_writer(&w);
 }
 
 /* The ring stayed, and its first message to be written has the number that an unreadable file is named by. */
 static void a_taken_name_holds_nobody_up(void **state)
 {
-	struct content c;
 	struct writer w;
 
 	(void)state;
@@ -337,9 +334,7 @@ static void a_taken_name_holds_nobody_up(void **state)
 	stop_writer(&w);
 	fall_ill(NULL, 0, 0);
 	assert_true(exists(SECOND ".bad"));
-	c = content();
-	assert_int_equal(c.messages, MESSAGES + 10);
-	assert_int_equal(c.damaged, 0);
+	assert_whole(MESSAGES + 10);
 	close_writer(&w);
 }
 
@@ -372,7 +367,6 @@ static void a_name_that_counts_is_left(void **state)
 /* Put aside by people: its numbers are its own for ever, and should it come back it is there. */
 static void what_was_put_aside_keeps_its_numbers(void **state)
 {
-	struct content c;
 	struct writer w;
 
 	(void)state;
@@ -386,9 +380,7 @@ static void what_was_put_aside_keeps_its_numbers(void **state)
 	stop_writer(&w);
 	assert_true(content().missing >= MESSAGES);
 	assert_int_equal(renameat(dir, SECOND ".bad.1", dir, SECOND), 0);
-	c = content();
-	assert_int_equal(c.messages, 2 * MESSAGES + 10);
-	assert_int_equal(c.damaged, 0);
+	assert_whole(2 * MESSAGES + 10);
 	close_writer(&w);
 }
 

@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/crc32c.h"
+#include "lib/own_dir.h"
 #include "lib/log_ring.h"
 #include "recover.h"
 
@@ -26,7 +27,6 @@
 
 static const uint8_t uuid[LOG_UUID_BYTES] = { 1, 2, 3 };
 static uint64_t all_free[BOARD_SOURCES / 64];
-static char dir_path[64];
 static int dir;
 static struct io *io;
 static struct why why;
@@ -34,22 +34,16 @@ static struct why why;
 static int begin(void **state)
 {
 	(void)state;
-	snprintf(dir_path, sizeof(dir_path), "/dev/shm/bus-names.XXXXXX");
-	assert_non_null(mkdtemp(dir_path));
-	dir = open(dir_path, O_RDONLY | O_DIRECTORY);
+	dir = own_dir_make("names");
 	memset(all_free, 0xff, sizeof(all_free));
-	return dir < 0 || io_open(&io, IO_THREAD, 1, &why) < 0;
+	return io_open(&io, IO_THREAD, 1, &why) < 0;
 }
 
 static int end(void **state)
 {
-	char command[128];
-
 	(void)state;
 	io_free(io);
-	close(dir);
-	snprintf(command, sizeof(command), "rm -rf '%s'", dir_path);
-	return system(command);
+	return own_dir_remove(dir);
 }
 
 /* A file of so many names of one user, src from 1 on, as their records would have been appended. */
@@ -375,7 +369,7 @@ static void streams_are_recovered_at_once(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < STREAMS; i++) {
-		snprintf(streams[i].path, sizeof(streams[i].path), "%s/%u", dir_path, i);
+		snprintf(streams[i].path, sizeof(streams[i].path), "%s/%u", own_dir_path, i);
 		write_stream(&streams[i], i);
 	}
 	for (unsigned i = 0; i < STREAMS; i++)
