@@ -12,7 +12,7 @@
 # shellcheck source=tests/integration/lib_disk.sh disable=SC1091
 . "$OLDPWD/tests/integration/lib_disk.sh"
 
-if [ -n "$BUS_SAN" ]; then
+if [ -n "${BUS_SAN:-}" ]; then
   echo "skipped: a sanitizer wants to be the first library"
   exit 77
 fi
