@@ -445,8 +445,8 @@ static int give_data_dir(const char *data_dir, struct why *why)
 }
 
 /*
- * The environment names a data directory that is another user's: nothing in it is ours. One that was given is; then the
- * worker makes no topic until it can be listed.
+ * The environment is another user's, of whom we have it (su, sudo): nothing in his data directory is ours. One that was given
+ * is, by the service manager too; then the worker makes no topic until it can be listed.
  */
 static void leave_to_others(struct keeper_setup *setup)
 {
@@ -462,11 +462,12 @@ static void leave_to_others(struct keeper_setup *setup)
 static int run_keeper(const struct options *options)
 {
 	const char *data_dir = options->data_dir ? options->data_dir : busd.config->data_dir;
+	bool users = false;
 	struct keeper_setup setup = { .socket_path = busd.socket_path,
 				      .config_path = busd.config_path,
 				      /* here, where the environment and root's rights are still there */
 				      .data_dir = data_dir ? absolute_path(data_dir)
-							   : spill_default_dir(),
+							   : spill_default_dir(&users),
 				      .foreground = options->foreground,
 				      .private_ = options->private_,
 				      .config_fd = -1,
@@ -499,7 +500,7 @@ static int run_keeper(const struct options *options)
 		fprintf(stderr, "busd: %s\n", why.text);
 		return 1;
 	}
-	if (!data_dir)
+	if (users)
 		leave_to_others(&setup);
 	rc = keeper_run(&setup);
 	free((char *)setup.data_dir);

@@ -25,18 +25,20 @@
 
 /* ---- where ---- */
 
-char *spill_default_dir(void)
+char *spill_default_dir(bool *users)
 {
 	const char *service = getenv("STATE_DIRECTORY"); /* systemd's StateDirectory= */
 	const char *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	char *path = NULL;
 	int len = -1;
 
+	*users = false;
 	if (service && service[0] == '/')
 		return strndup(service, strcspn(service, ":"));
 
 	if (geteuid() == 0)
 		return strdup("/var/lib/busd");
+	*users = true;
 	if (state && state[0] == '/')
 		len = asprintf(&path, "%s/busd", state);
 	else if (home && home[0] == '/')

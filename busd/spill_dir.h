@@ -32,8 +32,11 @@ struct spill_settings {
 
 /* "none", "interval", "batch", "memory". */
 const char *spill_sync_text(uint32_t sync);
-/* Where busd was not told: for root, or by the environment. NULL: there is no such place. To be freed. */
-char *spill_default_dir(void);
+/*
+ * Where busd was not told: by its service, for root, or by a user's environment (*users), which may be another user's that
+ * was inherited. NULL: there is no such place. To be freed.
+ */
+char *spill_default_dir(bool *users);
 /* All of a path that is not there. 0, -errno with a sentence. */
 int spill_make_dirs(const char *path, struct why *why);
 

@@ -144,7 +144,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 # no XDG_RUNTIME_DIR: a directory in /tmp by the user's number, made by whoever was first
 user=$((60000 + $$ % 5000))
-as_user() { setpriv --reuid=$user --regid=$user --clear-groups env -u XDG_RUNTIME_DIR "$@"; }
+as_user() { setpriv --reuid=$user --regid=$user --clear-groups env -u XDG_RUNTIME_DIR -u STATE_DIRECTORY "XDG_STATE_HOME=$TMPDIR" "$@"; }
 if [ "$(id -u)" = 0 ] && [ ! -e /tmp/busd-$user ] && as_user test -x "$BUS_BUILD/bus-pub"; then
   mkdir /tmp/busd-$user
   expect 4 "/tmp/busd-$user is not a directory that only this user can write" as_user bus-pub t x

@@ -24,7 +24,7 @@ cp "$BUS_BUILD"/bus-* "$BUS_BUILD"/libbus.so* "$BUS_BUILD/busd" "$shared"
 as() { setpriv --reuid="$1" --regid="$1" --clear-groups "${@:2}"; }
 as $alice "$shared/bus-pub" --version >/dev/null 2>&1 || { echo "other users cannot run what is in $shared"; exit 77; }
 PATH=$shared:$PATH
-export BUS_SOCKET=$shared/run/bus.sock
+export BUS_SOCKET=$shared/run/bus.sock STATE_DIRECTORY=$shared/state
 conf=$shared/busd.yaml
 
 # the processes of this busd: keeper and worker
