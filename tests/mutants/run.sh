@@ -99,7 +99,8 @@ programs_of() {
     crash/*) echo "build/tests/${1#crash/}/${1#crash/}" ;;
     *)
       if [ -e "tests/$1.sh" ]; then
-        echo "all build/tests/progs/log_make build/tests/progs/log_cat build/tests/disk_fault.so"
+        echo "all build/tests/progs/log_make build/tests/progs/log_cat build/tests/disk_fault.so" \
+          "$([ ! -e "tests/$1.c" ] || echo "build/tests/$1")" # a script's own instrument
       else
         echo "build/tests/$1"
       fi
